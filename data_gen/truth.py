@@ -1,0 +1,47 @@
+"""How a system of `data_gen` declares its truth, so that one contract test can check them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from data_gen._arrays import FloatArray
+
+
+class StationaryPoint(NamedTuple):
+    """A point where the gradient vanishes.
+
+    Attributes:
+        location: coordinates, length dim.
+        kind: by the signs of the Hessian's eigenvalues: all positive, all negative, or both.
+    """
+
+    location: tuple[float, ...]
+    kind: Literal["minimum", "maximum", "saddle"]
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialTruth:
+    """A potential, its gradient and all its stationary points within a box.
+
+    Attributes:
+        name: of the system.
+        bounds: lower and upper end of each coordinate, shape (dim, 2).
+        potential: (points, dim) -> (points,).
+        gradient: (points, dim) -> (points, dim).
+        stationary_points: every one inside the bounds.
+        digits: decimals to which the locations are declared.
+    """
+
+    name: str
+    bounds: FloatArray
+    potential: Callable[[FloatArray], FloatArray]
+    gradient: Callable[[FloatArray], FloatArray]
+    stationary_points: tuple[StationaryPoint, ...]
+    digits: int
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.bounds)

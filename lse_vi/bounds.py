@@ -1,0 +1,258 @@
+r"""Exact upper bounds of exp(-E) that can be sampled: where guarantees come from.
+
+Each f_k is convex, so it lies above its tangent planes, and above a tangent paraboloid where it is
+strongly convex. Either gives a bound of exp(-E) that is sampled in closed form. A proposal comes
+with its log acceptance probability exp(-E) / bound, at most one by convexity.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Size, Tensor
+
+from lse_vi.newton import descend
+from lse_vi.potential import LSEICNN
+from lse_vi.support import Box
+
+
+class Proposal(NamedTuple):
+    """``x`` (n, *batch, dim) and log acceptance probabilities (n, *batch), all <= 0."""
+
+    x: Tensor
+    log_accept: Tensor
+
+
+class UpperBound(Protocol):
+    """An unnormalised density above exp(-E) everywhere, of mass exp(``log_mass``) (*batch,)."""
+
+    log_mass: Tensor
+
+    def propose(self, n: int) -> Proposal: ...
+
+
+class ModeMinima(NamedTuple):
+    """The minimiser of every mode and what the frame says about it; all (*batch, modes, ...)."""
+
+    x: Tensor
+    f: Tensor
+    hessian: Tensor
+
+
+def log_weights(pot: LSEICNN) -> Tensor:
+    """log (s_k/K)^p, the weights of the mixture M: (*batch, modes)."""
+    return (pot.log_gates - math.log(pot.modes)) / pot.rho.unsqueeze(-1)
+
+
+def log_factor(pot: LSEICNN) -> Tensor:
+    """log of the least C with exp(-E) <= C M: (p - 1) log K for p >= 1, else 0."""
+    return ((1 / pot.rho - 1) * math.log(pot.modes)).clamp_min(0.0)
+
+
+class SingleModes:
+    """The modes of a potential, each on its own: a batch (*batch, modes) of convex functions."""
+
+    def __init__(self, pot: LSEICNN) -> None:
+        self.stack = pot.network.stack().unstack()
+
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f_k and grad f_k at ``x`` (*sample, *batch, modes, dim)."""
+        stack, layout = self.stack.place(x)
+        f, layers, frame = stack.forward(layout.x)
+        gradient = stack.pullback(torch.ones_like(f), layers, frame)
+        return layout.restore(f).squeeze(-1), layout.restore(gradient)
+
+    def hessian(self, x: Tensor) -> Tensor:
+        """Second derivatives of f_k at ``x`` (*batch, modes, dim)."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            gradient = self.value_and_gradient(x)[1]
+            rows = [
+                torch.autograd.grad(component.sum(), x, retain_graph=True)[0]
+                for component in gradient.unbind(-1)
+            ]
+        return torch.stack(rows, dim=-2)
+
+
+@torch.no_grad()
+def mode_minima(pot: LSEICNN) -> ModeMinima:
+    """Minimise every strongly convex mode by Newton's method, in its own frame.
+
+    In the frame the curvature is at least one, so the conditioning of L_k plays no part.
+    """
+    network = pot.network
+    modes = SingleModes(pot)
+    factor = network.precision_factor()
+
+    def to_x(u: Tensor) -> Tensor:
+        step = torch.linalg.solve_triangular(factor, u.unsqueeze(-1), upper=False)
+        return network.loc + step.squeeze(-1)
+
+    def gradient(u: Tensor) -> Tensor:
+        g = modes.value_and_gradient(to_x(u))[1].unsqueeze(-1)
+        return torch.linalg.solve_triangular(factor.mT, g, upper=True).squeeze(-1)
+
+    def hessian(u: Tensor) -> Tensor:
+        half = torch.linalg.solve_triangular(factor.mT, modes.hessian(to_x(u)), upper=True)
+        return torch.linalg.solve_triangular(factor, half, upper=False, left=False)
+
+    end = descend(
+        lambda u: modes.value_and_gradient(to_x(u))[0],
+        gradient,
+        hessian,
+        torch.zeros_like(network.loc),
+    )
+    x = to_x(end.x)
+    return ModeMinima(x, end.energy, modes.hessian(x))
+
+
+class GaussianBound:
+    r"""Strongly convex modes on R^d: f_k(u) >= f_k(u*) + |u - u*|^2/2 at the minimiser u*.
+
+    Proposes N(u*, I) in the frame of a mode drawn by the mass of its bound, a draw of the mixture
+    M(x) = sum_k (s_k/K)^p exp(-f_k), p = 1/rho, once accepted. For rho = 1, M is exp(-E) itself;
+    else exp(-E) <= M for p <= 1 and exp(-E) <= K^(p-1) M for p >= 1, and a second rejection leaves
+    exp(-E). With a ``box``, draws outside it are never accepted.
+    """
+
+    def __init__(self, pot: LSEICNN, box: Box | None = None) -> None:
+        self.pot, self.box = pot, box
+        self.minima = mode_minima(pot)
+        self.factor = pot.network.precision_factor().detach()
+        # A Gaussian bound has mass (2 pi)^(d/2) |T_k| exp(-f_k*).
+        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        self.log_masses = (
+            log_weights(pot).detach()
+            - self.minima.f
+            + 0.5 * pot.dim * math.log(2 * math.pi)
+            - log_det
+        )
+        self.log_mass = torch.logsumexp(self.log_masses, -1) + log_factor(pot).detach()
+
+    @torch.no_grad()
+    def propose(self, n: int) -> Proposal:
+        mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
+        u = torch.randn_like(self.minima.x[..., :1, :].expand(n, *self.minima.x.shape[:-2], 1, -1))
+        u = u.squeeze(-2)
+        factor = take_along_batch(self.factor, mode, 2)
+        step = torch.linalg.solve_triangular(factor, u.unsqueeze(-1), upper=False).squeeze(-1)
+        x = take_along_batch(self.minima.x, mode, 1) + step
+        floor = take_along_batch(self.minima.f, mode, 0) + 0.5 * u.square().sum(-1)
+        f = self.pot.mode_potentials(x)
+        own = f.gather(-1, mode.unsqueeze(-1)).squeeze(-1)
+        log_m = torch.logsumexp(log_weights(self.pot) - f, dim=-1)
+        # Two rejections in one: exp(floor - f_k) leaves a draw of M, exp(-E) / (C M) one of q.
+        log_accept = (floor - own) + (-self.pot(x) - log_m - log_factor(self.pot))
+        if self.box is not None:
+            log_accept = log_accept.masked_fill(~self.box.contains(x), -torch.inf)
+        return Proposal(x, log_accept)
+
+
+class TangentBound:
+    r"""Any convex modes, any rho, on a box in one or two dimensions, cell by cell.
+
+    On a cell with centre c and half-width h, f_k lies above its tangent plane at c, so exp(-E) lies
+    below exp(U) with U(x) = log(sum_k s_k/K exp(-rho tangent_k(x))) / rho. U is convex, so
+    U(x) + g.(x - c) is largest at a corner, for any slope g; with g = grad E(c) that is nearly
+    flat. The bound exp(max - g.(x - c)) has a mass of sinh terms and is drawn from as a product of
+    truncated exponentials: adaptive rejection sampling (Gilks & Wild 1992) on a fixed grid,
+    carried over from log-concave densities to soft minima of convex functions.
+
+    Args:
+        cells: cells per axis, 512 in one dimension and 96 in two by default.
+    """
+
+    def __init__(self, pot: LSEICNN, box: Box, *, cells: int | None = None) -> None:
+        cells = cells or {1: 512, 2: 96}[pot.dim]
+        self.pot, self.half = pot, box.width / cells / 2
+        ticks = (torch.arange(cells).to(box.low) + 0.5) / cells
+        grid = torch.cartesian_prod(*([ticks] * pot.dim)).reshape(-1, pot.dim)
+        self.centers = box.low + grid * box.width  # (cells^dim, dim)
+        points = self.centers.reshape(-1, *(1,) * (len(pot.batch_shape) + 1), pot.dim)
+        corners = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0])] * pot.dim))
+        corners = corners.reshape(-1, pot.dim).to(self.half) * self.half
+        with torch.no_grad():
+            f, slopes = SingleModes(pot).value_and_gradient(points)  # (cells, *batch, modes[, dim])
+            log_gates, rho = pot.log_gates - math.log(pot.modes), pot.rho.unsqueeze(-1)
+            share = torch.softmax(log_gates - rho * f, dim=-1)
+            self.slope = (share.unsqueeze(-1) * slopes).sum(-2)  # grad E, (cells, *batch, dim)
+            top = [
+                torch.logsumexp(log_gates - rho * (f + slopes @ corner), dim=-1) / pot.rho
+                + self.slope @ corner
+                for corner in corners
+            ]
+            self.top = torch.stack(top).amax(0)  # (cells, *batch)
+            log_masses = self.top + (
+                _log_sinhc(self.slope * self.half) + (2 * self.half).log()
+            ).sum(-1)
+            self.log_masses = log_masses.movedim(0, -1)
+            self.log_mass = torch.logsumexp(self.log_masses, -1)
+
+    @torch.no_grad()
+    def propose(self, n: int) -> Proposal:
+        cell = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
+        slope = take_along_batch(self.slope.movedim(0, -2), cell, 1)
+        top = take_along_batch(self.top.movedim(0, -1), cell, 0)
+        offset = _truncated_exponential(slope, self.half)
+        x = self.centers[cell] + offset
+        return Proposal(x, -self.pot(x) - top + (slope * offset).sum(-1))
+
+
+def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
+    """The bound that fits: tangents on a box in 1-2 dimensions, Gaussians elsewhere."""
+    return TangentBound(pot, box) if box and pot.dim <= 2 else GaussianBound(pot, box)
+
+
+def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int) -> Tensor:
+    """Exact draws (*shape, *batch, dim) by rejection from ``bound``.
+
+    Raises:
+        RuntimeError: when fewer than one proposal in 100,000 is accepted.
+    """
+    wanted, size = shape.numel(), batch_shape.numel()
+    accepted: list[list[Tensor]] = [[] for _ in range(size)]
+    missing = torch.full((size,), wanted)
+    proposed, block = 0, max(64, int(1.2 * wanted))
+    while bool((missing > 0).any()):
+        x, log_accept = bound.propose(block)
+        keep = torch.rand_like(log_accept).log() < log_accept
+        proposed += block
+        for i in range(size):
+            if missing[i] > 0:
+                good = x.reshape(block, size, dim)[:, i][keep.reshape(block, size)[:, i]]
+                accepted[i].append(good[: int(missing[i])])
+                missing[i] -= len(accepted[i][-1])
+        got = wanted - int(missing.max())
+        if proposed > 1_000_000 and got < 1e-5 * proposed:
+            raise RuntimeError(
+                f"exact sampling accepts {got} of {proposed:,} proposals: the modes are far more "
+                "curved than their frames. Use a potential whose frames fit its modes (fit_density "
+                "and fit_guide do), a wider box, or draw from q with Pyro's NUTS."
+            )
+        rate = max(got / proposed, 1e-3)
+        block = int(min(max(64, 1.2 * int(missing.max()) / rate), 4_000_000 // (size * dim)))
+    draws = torch.stack([torch.cat(parts) for parts in accepted], dim=1)
+    return draws.reshape(shape + batch_shape + (dim,))
+
+
+def take_along_batch(values: Tensor, index: Tensor, event_dims: int) -> Tensor:
+    """Pick entries ``index`` (n, *batch) along the axis behind the batch of ``values``."""
+    axis = values.dim() - event_dims - 1
+    wide = values.expand(len(index), *values.shape)
+    where = index.reshape(*index.shape, *(1,) * (event_dims + 1))
+    return torch.take_along_dim(wide, where, dim=axis + 1).squeeze(axis + 1)
+
+
+def _log_sinhc(a: Tensor) -> Tensor:
+    """log(sinh(a) / a), even in a and smooth through zero."""
+    a = a.abs().clamp_min(1e-4)  # the series is 1 + a^2/6: 1e-9 at the clamp
+    return a + torch.log(-torch.expm1(-2 * a)) - torch.log(2 * a)
+
+
+def _truncated_exponential(slope: Tensor, half: Tensor) -> Tensor:
+    """Draws on [-half, half] from a density proportional to exp(-slope t)."""
+    rate = (slope * half).abs().clamp_min(1e-6)
+    t = -torch.log1p(torch.rand_like(slope) * torch.expm1(-2 * rate)) / rate - 1.0
+    return torch.where(slope < 0, -t, t) * half

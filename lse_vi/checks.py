@@ -1,0 +1,78 @@
+"""Checks of what comes in: each error names the argument, what was expected, and what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def check_count(name: str, value: Any, minimum: int = 1) -> int:
+    """``value`` as an int >= ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, but got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, but got {value}")
+    return int(value)
+
+
+def check_positive(name: str, value: float) -> float:
+    """``value`` as a finite float > 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive number, but got {value}")
+    return float(value)
+
+
+def check_fraction(name: str, value: float) -> float:
+    """``value`` as a float in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), but got {value}")
+    return float(value)
+
+
+def check_dim(name: str, x: Tensor, dim: int) -> None:
+    """The last dimension of ``x`` must be ``dim``."""
+    if x.dim() == 0 or x.shape[-1] != dim:
+        raise ValueError(
+            f"{name} must have last dimension {dim} (one entry per coordinate), "
+            f"but got shape {tuple(x.shape)}"
+        )
+
+
+def check_finite(name: str, x: Tensor) -> None:
+    """No NaN or infinity in ``x``."""
+    bad = int((~torch.isfinite(x)).sum())
+    if bad:
+        raise ValueError(
+            f"{name} must be finite, but {bad} of its {x.numel()} entries are NaN or infinite; "
+            "drop or impute them first"
+        )
+
+
+def check_options(name: str, value: str, options: Iterable[str]) -> str:
+    """``value`` must be one of ``options``."""
+    options = sorted(options)
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}, but got {value!r}")
+    return value
+
+
+def as_data(name: str, x: Any, minimum: int = 1) -> Tensor:
+    """Data (n, dim) or (n,), tensor or array, as a finite floating tensor (n, dim)."""
+    data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x).detach()
+    if not data.is_floating_point():
+        data = data.to(torch.get_default_dtype())
+    if data.dim() == 1:
+        data = data.unsqueeze(-1)
+    if data.dim() != 2:
+        raise ValueError(f"{name} must have shape (n, dim) or (n,), but got {tuple(data.shape)}")
+    if data.numel() == 0:
+        raise ValueError(f"{name} is empty: shape {tuple(data.shape)}")
+    check_finite(name, data)
+    if data.shape[0] < minimum:
+        raise ValueError(f"{name} needs at least {minimum} points, but got {data.shape[0]}")
+    return data

@@ -1,0 +1,223 @@
+r"""log Z and other integrals of exp(-E): a method makes a rule, a rule is a set of weighted points.
+
+.. math:: \int g(x) e^{-E(x)} dx \approx \sum_i w_i g(x_i) e^{-E(x_i)}
+
+Quadrature nodes and importance samples have the same form, so log Z, its gradient, mode masses and
+moments are each written once. The points and weights carry no gradient; log Z does, through E:
+d log Z = -E_q[dE].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lse_vi.bounds import GaussianBound, log_weights, take_along_batch, upper_bound
+from lse_vi.checks import check_count, check_fraction, check_positive
+from lse_vi.potential import LSEICNN
+from lse_vi.support import Box
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Points (n, *batch or 1s, dim), log weights (n, *batch or 1s), error of log Z (*batch,)."""
+
+    points: Tensor
+    log_weights: Tensor
+    error: Tensor
+
+    def log_normalizer(self, pot: LSEICNN) -> Tensor:
+        """log Z, (*batch,), differentiable in the parameters of ``pot``."""
+        return torch.logsumexp(self.log_weights - pot(self.points), dim=0)
+
+    @torch.no_grad()
+    def probabilities(self, pot: LSEICNN) -> Tensor:
+        """The weight of each point under q, (n, *batch); they sum to one over the points."""
+        return torch.softmax(self.log_weights - pot(self.points), dim=0)
+
+    @torch.no_grad()
+    def mode_weights(self, pot: LSEICNN) -> Tensor:
+        """Mass of q for which each mode is responsible, E_q[r_k]: (*batch, modes)."""
+        return (self.probabilities(pot).unsqueeze(-1) * pot.responsibilities(self.points)).sum(0)
+
+
+class Method(Protocol):
+    """A way to integrate exp(-E) over a box or over R^d."""
+
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule: ...
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """Gauss-Legendre panels in one or two dimensions, doubled until log Z stands still.
+
+    On a box the panels cover the box. On R^d each strongly convex mode is integrated in its own
+    frame, weighted by its share of the mixture M, a partition of unity. The error is the last
+    change of log Z, a bound on the error of the finer rule.
+
+    Args:
+        tolerance: doubling stops once no log Z of the batch changes by more.
+        panels: panels per axis to start with.
+        nodes: Gauss-Legendre nodes per panel and axis.
+        max_nodes: doubling stops here too; the error then says how far it got.
+    """
+
+    tolerance: float = 1e-8
+    panels: int = 8
+    nodes: int = 8
+    max_nodes: int = 300_000
+
+    def __post_init__(self) -> None:
+        check_positive("tolerance", self.tolerance)
+        check_count("panels", self.panels)
+        check_count("nodes", self.nodes, 2)
+
+    @torch.no_grad()
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        if pot.dim > 2:
+            raise ValueError(
+                f"Quadrature is for 1 or 2 dimensions, but the potential has {pot.dim}; "
+                "use LaplaceMixture() or Envelope()"
+            )
+        panels, previous = self.panels, None
+        while True:
+            points, weights = self._fixed(pot, box, panels)
+            value = torch.logsumexp(weights - pot(points), dim=0)
+            if previous is not None:
+                error = (value - previous).abs()
+                if error.max() <= self.tolerance or 2**pot.dim * len(points) > self.max_nodes:
+                    return Rule(points, weights, error)
+            panels, previous = 2 * panels, value
+
+    def _fixed(self, pot: LSEICNN, box: Box | None, panels: int) -> tuple[Tensor, Tensor]:
+        t, log_w = (
+            torch.as_tensor(part).to(pot.alpha)
+            for part in _panel_nodes(panels, self.nodes, pot.dim)  # on [-1, 1]^dim
+        )
+        if box is not None:
+            ones = (1,) * len(pot.batch_shape)
+            points = box.low + (t + 1) / 2 * box.width
+            log_w = log_w + (box.width / 2).log().sum()
+            return points.reshape(-1, *ones, pot.dim), log_w.reshape(-1, *ones)
+
+        # f_k >= f_k* + |u - u*|^2/2, so a radius of 9 in the frame leaves out 1e-18 of the mode.
+        radius = 9.0
+        frame = GaussianBound(pot)
+        u = (radius * t).reshape(len(t), *(1,) * frame.log_masses.dim(), pot.dim, 1)
+        step = torch.linalg.solve_triangular(
+            frame.factor.expand(len(t), *frame.factor.shape),
+            u.expand(len(t), *frame.factor.shape[:-1], 1),
+            upper=False,
+        )
+        x = (frame.minima.x + step.squeeze(-1)).movedim(-2, 1)  # (n, modes, *batch, dim)
+        log_det = frame.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1).movedim(-1, 0)
+        log_w = log_w.reshape(-1, *(1,) * log_det.dim()) + pot.dim * math.log(radius) - log_det
+        own = torch.eye(pot.modes, dtype=torch.bool, device=x.device)
+        own = own.reshape(pot.modes, *(1,) * len(pot.batch_shape), pot.modes)
+        share = torch.log_softmax(log_weights(pot) - pot.mode_potentials(x), dim=-1)
+        share = share.masked_fill(~own, -torch.inf).logsumexp(-1)
+        return x.flatten(0, 1), (log_w + share).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Importance samples from the exact upper bound: bounded weights, so an honest error.
+
+    Each weight exp(-E) / bound is an acceptance probability, in (0, 1]; their mean is unbiased for
+    Z over the bound's mass, and its variance is finite whatever the potential.
+
+    Args:
+        samples: number of draws.
+    """
+
+    samples: int = 8192
+
+    @torch.no_grad()
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        bound = upper_bound(pot, box)
+        x, log_accept = bound.propose(check_count("samples", self.samples, 2))
+        return _importance_rule(pot, x, bound.log_mass + log_accept)
+
+
+@dataclass(frozen=True)
+class LaplaceMixture:
+    r"""Importance samples from the Laplace mixture, with a share from the exact envelope.
+
+    The proposal is sum_k pi_k N(x_k*, H_k^-1) at the minimum of each mode, mixed with the Gaussian
+    envelope: that share bounds the weights (Hesterberg 1995, defensive mixtures), the rest makes
+    them nearly equal.
+
+    Args:
+        samples: number of draws.
+        defensive: share of the draws that comes from the envelope, in (0, 1).
+    """
+
+    samples: int = 8192
+    defensive: float = 0.2
+
+    @torch.no_grad()
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        check_count("samples", self.samples, 2)
+        check_positive("defensive", check_fraction("defensive", self.defensive))
+        bound = GaussianBound(pot)
+        # Components (*batch, 2 K): Laplace at each minimum, then the envelope's Gaussians. The
+        # root R has R R^T = precision, so x = x* + R^-T z with z white.
+        loc = torch.cat([bound.minima.x, bound.minima.x], dim=-2)
+        laplace, wide = torch.linalg.cholesky(bound.minima.hessian), bound.factor.mT
+        log_p = [
+            torch.log_softmax(log_weights(pot) - bound.minima.f - log_det(root), -1) + math.log(p)
+            for root, p in ((laplace, 1 - self.defensive), (wide, self.defensive))
+        ]
+        log_share, root = torch.cat(log_p, dim=-1), torch.cat([laplace, wide], dim=-3)
+
+        component = torch.distributions.Categorical(logits=log_share).sample((self.samples,))
+        center = take_along_batch(loc, component, 1)
+        z = torch.randn_like(center).unsqueeze(-1)
+        step = torch.linalg.solve(take_along_batch(root, component, 2).mT, z)
+        x = center + step.squeeze(-1)
+
+        white = (root.mT @ (x.unsqueeze(-2) - loc).unsqueeze(-1)).squeeze(-1)
+        log_normal = log_det(root) - 0.5 * white.square().sum(-1)
+        log_proposal = torch.logsumexp(log_share + log_normal, dim=-1)
+        log_proposal = log_proposal - 0.5 * pot.dim * math.log(2 * math.pi)
+        log_ratio = -pot(x) - log_proposal
+        if box is not None:
+            log_ratio = log_ratio.masked_fill(~box.contains(x), -torch.inf)
+        return _importance_rule(pot, x, log_ratio)
+
+
+def default_method(dim: int) -> Method:
+    """Quadrature in one or two dimensions, the Laplace mixture beyond."""
+    return Quadrature() if dim <= 2 else LaplaceMixture()
+
+
+def log_det(root: Tensor) -> Tensor:
+    """log |det| of triangular matrices, from their diagonals."""
+    return root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _importance_rule(pot: LSEICNN, x: Tensor, log_ratio: Tensor) -> Rule:
+    """A rule from draws with log importance ratios log(exp(-E)/proposal), (n, *batch)."""
+    n = len(log_ratio)
+    ratio = (log_ratio - log_ratio.amax(0)).exp()
+    # delta method: sd(log mean) = sd / (mean sqrt n)
+    error = ratio.std(0) / ratio.mean(0) / math.sqrt(n)
+    return Rule(x, log_ratio + pot(x) - math.log(n), error)
+
+
+@lru_cache(maxsize=32)
+def _panel_nodes(panels: int, nodes: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Composite Gauss-Legendre on [-1, 1]^dim: points (n, dim) and log weights (n,)."""
+    t, w = np.polynomial.legendre.leggauss(nodes)
+    middles = (2 * np.arange(panels) + 1) / panels - 1
+    ticks = (middles[:, None] + t / panels).ravel()
+    log_w = np.log(np.tile(w / panels, panels))
+    grid = np.stack(np.meshgrid(*[ticks] * dim, indexing="ij"), -1).reshape(-1, dim)
+    weights = sum(np.meshgrid(*[log_w] * dim, indexing="ij")).ravel()
+    return grid, weights

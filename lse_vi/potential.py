@@ -1,0 +1,331 @@
+"""The log-sum-exp potential of gated convex modes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from zipfile import BadZipFile
+
+import torch
+from torch import Size, Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from lse_vi.checks import check_count, check_dim, check_finite, check_positive
+from lse_vi.icnn import ICNN, NETWORKS, ConvexStack, Layout, WhitenedICNN
+from lse_vi.newton import descend
+
+CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
+FORMAT = 1
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Minima(NamedTuple):
+    """Minima of a potential, lowest first: ``points`` (m, dim), ``energies`` (m,)."""
+
+    points: Tensor
+    energies: Tensor
+
+
+class LSEICNN(nn.Module):
+    r"""Log-sum-exp of K gated convex networks, a smooth minimum with wells (paper Eq. 3, 6).
+
+    .. math::
+        E(x) = -\frac1\rho \log\Big(\frac1K \sum_k s_k e^{-\rho f_k(x)}\Big), \qquad
+        s_k = \mathrm{sigmoid}(10(\alpha_k/2 - 1))
+
+    For large :math:`\rho` this is the minimum of the f_k. Only the product
+    :math:`s_k e^{-\rho f_k}` matters, so the gates alone identify nothing: count modes by
+    :meth:`active_modes`.
+
+    Args:
+        dim: dimension of x.
+        modes: number of modes K.
+        hidden: widths of the hidden layers of each mode.
+        batch_shape: shape of a batch of independent potentials, as in ``torch.distributions``.
+        rho: initial sharpness, in units of 1/E.
+        gate: initial gate s_k of every mode, in (0, 1).
+        network: :class:`ICNN` (plain, the paper's) or :class:`WhitenedICNN` (strongly convex).
+
+    Example:
+        >>> pot = LSEICNN(2, 3, batch_shape=(4,))
+        >>> x = torch.zeros(7, 4, 2)
+        >>> pot(x).shape, pot.gradient(x).shape, pot.responsibilities(x).shape
+        (torch.Size([7, 4]), torch.Size([7, 4, 2]), torch.Size([7, 4, 3]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        modes: int,
+        *,
+        hidden: Sequence[int] = (10, 10),
+        batch_shape: Sequence[int] = (),
+        rho: float = 2.0,
+        gate: float = 0.99,
+        network: type[ICNN | WhitenedICNN] = ICNN,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.dim = check_count("dim", dim)
+        self.modes = check_count("modes", modes)
+        self.hidden = tuple(hidden)
+        check_positive("rho", rho)
+        if not 0 < gate < 1:
+            raise ValueError(f"gate must be in (0, 1), but got {gate}")
+        like = {"dtype": dtype, "device": device}
+        alpha = 2.0 * (1.0 + math.log(gate / (1.0 - gate)) / 10.0)
+        self.network = network(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
+        self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha, **like))
+        self.log_rho = nn.Parameter(torch.full(tuple(batch_shape), math.log(rho), **like))
+
+    # -- what the parameters mean ---------------------------------------------------------------
+
+    @property
+    def batch_shape(self) -> Size:
+        """Shape of the batch of potentials."""
+        return self.alpha.shape[:-1]
+
+    @property
+    def log_gates(self) -> Tensor:
+        """log s_k, (*batch, modes)."""
+        return logsigmoid(10.0 * (self.alpha / 2.0 - 1.0))
+
+    @property
+    def gates(self) -> Tensor:
+        """s_k in (0, 1), (*batch, modes)."""
+        return self.log_gates.exp()
+
+    @property
+    def rho(self) -> Tensor:
+        """Sharpness, (*batch,)."""
+        return self.log_rho.exp()
+
+    # -- values and derivatives -----------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        """E(x): (*sample, *batch, dim) -> (*sample, *batch)."""
+        _, layout, logits, _, _ = self._evaluate(x)
+        return layout.restore(self._energy(logits, layout)).squeeze(-1)
+
+    def mode_potentials(self, x: Tensor) -> Tensor:
+        """f_k(x): (*sample, *batch, dim) -> (*sample, *batch, modes)."""
+        check_dim("x", x, self.dim)
+        return self.network(x)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
+        _, layout, logits, _, _ = self._evaluate(x)
+        return layout.restore(torch.softmax(logits, dim=1))
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """grad E = sum_k r_k grad f_k: (*sample, *batch, dim) -> same shape."""
+        return self.energy_and_gradient(x)[1]
+
+    def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E(x) and grad E(x) from one pass through the network."""
+        stack, layout, logits, layers, frame = self._evaluate(x)
+        gradient = stack.pullback(torch.softmax(logits, dim=1), layers, frame)
+        return layout.restore(self._energy(logits, layout)).squeeze(-1), layout.restore(gradient)
+
+    def hessian(self, x: Tensor) -> Tensor:
+        """Second derivatives of E: (*sample, *batch, dim) -> (*sample, *batch, dim, dim)."""
+        check_dim("x", x, self.dim)
+        keep = torch.is_grad_enabled()
+        lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
+        with torch.enable_grad():
+            points = x.expand(*lead, self.dim)
+            points = points if points.requires_grad else points.detach().requires_grad_()
+            gradient = self.gradient(points)
+            rows = [
+                torch.autograd.grad(component.sum(), points, create_graph=keep, retain_graph=True)
+                for component in gradient.unbind(-1)
+            ]
+        return torch.stack([row for (row,) in rows], dim=-2)
+
+    def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, list[Tensor], Tensor]:
+        """log s_k - rho f_k as (batch, modes, n), with what the gradient needs."""
+        check_dim("x", x, self.dim)
+        stack, layout = self.network.stack().place(x)
+        f, layers, frame = stack.forward(layout.x)
+        log_gates = self.log_gates.expand(*layout.batch_shape, -1).reshape(-1, self.modes, 1)
+        return stack, layout, log_gates - self._rho(layout) * f, layers, frame
+
+    def _rho(self, layout: Layout) -> Tensor:
+        return self.rho.expand(layout.batch_shape).reshape(-1, 1, 1)
+
+    def _energy(self, logits: Tensor, layout: Layout) -> Tensor:
+        log_sum = torch.logsumexp(logits, dim=1, keepdim=True)
+        return (math.log(self.modes) - log_sum) / self._rho(layout)
+
+    # -- wells and modes ------------------------------------------------------------------------
+
+    def active_modes(self, x: Tensor, *, threshold: float = 0.01) -> Tensor:
+        """Which modes carry the data: mean responsibility over ``x`` (n, *batch, dim) above it.
+
+        Returns a mask (*batch, modes); its sum is the number of modes in use.
+        """
+        with torch.no_grad():
+            return self.responsibilities(x).mean(0) > threshold
+
+    def minima(self, starts: Tensor, *, separation: float = 1e-3) -> Minima:
+        """Distinct minima of E reached by Newton descent from ``starts`` (n, dim).
+
+        Args:
+            starts: points to descend from: data, or a grid over the region of interest.
+            separation: minima closer than this share of the starts' spread are one.
+
+        Raises:
+            ValueError: for a batch of potentials; take one with :meth:`select`.
+        """
+        if self.batch_shape:
+            raise ValueError(
+                f"minima needs a single potential, but batch_shape is {tuple(self.batch_shape)}; "
+                "use pot.select(index).minima(...)"
+            )
+        check_dim("starts", starts, self.dim)
+        check_finite("starts", starts)
+        spread = (starts.amax(0) - starts.amin(0)).norm().clamp_min(1e-6)
+        end = descend(self, self.gradient, self.hessian, starts, max_length=0.1 * spread)
+        inside = ((end.x - starts.mean(0)).abs() <= 2 * spread).all(-1)
+        curved = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
+        good = end.converged & inside & curved
+        points, energies = end.x[good], end.energy[good]
+        order = energies.argsort()
+        kept: list[int] = []
+        for i in order.tolist():
+            if all((points[i] - points[j]).norm() > separation * spread for j in kept):
+                kept.append(i)
+        return Minima(points[kept], energies[kept])
+
+    def prune(self, keep: Tensor) -> LSEICNN:
+        """A potential with the modes in the mask ``keep`` (*batch, modes) only, E kept as it is.
+
+        In a batch each potential keeps its own modes; where one has fewer than another, the gates
+        of its spare modes are closed.
+        """
+        if keep.shape != self.alpha.shape or not bool(keep.any(-1).all()):
+            raise ValueError(
+                f"keep must be a mask of shape {tuple(self.alpha.shape)} with at least one mode "
+                f"kept, but got shape {tuple(keep.shape)}"
+            )
+        most = int(keep.sum(-1).max())
+        order = (~keep).to(torch.int8).argsort(dim=-1, stable=True)[..., :most]
+        depth = len(self.batch_shape)
+
+        def take(p: Tensor) -> Tensor:
+            index = order.reshape(order.shape + (1,) * (p.dim() - depth - 1))
+            return torch.take_along_dim(p.detach(), index, dim=depth).clone()
+
+        small = type(self)(
+            self.dim, most, hidden=self.hidden, batch_shape=self.batch_shape,
+            network=type(self.network), dtype=self.alpha.dtype, device=self.alpha.device,
+        )  # fmt: skip
+        with torch.no_grad():
+            for target, source in zip(
+                small.network.parameters(), self.network.parameters(), strict=True
+            ):
+                target.copy_(take(source))
+            alpha = take(self.alpha)
+            small.alpha.copy_(torch.where(keep.gather(-1, order), alpha, CLOSED_GATE))
+            small.log_rho.copy_(self.log_rho)
+            # E averages over K, so fewer modes need their share of log K back.
+            small.add_offset_(math.log(self.modes / most) / small.rho)
+        return small
+
+    @torch.no_grad()
+    def add_offset_(self, offset: Tensor) -> None:
+        """Add ``offset`` (*batch,) to E, in place."""
+        icnn = self.network.icnn if isinstance(self.network, WhitenedICNN) else self.network
+        bias = icnn.bias
+        bias[..., -1] += offset.unsqueeze(-1)
+
+    # -- copies ---------------------------------------------------------------------------------
+
+    def select(self, index: int | tuple[int, ...]) -> LSEICNN:
+        """The potential at ``index`` of the batch, as a potential of its own."""
+        index = (index,) if isinstance(index, int) else index
+        one = self.alpha[index]
+        single = type(self)(
+            self.dim, self.modes, hidden=self.hidden, batch_shape=one.shape[:-1],
+            network=type(self.network), dtype=one.dtype, device=one.device,
+        )  # fmt: skip
+        single.load_state_dict({name: p[index].clone() for name, p in self.state_dict().items()})
+        return single
+
+    def with_parameters(self, tensors: Mapping[str, Tensor]) -> LSEICNN:
+        """The same potential with some parameters replaced by ``tensors``, gradients flowing.
+
+        Each tensor may have extra batch dimensions on the left: a sample of parameters from a
+        guide makes a batch of potentials.
+        """
+        unknown = set(tensors) - {name for name, _ in self.named_parameters()}
+        if unknown:
+            raise ValueError(f"no parameter is named {sorted(unknown)}")
+        return _substitute(self, tensors, "")
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the potential to ``path``; read it back with :func:`lse_vi.load`."""
+        config = {
+            "dim": self.dim,
+            "modes": self.modes,
+            "hidden": list(self.hidden),
+            "batch_shape": list(self.batch_shape),
+            "network": type(self.network).__name__,
+            "dtype": str(self.alpha.dtype).removeprefix("torch."),
+        }
+        torch.save({"lse_vi": FORMAT, "config": config, "state": self.state_dict()}, path)
+
+    def extra_repr(self) -> str:
+        return (
+            f"dim={self.dim}, modes={self.modes}, hidden={self.hidden}, "
+            f"batch_shape={tuple(self.batch_shape)}"
+        )
+
+
+def _substitute(module: Module, tensors: Mapping[str, Tensor], prefix: str) -> Module:
+    clone = copy.copy(module)
+    clone._parameters = {
+        name: tensors.get(prefix + name, p)  # type: ignore[misc]
+        for name, p in module._parameters.items()
+    }
+    clone._modules = {
+        name: child if child is None else _substitute(child, tensors, f"{prefix}{name}.")
+        for name, child in module._modules.items()
+    }
+    return clone
+
+
+def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEICNN:
+    """Read a potential that :meth:`LSEICNN.save` wrote. No code in the file is run.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is corrupt or is not a saved potential.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"path: there is no file {path}")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+        config = dict(content["config"])
+        network = NETWORKS[config.pop("network")]
+        dtype = getattr(torch, config.pop("dtype"))
+        pot = LSEICNN(**config, network=network, dtype=dtype, device=device)
+        pot.load_state_dict(content["state"])
+    except (KeyError, TypeError, AttributeError, RuntimeError, EOFError, BadZipFile) as error:
+        raise _not_a_potential(path) from error
+    except pickle.UnpicklingError as error:
+        raise _not_a_potential(path) from error
+    return pot
+
+
+def _not_a_potential(path: str | Path) -> ValueError:
+    return ValueError(
+        f"path: expected a potential written by LSEICNN.save, but {path} is not one or is corrupt"
+    )

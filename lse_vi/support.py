@@ -1,0 +1,54 @@
+"""Where a density lives: a box, or all of R^d."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lse_vi.checks import check_finite
+
+
+class Box(NamedTuple):
+    """An axis-aligned box; ``low`` and ``high`` are (dim,)."""
+
+    low: Tensor
+    high: Tensor
+
+    @property
+    def width(self) -> Tensor:
+        return self.high - self.low
+
+    @property
+    def log_volume(self) -> Tensor:
+        return self.width.log().sum()
+
+    def contains(self, x: Tensor) -> Tensor:
+        """(*shape, dim) -> (*shape)."""
+        return ((x >= self.low) & (x <= self.high)).all(-1)
+
+    @classmethod
+    def of(cls, bounds: Any, dim: int, like: Tensor) -> Box:
+        """A box from ``bounds`` = (low, high), each a number or ``dim`` numbers.
+
+        Raises:
+            ValueError: if there are not two bounds of the right length, or low >= high.
+        """
+        try:
+            low, high = (torch.as_tensor(b).to(like) for b in bounds)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"bounds must be a pair (low, high), but got {bounds!r}") from error
+        if low.shape not in ((), (dim,)) or high.shape not in ((), (dim,)):
+            raise ValueError(
+                f"bounds must hold a number or {dim} numbers each (one per coordinate), "
+                f"but got shapes {tuple(low.shape)} and {tuple(high.shape)}"
+            )
+        check_finite("bounds", low)
+        check_finite("bounds", high)
+        if not bool((low < high).all()):
+            raise ValueError(
+                f"bounds must have low < high in every coordinate, but got low={low.tolist()}, "
+                f"high={high.tolist()}"
+            )
+        return cls(low.expand(dim).clone(), high.expand(dim).clone())
