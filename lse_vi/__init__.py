@@ -5,6 +5,7 @@ as a density that is normalised and sampled exactly (:class:`LSEDensity`), and i
 """
 
 from lse_vi.density import LSEDensity
+from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
 from lse_vi.icnn import ICNN, WhitenedICNN
 from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
 from lse_vi.potential import LSEICNN, load
@@ -13,9 +14,12 @@ __all__ = [
     "ICNN",
     "LSEICNN",
     "Envelope",
+    "FitResult",
     "LSEDensity",
     "LaplaceMixture",
+    "NonFiniteLossError",
     "Quadrature",
     "WhitenedICNN",
+    "fit_density",
     "load",
 ]

@@ -215,15 +215,14 @@ def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int
     accepted: list[list[Tensor]] = [[] for _ in range(size)]
     missing = torch.full((size,), wanted)
     proposed, block = 0, max(64, int(1.2 * wanted))
-    while bool((missing > 0).any()):
+    while not proposed or bool((missing > 0).any()):
         x, log_accept = bound.propose(block)
         keep = torch.rand_like(log_accept).log() < log_accept
         proposed += block
         for i in range(size):
-            if missing[i] > 0:
-                good = x.reshape(block, size, dim)[:, i][keep.reshape(block, size)[:, i]]
-                accepted[i].append(good[: int(missing[i])])
-                missing[i] -= len(accepted[i][-1])
+            good = x.reshape(block, size, dim)[:, i][keep.reshape(block, size)[:, i]]
+            accepted[i].append(good[: int(missing[i])])
+            missing[i] -= len(accepted[i][-1])
         got = wanted - int(missing.max())
         if proposed > 1_000_000 and got < 1e-5 * proposed:
             raise RuntimeError(

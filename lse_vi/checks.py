@@ -20,18 +20,34 @@ def check_count(name: str, value: Any, minimum: int = 1) -> int:
     return int(value)
 
 
-def check_positive(name: str, value: float) -> float:
+def check_counts(name: str, values: Any) -> tuple[int, ...]:
+    """``values`` as a tuple of ints >= 1."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a sequence of integers, but got {values!r}")
+    return tuple(check_count(name, value) for value in values)
+
+
+def check_number(name: str, value: Any) -> float:
+    """``value`` as a float; a string is none."""
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, but got {value!r}")
+    return float(value)
+
+
+def check_positive(name: str, value: Any) -> float:
     """``value`` as a finite float > 0."""
-    if not (math.isfinite(value) and value > 0):
+    number = check_number(name, value)
+    if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be a positive number, but got {value}")
-    return float(value)
+    return number
 
 
-def check_fraction(name: str, value: float) -> float:
+def check_fraction(name: str, value: Any) -> float:
     """``value`` as a float in [0, 1)."""
-    if not 0 <= value < 1:
+    number = check_number(name, value)
+    if not 0 <= number < 1:
         raise ValueError(f"{name} must be in [0, 1), but got {value}")
-    return float(value)
+    return number
 
 
 def check_dim(name: str, x: Tensor, dim: int) -> None:
@@ -41,6 +57,15 @@ def check_dim(name: str, x: Tensor, dim: int) -> None:
             f"{name} must have last dimension {dim} (one entry per coordinate), "
             f"but got shape {tuple(x.shape)}"
         )
+
+
+def check_points(name: str, x: Any, dim: int, dtype: torch.dtype) -> None:
+    """``x`` must be a tensor (..., dim) of ``dtype``."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a tensor, but got {type(x).__name__}")
+    check_dim(name, x, dim)
+    if x.dtype != dtype:
+        raise TypeError(f"{name} must be of dtype {dtype}, as the parameters, but got {x.dtype}")
 
 
 def check_finite(name: str, x: Tensor) -> None:

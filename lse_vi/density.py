@@ -54,6 +54,8 @@ class LSEDensity(TorchDistribution):
         method: Method | None = None,
         validate_args: bool | None = None,
     ) -> None:
+        if not isinstance(potential, LSEICNN):
+            raise TypeError(f"potential must be an LSEICNN, but got {type(potential).__name__}")
         dim = potential.dim
         if not isinstance(potential.network, WhitenedICNN):
             if bounds is None:
@@ -79,11 +81,25 @@ class LSEDensity(TorchDistribution):
         return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> LSEDensity:
-        """The same density over a larger ``batch_shape``; the rule for log Z is shared."""
+        """The same density over a larger ``batch_shape``; the rule for log Z is shared.
+
+        Raises:
+            ValueError: unless dimensions are added on the left, or of size one and now larger.
+        """
+        batch_shape = Size(batch_shape)
+        try:
+            fits = torch.broadcast_shapes(self.batch_shape, batch_shape) == batch_shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"batch_shape must be one that {tuple(self.batch_shape)} broadcasts to, "
+                f"but got {tuple(batch_shape)}"
+            )
         new = self._get_checked_instance(LSEDensity, _instance)
         new.potential, new.box, new.method = self.potential, self.box, self.method
         new._rule = self.rule
-        super(LSEDensity, new).__init__(Size(batch_shape), self.event_shape, validate_args=False)
+        super(LSEDensity, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 

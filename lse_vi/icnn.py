@@ -4,25 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Size, Tensor, nn
 from torch.nn.functional import softplus
 
-from lse_vi.checks import check_count
+from lse_vi.checks import check_count, check_counts
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Points laid out for the products, the batch of points last: ``x`` is (batch or 1, dim, n)."""
+    """Points laid out for the products, the batch of points last: ``x`` is (batch or 1, dim, n).
+
+    ``moved`` are the batch dimensions in which there is one potential but many points, as in a
+    Pyro plate over data: they are laid out with the samples.
+    """
 
     x: Tensor
     sample_shape: Size
     batch_shape: Size
+    moved: tuple[int, ...] = ()
 
     def restore(self, values: Tensor) -> Tensor:
         """Bring ``values`` (batch, channels, n) back to (*sample, *batch, channels)."""
-        return values.permute(2, 0, 1).reshape(self.sample_shape + self.batch_shape + (-1,))
+        shape = self.sample_shape + self.batch_shape + values.shape[1:2]
+        values = values.permute(2, 0, 1).reshape(shape)
+        first = len(self.sample_shape) - len(self.moved)
+        return values.movedim(
+            tuple(range(first, len(self.sample_shape))), tuple(first + axis for axis in self.moved)
+        )
+
+    def per_batch(self, values: Tensor, event_dims: int) -> Tensor:
+        """Lay out ``values`` (*batch, *event), one entry per potential, as (batch, *event)."""
+        event = values.shape[values.dim() - event_dims :]
+        values = _drop(values, self.moved)
+        return values.expand(self.batch_shape + event).reshape(-1, *event)
+
+
+def _drop(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """``values`` without the axes, all of size one."""
+    return values.squeeze(axes) if axes else values
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,11 @@ class ConvexStack:
         weight, bias = self.weight.unsqueeze(-3), self.bias.unsqueeze(-2)
         return ConvexStack(weight, bias, inner, self.frame_rows)
 
+    def squeeze(self, axes: tuple[int, ...]) -> ConvexStack:
+        """Without the batch dimensions ``axes``, all of size one."""
+        inner = tuple(_drop(w, axes) for w in self.inner)
+        return ConvexStack(_drop(self.weight, axes), _drop(self.bias, axes), inner, self.frame_rows)
+
     def place(self, x: Tensor) -> tuple[ConvexStack, Layout]:
         """Lay ``x`` (*sample, *batch, dim) out for the products, broadcasting the batch shapes."""
         depth = len(self.batch_shape)
@@ -81,11 +108,22 @@ class ConvexStack:
         sample, given = Size(shape[:split]), Size(shape[split:-1])
         if given.numel() == 1:  # the same points for every batch element
             return self, Layout(x.reshape(1, -1, self.dim).mT, sample, self.batch_shape)
-        batch = torch.broadcast_shapes(given, self.batch_shape)
-        stack = self if batch == self.batch_shape else self.expand(batch)
-        wide = x.reshape(shape).expand(sample + batch + (self.dim,))
-        flat = wide.reshape(sample.numel(), batch.numel(), self.dim)
-        return stack, Layout(flat.permute(1, 2, 0), sample, batch)
+        if any(n != m and 1 not in (n, m) for n, m in zip(given, self.batch_shape, strict=True)):
+            raise ValueError(
+                f"x must broadcast to (*sample, *batch, dim), but got shape {tuple(x.shape)} "
+                f"for batch_shape {tuple(self.batch_shape)}"
+            )
+        x = x.reshape(shape)
+        moved = tuple(i for i in range(depth) if self.batch_shape[i] == 1 and given[i] > 1)
+        sample = sample + Size(given[i] for i in moved)
+        x = x.movedim(tuple(split + i for i in moved), tuple(range(split, len(sample))))
+        stack = self.squeeze(moved)
+        batch = torch.broadcast_shapes(x.shape[len(sample) : -1], stack.batch_shape)
+        stack = stack if batch == stack.batch_shape else stack.expand(batch)
+        flat = x.expand(sample + batch + (self.dim,)).reshape(
+            sample.numel(), batch.numel(), self.dim
+        )
+        return stack, Layout(flat.permute(1, 2, 0), sample, batch, moved)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Values (batch, modes, n) at ``x`` (batch or 1, dim, n), and what :meth:`pullback` needs.
@@ -95,18 +133,18 @@ class ConvexStack:
         size, rows = self.batch_shape.numel() * self.modes, self.weight.shape[-2]
         weight = self.weight.reshape(x.shape[0], -1, self.dim)  # (batch or 1, all rows, dim)
         bias = self.bias.reshape(x.shape[0], -1, 1)
-        affine = torch.baddbmm(bias, weight, x).reshape(size, rows, -1)  # (batch * modes, rows, n)
+        affine = torch.baddbmm(bias, weight, x).reshape(size, rows, x.shape[-1])
 
         widths = [w.shape[-1] for w in self.inner] + [1, self.frame_rows]
         *skips, frame = affine.split(widths, dim=1)
         z, layers = skips[0], []
         for w, skip in zip(self.inner, skips[1:], strict=True):
             layers.append(z)
-            z = torch.baddbmm(skip, w.reshape(size, *w.shape[-2:]), softplus(z))
+            z = torch.baddbmm(skip, w.reshape(size, *w.shape[-2:]), activation(z))
         f = z.squeeze(1)
         if self.frame_rows:
             f = f + 0.5 * frame.square().sum(1)
-        return f.reshape(-1, self.modes, x.shape[-1]), layers, frame
+        return f.unflatten(0, (-1, self.modes)), layers, frame
 
     def pullback(self, cotangent: Tensor, layers: list[Tensor], frame: Tensor) -> Tensor:
         r"""sum_k c_k grad f_k, (batch, dim, n), for weights ``cotangent`` (batch, modes, n).
@@ -120,8 +158,14 @@ class ConvexStack:
         for w, z in zip(reversed(self.inner), reversed(layers), strict=True):
             delta = torch.bmm(w.reshape(-1, *w.shape[-2:]).mT, delta) * torch.sigmoid(z)
             rows.append(delta)
-        stacked = torch.cat(rows[::-1], dim=1).reshape(batch, -1, n)  # V_1 | ... | V_L | v | R
-        return torch.bmm(self.weight.reshape(batch, -1, self.dim).mT, stacked)
+        stacked = torch.cat(rows[::-1], dim=1)  # V_1 | ... | V_L | v | R
+        weight = self.weight.reshape(batch, -1, self.dim)
+        return torch.bmm(weight.mT, stacked.reshape(batch, weight.shape[1], n))
+
+
+def activation(z: Tensor) -> Tensor:
+    """Softplus; PyTorch's own turns linear at 20, a drop of 2e-9 that is not convex."""
+    return softplus(z, threshold=40.0)
 
 
 def softplus_inverse(y: Tensor) -> Tensor:
@@ -159,34 +203,39 @@ class ICNN(nn.Module):
         super().__init__()
         check_count("dim", dim)
         check_count("modes", modes)
-        for width in hidden:
-            check_count("hidden", width)
-        lead = (*batch_shape, modes)
-        widths = (*hidden, 1)
+        lead = (*check_counts("batch_shape", batch_shape), modes)
+        widths = (*check_counts("hidden", hidden), 1)
         like = {"dtype": dtype, "device": device}
         self.weight = nn.Parameter(torch.empty(*lead, sum(widths), dim, **like))
         self.bias = nn.Parameter(torch.empty(*lead, sum(widths), **like))
         self.raw_inner = nn.ParameterList(
-            torch.empty(*lead, above, below, **like)
-            for below, above in zip(widths, widths[1:], strict=False)
+            torch.empty(*lead, above, below, **like) for below, above in pairwise(widths)
         )
         self.reset_parameters()
 
     @torch.no_grad()
-    def reset_parameters(self, centers: Tensor | None = None, *, slope: float = 1.0) -> None:
-        """Start every mode as a bowl of unit width around its own centre.
+    def reset_parameters(
+        self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
+    ) -> None:
+        """Start every mode as a bowl around its own centre.
 
         Args:
             centers: (*batch, modes, dim) in the units of x; drawn from N(0, 1) by default.
-            slope: standard deviation of the entries of V.
+            factors: (*batch, modes, dim, dim), L with L^T L the inverse covariance of the points
+                that the mode should cover; unit width by default.
+            slope: standard deviation of the entries of V, in units of L.
         """
         if centers is None:
             centers = torch.randn_like(self.weight[..., 0, :])
         self.weight.normal_(0.0, slope)
         self.weight[..., -1, :] = 0.0  # no preferred direction: the bowl stays centred
+        if factors is not None:
+            self.weight.copy_(self.weight @ factors)
         self.bias.copy_(-(self.weight * centers.unsqueeze(-2)).sum(-1))
         for raw in self.raw_inner:
             raw.normal_(0.5, 0.3)
+        if self.raw_inner:
+            self.raw_inner[-1].add_(2.0)
 
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
@@ -246,14 +295,22 @@ class WhitenedICNN(nn.Module):
         self.reset_parameters()
 
     @torch.no_grad()
-    def reset_parameters(self, centers: Tensor | None = None, *, slope: float = 1.0) -> None:
-        """Start as unit Gaussians at ``centers`` (drawn from N(0, 1)), with a small g."""
+    def reset_parameters(
+        self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
+    ) -> None:
+        """Start as Gaussians, with a small g; the arguments are those of :class:`ICNN`'s.
+
+        ``factors`` are lower triangular with a positive diagonal.
+        """
         self.icnn.reset_parameters(torch.zeros_like(self.loc), slope=slope)
         if self.icnn.raw_inner:
-            self.icnn.raw_inner[-1].sub_(3.0)  # g starts as a correction, about a tenth of |u|^2/2
+            self.icnn.raw_inner[-1].sub_(5.0)  # g starts as a correction, about a tenth of |u|^2/2
         self.loc.copy_(torch.randn_like(self.loc) if centers is None else centers)
         self.log_diagonal.zero_()
         self.off_diagonal.zero_()
+        if factors is not None:
+            self.log_diagonal.copy_(factors.diagonal(dim1=-2, dim2=-1).log())
+            self.off_diagonal.copy_(factors.tril(-1))
 
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:

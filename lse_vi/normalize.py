@@ -18,8 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_vi.bounds import GaussianBound, log_weights, take_along_batch, upper_bound
+from lse_vi.bounds import (
+    GaussianBound,
+    TangentBound,
+    log_factor,
+    log_weights,
+    take_along_batch,
+    upper_bound,
+)
 from lse_vi.checks import check_count, check_fraction, check_positive
+from lse_vi.icnn import WhitenedICNN
 from lse_vi.potential import LSEICNN
 from lse_vi.support import Box
 
@@ -59,10 +67,11 @@ class Quadrature:
 
     On a box the panels cover the box. On R^d each strongly convex mode is integrated in its own
     frame, weighted by its share of the mixture M, a partition of unity. The error is the last
-    change of log Z, a bound on the error of the finer rule.
+    change of log Z, a bound on the error of the finer rule. On a box, a mode so narrow that it
+    hides between the nodes shows in the tangent bound of Z, and the panels are doubled for it.
 
     Args:
-        tolerance: doubling stops once no log Z of the batch changes by more.
+        tolerance: doubling stops once no log Z of the batch changes by more (or by rounding).
         panels: panels per axis to start with.
         nodes: Gauss-Legendre nodes per panel and axis.
         max_nodes: doubling stops here too; the error then says how far it got.
@@ -85,15 +94,24 @@ class Quadrature:
                 f"Quadrature is for 1 or 2 dimensions, but the potential has {pot.dim}; "
                 "use LaplaceMixture() or Envelope()"
             )
+        tolerance = max(self.tolerance, 16 * torch.finfo(pot.alpha.dtype).eps)
         panels, previous = self.panels, None
         while True:
             points, weights = self._fixed(pot, box, panels)
             value = torch.logsumexp(weights - pot(points), dim=0)
             if previous is not None:
-                error = (value - previous).abs()
-                if error.max() <= self.tolerance or 2**pot.dim * len(points) > self.max_nodes:
+                unseen = self._unseen(pot, box, panels, value)
+                error = torch.maximum((value - previous).abs(), unseen)
+                if error.max() <= tolerance or 2**pot.dim * len(points) > self.max_nodes:
                     return Rule(points, weights, error)
             panels, previous = 2 * panels, value
+
+    def _unseen(self, pot: LSEICNN, box: Box | None, panels: int, value: Tensor) -> Tensor:
+        """By how much log Z may exceed ``value``, from a bound; 0 once that is within log 2."""
+        if box is None:
+            return torch.zeros_like(value)
+        gap = TangentBound(pot, box, cells=panels).log_mass - value
+        return gap.where(gap > math.log(2.0), 0.0)
 
     def _fixed(self, pot: LSEICNN, box: Box | None, panels: int) -> tuple[Tensor, Tensor]:
         t, log_w = (
@@ -106,8 +124,9 @@ class Quadrature:
             log_w = log_w + (box.width / 2).log().sum()
             return points.reshape(-1, *ones, pot.dim), log_w.reshape(-1, *ones)
 
-        # f_k >= f_k* + |u - u*|^2/2, so a radius of 9 in the frame leaves out 1e-18 of the mode.
-        radius = 9.0
+        # f_k >= f_k* + |u - u*|^2/2, so a radius of 9 in the frame leaves out 1e-18 of the mode;
+        # for rho < 1, exp(-E) exceeds M by up to the factor C, and the radius makes up for it.
+        radius = math.sqrt(81.0 + 2.0 * float(log_factor(pot).max()))
         frame = GaussianBound(pot)
         u = (radius * t).reshape(len(t), *(1,) * frame.log_masses.dim(), pot.dim, 1)
         step = torch.linalg.solve_triangular(
@@ -138,11 +157,17 @@ class Envelope:
 
     samples: int = 8192
 
+    def __post_init__(self) -> None:
+        check_count("samples", self.samples, 2)
+
     @torch.no_grad()
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
         bound = upper_bound(pot, box)
-        x, log_accept = bound.propose(check_count("samples", self.samples, 2))
-        return _importance_rule(pot, x, bound.log_mass + log_accept)
+        x, log_accept = bound.propose(self.samples)
+        rule = _importance_rule(pot, x, bound.log_mass + log_accept)
+        # One over the expected number of accepted draws: a mode that none of them met.
+        unseen = (-torch.logsumexp(log_accept, dim=0)).exp()
+        return Rule(rule.points, rule.log_weights, torch.hypot(rule.error, unseen))
 
 
 @dataclass(frozen=True)
@@ -161,10 +186,17 @@ class LaplaceMixture:
     samples: int = 8192
     defensive: float = 0.2
 
-    @torch.no_grad()
-    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+    def __post_init__(self) -> None:
         check_count("samples", self.samples, 2)
         check_positive("defensive", check_fraction("defensive", self.defensive))
+
+    @torch.no_grad()
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        if not isinstance(pot.network, WhitenedICNN):
+            raise ValueError(
+                "LaplaceMixture is for WhitenedICNN modes, which have minima to expand about; "
+                "use Quadrature() or Envelope()"
+            )
         bound = GaussianBound(pot)
         # Components (*batch, 2 K): Laplace at each minimum, then the envelope's Gaussians. The
         # root R has R R^T = precision, so x = x* + R^-T z with z white.
@@ -204,8 +236,12 @@ def log_det(root: Tensor) -> Tensor:
 
 def _importance_rule(pot: LSEICNN, x: Tensor, log_ratio: Tensor) -> Rule:
     """A rule from draws with log importance ratios log(exp(-E)/proposal), (n, *batch)."""
-    n = len(log_ratio)
-    ratio = (log_ratio - log_ratio.amax(0)).exp()
+    n, top = len(log_ratio), log_ratio.amax(0)
+    if bool((top == -torch.inf).any()):
+        raise ValueError(
+            f"bounds: none of {n} draws from the modes fell inside; the modes lie too far outside"
+        )
+    ratio = (log_ratio - top).exp()
     # delta method: sd(log mean) = sd / (mean sqrt n)
     error = ratio.std(0) / ratio.mean(0) / math.sqrt(n)
     return Rule(x, log_ratio + pot(x) - math.log(n), error)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Size, Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from lse_vi.checks import check_count, check_dim, check_finite, check_positive
+from lse_vi.checks import (
+    check_count,
+    check_counts,
+    check_finite,
+    check_number,
+    check_points,
+    check_positive,
+)
 from lse_vi.icnn import ICNN, NETWORKS, ConvexStack, Layout, WhitenedICNN
 from lse_vi.newton import descend
 
@@ -73,9 +80,9 @@ class LSEICNN(nn.Module):
         super().__init__()
         self.dim = check_count("dim", dim)
         self.modes = check_count("modes", modes)
-        self.hidden = tuple(hidden)
+        self.hidden = check_counts("hidden", hidden)
         check_positive("rho", rho)
-        if not 0 < gate < 1:
+        if not 0 < check_number("gate", gate) < 1:
             raise ValueError(f"gate must be in (0, 1), but got {gate}")
         like = {"dtype": dtype, "device": device}
         alpha = 2.0 * (1.0 + math.log(gate / (1.0 - gate)) / 10.0)
@@ -114,7 +121,7 @@ class LSEICNN(nn.Module):
 
     def mode_potentials(self, x: Tensor) -> Tensor:
         """f_k(x): (*sample, *batch, dim) -> (*sample, *batch, modes)."""
-        check_dim("x", x, self.dim)
+        check_points("x", x, self.dim, self.alpha.dtype)
         return self.network(x)
 
     def responsibilities(self, x: Tensor) -> Tensor:
@@ -134,7 +141,7 @@ class LSEICNN(nn.Module):
 
     def hessian(self, x: Tensor) -> Tensor:
         """Second derivatives of E: (*sample, *batch, dim) -> (*sample, *batch, dim, dim)."""
-        check_dim("x", x, self.dim)
+        check_points("x", x, self.dim, self.alpha.dtype)
         keep = torch.is_grad_enabled()
         lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
         with torch.enable_grad():
@@ -149,14 +156,14 @@ class LSEICNN(nn.Module):
 
     def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, list[Tensor], Tensor]:
         """log s_k - rho f_k as (batch, modes, n), with what the gradient needs."""
-        check_dim("x", x, self.dim)
+        check_points("x", x, self.dim, self.alpha.dtype)
         stack, layout = self.network.stack().place(x)
         f, layers, frame = stack.forward(layout.x)
-        log_gates = self.log_gates.expand(*layout.batch_shape, -1).reshape(-1, self.modes, 1)
+        log_gates = layout.per_batch(self.log_gates, 1).unsqueeze(-1)
         return stack, layout, log_gates - self._rho(layout) * f, layers, frame
 
     def _rho(self, layout: Layout) -> Tensor:
-        return self.rho.expand(layout.batch_shape).reshape(-1, 1, 1)
+        return layout.per_batch(self.rho, 0).reshape(-1, 1, 1)
 
     def _energy(self, logits: Tensor, layout: Layout) -> Tensor:
         log_sum = torch.logsumexp(logits, dim=1, keepdim=True)
@@ -187,9 +194,15 @@ class LSEICNN(nn.Module):
                 f"minima needs a single potential, but batch_shape is {tuple(self.batch_shape)}; "
                 "use pot.select(index).minima(...)"
             )
-        check_dim("starts", starts, self.dim)
+        check_points("starts", starts, self.dim, self.alpha.dtype)
         check_finite("starts", starts)
-        spread = (starts.amax(0) - starts.amin(0)).norm().clamp_min(1e-6)
+        searchable = starts.dim() == 2 and len(starts) > 1
+        spread = (starts.amax(0) - starts.amin(0)).norm() if searchable else 0.0
+        if spread == 0:
+            raise ValueError(
+                f"starts must hold at least two different points (n, {self.dim}), as their spread "
+                f"is the scale of the search, but got {starts.tolist()}"
+            )
         end = descend(self, self.gradient, self.hessian, starts, max_length=0.1 * spread)
         inside = ((end.x - starts.mean(0)).abs() <= 2 * spread).all(-1)
         curved = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
@@ -208,10 +221,12 @@ class LSEICNN(nn.Module):
         In a batch each potential keeps its own modes; where one has fewer than another, the gates
         of its spare modes are closed.
         """
-        if keep.shape != self.alpha.shape or not bool(keep.any(-1).all()):
+        keep = torch.as_tensor(keep, device=self.alpha.device)
+        mask = keep.dtype == torch.bool and keep.shape == self.alpha.shape
+        if not mask or not bool(keep.any(-1).all()):
             raise ValueError(
-                f"keep must be a mask of shape {tuple(self.alpha.shape)} with at least one mode "
-                f"kept, but got shape {tuple(keep.shape)}"
+                f"keep must be a boolean mask of shape {tuple(self.alpha.shape)} with at least one "
+                f"mode kept, but got {keep.tolist()}"
             )
         most = int(keep.sum(-1).max())
         order = (~keep).to(torch.int8).argsort(dim=-1, stable=True)[..., :most]
@@ -261,12 +276,29 @@ class LSEICNN(nn.Module):
         """The same potential with some parameters replaced by ``tensors``, gradients flowing.
 
         Each tensor may have extra batch dimensions on the left: a sample of parameters from a
-        guide makes a batch of potentials.
+        guide makes a batch of potentials, in which the parameters that were not given are shared.
+
+        Raises:
+            ValueError: for a name that is no parameter, or a shape that does not end in its own.
         """
-        unknown = set(tensors) - {name for name, _ in self.named_parameters()}
+        own = dict(self.named_parameters())
+        unknown = set(tensors) - set(own)
         if unknown:
             raise ValueError(f"no parameter is named {sorted(unknown)}")
-        return _substitute(self, tensors, "")
+        depth = len(self.batch_shape)
+        merged, batches = {**own, **tensors}, []
+        for name, tensor in merged.items():
+            event = own[name].shape[depth:]
+            split = tensor.dim() - len(event)
+            if tensor.shape[max(split, 0) :] != event:
+                raise ValueError(
+                    f"{name} must have a shape that ends in {tuple(event)}, "
+                    f"but got {tuple(tensor.shape)}"
+                )
+            batches.append(tensor.shape[:split])
+        batch = torch.broadcast_shapes(*batches)
+        wide = {name: p.expand(batch + own[name].shape[depth:]) for name, p in merged.items()}
+        return _substitute(self, wide, "")
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -311,21 +343,24 @@ def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEIC
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"path: there is no file {path}")
+    content = Path(path).read_bytes()
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-        config = dict(content["config"])
-        network = NETWORKS[config.pop("network")]
-        dtype = getattr(torch, config.pop("dtype"))
-        pot = LSEICNN(**config, network=network, dtype=dtype, device=device)
-        pot.load_state_dict(content["state"])
-    except (KeyError, TypeError, AttributeError, RuntimeError, EOFError, BadZipFile) as error:
-        raise _not_a_potential(path) from error
-    except pickle.UnpicklingError as error:
-        raise _not_a_potential(path) from error
+        pot = _from_bytes(content)
+    except Exception as error:  # a damaged file can break its readers anywhere
+        raise ValueError(
+            f"path: expected a potential written by LSEICNN.save, but {path} is not one or is "
+            "corrupt"
+        ) from error
+    return pot if device is None else pot.to(device)
+
+
+def _from_bytes(content: bytes) -> LSEICNN:
+    damaged = ZipFile(io.BytesIO(content)).testzip()  # torch.load does not look at checksums
+    if damaged:
+        raise BadZipFile(f"the checksum of {damaged} is wrong")
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    config = dict(saved["config"])
+    network, dtype = NETWORKS[config.pop("network")], getattr(torch, config.pop("dtype"))
+    pot = LSEICNN(**config, network=network, dtype=dtype)
+    pot.load_state_dict(saved["state"])
     return pot
-
-
-def _not_a_potential(path: str | Path) -> ValueError:
-    return ValueError(
-        f"path: expected a potential written by LSEICNN.save, but {path} is not one or is corrupt"
-    )

@@ -37,7 +37,7 @@ class Box(NamedTuple):
         """
         try:
             low, high = (torch.as_tensor(b).to(like) for b in bounds)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"bounds must be a pair (low, high), but got {bounds!r}") from error
         if low.shape not in ((), (dim,)) or high.shape not in ((), (dim,)):
             raise ValueError(

@@ -1,0 +1,150 @@
+"""The bounds that convexity proves: never crossed, whatever the potential."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lse_vi import ICNN, LSEDensity, WhitenedICNN
+from lse_vi.bounds import GaussianBound, SingleModes, TangentBound, mode_minima
+from lse_vi.support import Box
+
+SEEDS = st.integers(0, 2**32 - 1)
+SHARPNESS = st.sampled_from([0.05, 0.5, 1.0, 3.0, 30.0])
+HIDDEN = st.sampled_from([(), (5,), (8, 8)])
+BATCHES = st.sampled_from([(), (2,), (2, 3)])
+STEEPNESS = st.sampled_from([1.0, 10.0, 100.0])
+
+
+def steepen(pot, factor):
+    """Multiply the hidden V: curvatures grow by the square, far beyond those of the frames."""
+    with torch.no_grad():
+        getattr(pot.network, "icnn", pot.network).weight[..., :-1, :] *= factor
+    return pot
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=SEEDS,
+    dim=st.integers(1, 6),
+    modes=st.integers(1, 5),
+    hidden=HIDDEN,
+    rho=SHARPNESS,
+    batch_shape=BATCHES,
+    steepness=STEEPNESS,
+)
+def test_gaussians_bound_strongly_convex_modes(
+    random_potential, seed, dim, modes, hidden, rho, batch_shape, steepness
+):
+    """log(exp(-E) / bound) <= 0 at 200 proposals, up to rounding."""
+    pot = random_potential(
+        seed, dim, modes, network=WhitenedICNN, hidden=hidden, rho=rho, batch_shape=batch_shape
+    )
+    x, log_accept = GaussianBound(steepen(pot, steepness)).propose(200)
+    assert x.shape == (200, *batch_shape, dim)
+    assert log_accept.shape == (200, *batch_shape)
+    scale = 1 + pot.mode_potentials(x).abs().amax()
+    assert log_accept.max() <= 1e-9 + 1e-13 * scale
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=SEEDS,
+    network=st.sampled_from([ICNN, WhitenedICNN]),
+    dim=st.integers(1, 2),
+    modes=st.integers(1, 5),
+    hidden=HIDDEN,
+    rho=SHARPNESS,
+    batch_shape=BATCHES,
+    steepness=STEEPNESS,
+    cells=st.sampled_from([1, 7, 30]),
+    middle=st.floats(-10.0, 10.0),
+    width=st.sampled_from([0.1, 4.0, 50.0]),
+)
+def test_tangents_bound_convex_modes_on_a_box(
+    random_potential,
+    seed,
+    network,
+    dim,
+    modes,
+    hidden,
+    rho,
+    batch_shape,
+    steepness,
+    cells,
+    middle,
+    width,
+):
+    pot = random_potential(
+        seed, dim, modes, network=network, hidden=hidden, rho=rho, batch_shape=batch_shape
+    )
+    box = Box.of((middle - width / 2, middle + width / 2), dim, pot.alpha)
+    x, log_accept = TangentBound(steepen(pot, steepness), box, cells=cells).propose(200)
+    assert x.shape == (200, *batch_shape, dim)
+    assert box.contains(x).all()
+    scale = 1 + rho * pot.mode_potentials(x).abs().amax() / min(rho, 1.0)
+    assert log_accept.max() <= 1e-9 + 1e-13 * scale
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=SEEDS,
+    dim=st.integers(1, 6),
+    hidden=HIDDEN,
+    batch_shape=BATCHES,
+    condition=st.sampled_from([1.0, 1e3, 1e6]),
+)
+def test_modes_lie_above_the_paraboloid_at_their_minima(
+    random_potential, seed, dim, hidden, batch_shape, condition
+):
+    """f(u) >= f(u*) + |u - u*|^2/2 with the frame's own u, near the minimiser and far from it."""
+    pot = random_potential(seed, dim, network=WhitenedICNN, hidden=hidden, batch_shape=batch_shape)
+    with torch.no_grad():
+        pot.network.log_diagonal += torch.linspace(0, math.log(condition), dim)
+        minima, factor = mode_minima(pot), pot.network.precision_factor()
+        for length in (1e-3, 1.0, 30.0):
+            step = length * torch.randn(20, *batch_shape, 3, dim)
+            away = torch.linalg.solve_triangular(factor, step.unsqueeze(-1), upper=False)
+            f = SingleModes(pot).value_and_gradient(minima.x + away.squeeze(-1))[0]
+            floor = minima.f + step.square().sum(-1) / 2
+            # x is rounded to 2e-16 of itself, so u = L (x - m) to that times the condition.
+            assert (f >= floor - 1e-14 * condition * (1 + f.abs())).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=SEEDS, dim=st.integers(1, 5), hidden=HIDDEN, batch_shape=BATCHES)
+def test_derivatives_of_single_modes(random_potential, seed, dim, hidden, batch_shape):
+    pot = random_potential(seed, dim, network=WhitenedICNN, hidden=hidden, batch_shape=batch_shape)
+    modes = SingleModes(pot)
+    x = torch.randn(*batch_shape, 3, dim, requires_grad=True)
+    f, gradient = modes.value_and_gradient(x)
+    own = pot.mode_potentials(x.movedim(-2, 0)).movedim(0, -2).diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(f, own, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient, torch.autograd.grad(f.sum(), x)[0], rtol=1e-9, atol=1e-9)
+    step = 1e-5
+    differences = [
+        (modes.value_and_gradient(x + step * e)[1] - modes.value_and_gradient(x - step * e)[1])
+        / (2 * step)
+        for e in torch.eye(dim)
+    ]
+    torch.testing.assert_close(modes.hessian(x), torch.stack(differences, -2), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_finer_cells_close_in_on_the_potential(random_potential, dim, network):
+    """The excess of a tangent bound falls as the square of the cells' width."""
+    pot = random_potential(0, dim, network=network)
+    box = Box.of((-3.0, 3.0), dim, pot.alpha)
+    log_z = LSEDensity(pot, (-3.0, 3.0)).log_normalizer
+    excess = [TangentBound(pot, box, cells=n).log_mass - log_z for n in (16, 32, 64)]
+    assert excess[0] > excess[1] > excess[2] > 0
+    assert 3.0 < excess[1] / excess[2] < 5.0
+
+
+def test_sampling_gives_up_where_it_would_never_end(random_potential):
+    pot = random_potential(0, 5, network=WhitenedICNN)
+    with pytest.raises(RuntimeError, match=r"accepts \d+ of [\d,]+ proposals"):
+        LSEDensity(pot, (40.0, 41.0)).sample((10,))

@@ -1,0 +1,337 @@
+"""The potential: a soft minimum of its modes, its derivatives, its wells, and its copies."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from lse_vi import ICNN, LSEICNN, WhitenedICNN
+
+NETWORKS = st.sampled_from([ICNN, WhitenedICNN])
+SEEDS = st.integers(0, 2**32 - 1)
+SHARPNESS = st.sampled_from([0.05, 0.5, 1.0, 3.0, 30.0])
+HIDDEN = st.sampled_from([(), (5,), (10, 10)])
+BATCHES = st.sampled_from([(), (3,), (2, 3)])
+
+
+def close(a, b, tolerance=1e-9):
+    torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+def double_well(half_distance, rho, *, depth=0.0):
+    """f = (x -+ a)^2/2, so E = (x^2 + a^2)/2 - log cosh(rho a x) / rho for equal depths."""
+    pot = LSEICNN(1, 2, hidden=(), rho=rho, network=WhitenedICNN)
+    with torch.no_grad():
+        pot.network.loc.copy_(torch.tensor([[-half_distance], [half_distance]]))
+        pot.network.icnn.bias.copy_(torch.tensor([[0.0], [depth]]))
+    return pot
+
+
+# -- values and derivatives -----------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=SEEDS, network=NETWORKS, rho=SHARPNESS, modes=st.integers(1, 6), batch_shape=BATCHES)
+def test_energy_is_a_soft_minimum(random_potential, seed, network, rho, modes, batch_shape):
+    """min_k (f_k - log(s_k)/rho) <= E <= the same + log(K)/rho."""
+    pot = random_potential(seed, 2, modes, network=network, rho=rho, batch_shape=batch_shape)
+    x = 5 * torch.randn(50, *batch_shape, 2)
+    with torch.no_grad():
+        energy = pot(x)
+        lowest = (pot.mode_potentials(x) - pot.log_gates / pot.rho[..., None]).amin(-1)
+    slack = 1e-12 * (1 + lowest.abs())
+    assert (lowest - slack <= energy).all()
+    assert (energy <= lowest + math.log(modes) / rho + slack).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=SEEDS,
+    network=NETWORKS,
+    rho=st.sampled_from([0.05, 1.0, 5.0]),
+    dim=st.integers(1, 4),
+    hidden=HIDDEN,
+    batch_shape=BATCHES,
+)
+def test_gradient_and_hessian(random_potential, seed, network, rho, dim, hidden, batch_shape):
+    """Against autograd for E and central differences for grad E."""
+    pot = random_potential(
+        seed, dim, network=network, rho=rho, hidden=hidden, batch_shape=batch_shape
+    )
+    x = torch.randn(4, *batch_shape, dim, requires_grad=True)
+    energy, gradient = pot.energy_and_gradient(x)
+    close(energy, pot(x))
+    close(gradient, torch.autograd.grad(energy.sum(), x)[0])
+    step = 1e-5
+    with torch.no_grad():
+        close(pot.gradient(x), gradient)
+        differences = [
+            (pot.gradient(x + step * e) - pot.gradient(x - step * e)) / (2 * step)
+            for e in torch.eye(dim)
+        ]
+        hessian = pot.hessian(x)
+    close(hessian, hessian.mT)
+    torch.testing.assert_close(hessian, torch.stack(differences, -2), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_derivatives_can_be_fitted(random_potential, network):
+    """The gradient and the Hessian of E are themselves differentiable in the parameters."""
+    pot = random_potential(1, 2, network=network)
+    x = torch.randn(5, 2)
+    start = {name: p.detach() for name, p in pot.named_parameters()}
+    direction = {name: torch.randn_like(p) for name, p in start.items()}
+
+    def loss(t):
+        moved = pot.with_parameters({name: p + t * direction[name] for name, p in start.items()})
+        return moved.gradient(x).square().sum() + moved.hessian(x).square().sum()
+
+    t = torch.zeros((), requires_grad=True)
+    slope = torch.autograd.grad(loss(t), t)[0]
+    difference = (loss(torch.tensor(1e-5)) - loss(torch.tensor(-1e-5))) / 2e-5
+    torch.testing.assert_close(slope, difference, rtol=1e-6, atol=0.0)
+
+
+@given(seed=SEEDS, network=NETWORKS, rho=SHARPNESS, batch_shape=BATCHES)
+@settings(deadline=None, max_examples=30)
+def test_responsibilities_sum_to_one_and_weigh_the_gradients(
+    random_potential, seed, network, rho, batch_shape
+):
+    pot = random_potential(seed, 2, network=network, rho=rho, batch_shape=batch_shape)
+    x = torch.randn(6, *batch_shape, 2, requires_grad=True)
+    r = pot.responsibilities(x)
+    assert (r >= 0).all()
+    close(r.sum(-1), torch.ones(6, *batch_shape), 1e-12)
+    f = pot.mode_potentials(x)
+    slopes = torch.stack(
+        [torch.autograd.grad(f[..., k].sum(), x, retain_graph=True)[0] for k in range(3)], -2
+    )
+    close(pot.gradient(x), (r.unsqueeze(-1) * slopes).sum(-2))
+
+
+@pytest.mark.parametrize("rho", [1e-3, 1e4])
+def test_large_energies_neither_overflow_nor_vanish(random_potential, rho):
+    pot = random_potential(0, 2, network=WhitenedICNN, rho=rho)
+    x = 1e4 * torch.randn(20, 2)
+    assert pot(x).isfinite().all()
+    assert pot.gradient(x).isfinite().all()
+    assert pot.responsibilities(x).isfinite().all()
+
+
+@given(seed=SEEDS, network=NETWORKS, rho=SHARPNESS)
+@settings(deadline=None, max_examples=30)
+def test_the_gate_alone_identifies_nothing(random_potential, seed, network, rho):
+    """(s_k, f_k) -> (s_k exp(rho c), f_k + c) leaves E and the responsibilities as they are."""
+    pot = random_potential(seed, 2, network=network, rho=rho)
+    other = random_potential(seed, 2, network=network, rho=rho)
+    bias = (other.network.icnn if network is WhitenedICNN else other.network).bias
+    with torch.no_grad():
+        other.alpha.copy_(3 * torch.rand(3))  # gates from 5e-5 to 0.99
+        bias[:, -1] += (other.log_gates - pot.log_gates) / rho
+    x = torch.randn(20, 2)
+    close(other(x), pot(x))
+    close(other.responsibilities(x), pot.responsibilities(x), 1e-6)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_batches_are_independent_potentials(random_potential, network):
+    pot = random_potential(0, 2, network=network, batch_shape=(2, 3), hidden=(4, 5))
+    with torch.no_grad():
+        pot.log_rho.normal_()
+    x = torch.randn(7, 2, 3, 2)
+    for i, j in np.ndindex(2, 3):
+        one, mine = pot.select((i, j)), x[:, i, j]
+        close(pot(x)[:, i, j], one(mine), 1e-12)
+        close(pot.gradient(x)[:, i, j], one.gradient(mine), 1e-12)
+        close(pot.hessian(x)[:, i, j], one.hessian(mine), 1e-12)
+        close(pot.responsibilities(x)[:, i, j], one.responsibilities(mine), 1e-12)
+    row = pot.select(1)
+    assert row.batch_shape == (3,)
+    close(pot(x)[:, 1], row(x[:, 1]), 1e-12)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+@pytest.mark.parametrize(
+    ("own", "points"),
+    [((1,), (3,)), ((2, 1), (2, 3)), ((1, 3), (2, 3)), ((2, 1), (1, 3)), ((1, 2, 1), (3, 1, 2))],
+)
+def test_batches_broadcast(random_potential, network, own, points):
+    """Against the same potential with every parameter expanded to the full batch."""
+    pot = random_potential(0, 2, network=network, batch_shape=own)
+    batch, x = torch.broadcast_shapes(own, points), torch.randn(4, *points, 2)
+    tail = {name: p.shape[len(own) :] for name, p in pot.named_parameters()}
+    full = pot.with_parameters(
+        {name: p.expand(*batch, *tail[name]) for name, p in pot.named_parameters()}
+    )
+    wide = x.expand(4, *batch, 2)
+    assert full.batch_shape == batch
+    for method in ("__call__", "gradient", "hessian", "responsibilities", "mode_potentials"):
+        close(getattr(pot, method)(x), getattr(full, method)(wide), 1e-12)
+
+
+def test_shared_points_reach_every_element_of_the_batch(random_potential):
+    pot = random_potential(0, 2, batch_shape=(2, 3))
+    x, wide = torch.randn(7, 1, 1, 2), torch.Size((7, 2, 3, 2))
+    close(pot(x), pot(x.expand(wide)), 1e-12)
+    close(pot.gradient(x), pot.gradient(x.expand(wide)), 1e-12)
+    close(pot.hessian(x), pot.hessian(x.expand(wide)), 1e-12)
+    close(pot(x[0, 0, 0]), pot(x[0].expand(2, 3, 2)), 1e-12)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_float32_is_carried(random_potential, network):
+    pot = random_potential(0, 2, network=network, dtype=torch.float32)
+    x = torch.randn(5, 2, dtype=torch.float32)
+    results = [pot(x), pot.gradient(x), pot.hessian(x), pot.responsibilities(x), pot.rho, pot.gates]
+    results += [*pot.minima(x), pot.prune(torch.tensor([True, False, True]))(x)]
+    assert {r.dtype for r in results} == {torch.float32}
+
+
+def test_no_points_give_no_values(random_potential):
+    pot, none = random_potential(0, 2, batch_shape=(4,)), torch.zeros(0, 4, 2)
+    assert pot(none).shape == (0, 4)
+    assert pot.gradient(none).shape == (0, 4, 2)
+    assert pot.hessian(none).shape == (0, 4, 2, 2)
+    assert pot.responsibilities(none).shape == (0, 4, 3)
+
+
+# -- wells ----------------------------------------------------------------------------------------
+
+
+@given(
+    half_distance=st.floats(0.2, 3.0),
+    stiffness=st.floats(0.1, 0.9) | st.floats(1.1, 20.0),  # rho a^2, away from the bifurcation
+    shift=st.floats(-5.0, 5.0),
+    scale=st.floats(0.1, 10.0),
+)
+@settings(deadline=None, max_examples=60)
+def test_minima_of_a_double_well(half_distance, stiffness, shift, scale):
+    """x = a tanh(rho a x): a pitchfork at rho a^2 = 1, one minimum before and two after."""
+    rho = stiffness / half_distance**2
+    pot = double_well(half_distance, rho)
+    pot.network.compose_affine_(torch.tensor([shift]), torch.tensor([scale]))
+    starts = shift + scale * torch.linspace(-4.0, 4.0, 15)[:, None]
+    minima = pot.minima(starts)
+    expected = [0.0]
+    if stiffness > 1:
+        a = half_distance
+        root = brentq(lambda x: x - a * math.tanh(rho * a * x), 1e-3 * a, a, xtol=1e-14)
+        expected = [-root, root]
+    found = (minima.points.squeeze(-1).sort().values - shift) / scale
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+    close(minima.energies, pot(minima.points), 1e-12)
+
+
+def test_minima_come_lowest_first_and_leave_the_saddle_out():
+    pot = double_well(2.0, rho=4.0, depth=-0.5)
+    points, energies = pot.minima(torch.linspace(-3.0, 3.0, 13)[:, None])
+    assert energies.tolist() == sorted(energies.tolist())
+    torch.testing.assert_close(points, torch.tensor([[2.0], [-2.0]]), rtol=1e-3, atol=0.0)
+
+
+def test_minima_in_six_dimensions():
+    """Twelve far quadratic wells of known depth: every one found, from starts beside them."""
+    pot = LSEICNN(6, 12, hidden=(), rho=20.0, network=WhitenedICNN)
+    centers, depths = 20 * torch.rand(12, 6), torch.arange(12.0) / 12
+    with torch.no_grad():
+        pot.network.loc.copy_(centers)
+        pot.network.icnn.bias.copy_(depths[:, None])
+    minima = pot.minima(centers.repeat(3, 1) + torch.randn(36, 6))
+    close(minima.points, centers, 1e-6)
+    offset = (math.log(12) - pot.log_gates[0].item()) / 20
+    close(minima.energies, depths + offset, 1e-9)
+
+
+def test_active_modes_are_those_that_carry_data():
+    """A mode behind the others, and one far from the data, are spare whatever their gates."""
+    pot = LSEICNN(1, 4, hidden=(), rho=5.0, network=WhitenedICNN)
+    with torch.no_grad():
+        pot.network.loc.copy_(torch.tensor([[-2.0], [2.0], [2.0], [50.0]]))
+        pot.network.icnn.bias.copy_(torch.tensor([[0.0], [0.0], [9.0], [0.0]]))
+    x = torch.cat([torch.randn(50, 1) - 2, torch.randn(50, 1) + 2])
+    assert pot.active_modes(x).tolist() == [True, True, False, False]
+
+
+# -- copies ---------------------------------------------------------------------------------------
+
+
+@given(seed=SEEDS, network=NETWORKS, rho=SHARPNESS, keep=st.lists(st.booleans(), min_size=4))
+@settings(deadline=None, max_examples=40)
+def test_prune_drops_its_terms_of_the_sum(random_potential, seed, network, rho, keep):
+    """E_pruned = E - log(sum_kept r_k) / rho, for any kept modes: log K is made up for."""
+    mask = torch.tensor([*keep[:3], True])
+    pot = random_potential(seed, 2, 4, network=network, rho=rho)
+    small = pot.prune(mask)
+    x = torch.randn(20, 2)
+    log_kept = torch.log(pot.responsibilities(x)[:, mask].sum(-1))
+    assert small.modes == mask.sum()
+    close(small(x), pot(x) - log_kept / rho, 1e-8)
+    assert small.alpha.data_ptr() != pot.alpha.data_ptr()
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_prune_lets_each_of_a_batch_keep_its_own(random_potential, network):
+    pot = random_potential(3, 2, 4, network=network, batch_shape=(2,), rho=1.0)
+    mask = torch.tensor([[True, False, False, True], [False, True, False, False]])
+    small = pot.prune(mask)
+    assert (small.modes, small.batch_shape) == (2, (2,))
+    x = torch.randn(20, 2, 2)
+    for i in range(2):
+        one = pot.select(i).prune(mask[i])
+        close(small(x)[:, i], one(x[:, i]), 1e-8)  # a closed gate: exp(-100) is left
+
+
+@given(
+    seed=SEEDS,
+    network=NETWORKS,
+    own=st.sampled_from([(), (3,)]),
+    draws=st.sampled_from([(), (4,), (5, 1)]),
+    data=st.data(),
+)
+@settings(deadline=None, max_examples=40)
+def test_with_parameters(random_potential, seed, network, own, draws, data):
+    """Any of the parameters replaced, each by any number of draws: one potential per draw."""
+    pot = random_potential(seed, 2, network=network, batch_shape=own)
+    names = [name for name, _ in pot.named_parameters()]
+    chosen = data.draw(st.sets(st.sampled_from(names), min_size=1))
+    before = {name: p.clone() for name, p in pot.state_dict().items()}
+    tensors = {name: torch.randn((*draws, *before[name].shape)) for name in sorted(chosen)}
+    many = pot.with_parameters(tensors)
+    assert many.batch_shape == (*draws, *own)
+    x = torch.randn(6, *draws, *own, 2)
+    values, gradients = many.energy_and_gradient(x)
+    for index in np.ndindex(*draws):
+        one = random_potential(seed, 2, network=network, batch_shape=own)
+        one.load_state_dict(before | {name: t[index] for name, t in tensors.items()})
+        at = (slice(None), *index)
+        close(values[at], one(x[at]))
+        close(gradients[at], one.gradient(x[at]))
+    assert all(torch.equal(p, before[name]) for name, p in pot.state_dict().items())
+
+
+def test_with_parameters_lets_gradients_flow(random_potential):
+    pot = random_potential(0, 2, network=WhitenedICNN)
+    draws = {name: torch.randn(5, *p.shape).requires_grad_() for name, p in pot.named_parameters()}
+    loss = pot.with_parameters(draws)(torch.randn(7, 1, 2)).sum()
+    gradients = torch.autograd.grad(loss, list(draws.values()))
+    assert all(g.shape == d.shape for g, d in zip(gradients, draws.values(), strict=True))
+    assert all(g.abs().max() > 0 for g in gradients)
+    assert all(p.grad is None for p in pot.parameters())
+
+
+def test_copies_leave_the_original_alone(random_potential):
+    pot = random_potential(0, 2, 3, batch_shape=(2,))
+    before = {name: p.clone() for name, p in pot.state_dict().items()}
+    copies = [
+        pot.select(0),
+        pot.prune(torch.ones(2, 3, dtype=torch.bool)),
+    ]
+    for copy in copies:
+        with torch.no_grad():
+            for p in copy.parameters():
+                p.zero_()
+    assert all(torch.equal(p, before[name]) for name, p in pot.state_dict().items())
