@@ -4,6 +4,8 @@ One network (:class:`LSEICNN`, a log-sum-exponential of gated convex networks), 
 as a density that is normalised and sampled exactly (:class:`LSEDensity`), and in Pyro models.
 """
 
+from typing import Any
+
 from lse_vi.density import LSEDensity
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
 from lse_vi.icnn import ICNN, WhitenedICNN
@@ -22,4 +24,14 @@ __all__ = [
     "WhitenedICNN",
     "fit_density",
     "load",
+    "to_arviz",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``to_arviz`` on first use: ArviZ takes longer to import than everything else together."""
+    if name == "to_arviz":
+        from lse_vi.arviz_bridge import to_arviz
+
+        return to_arviz
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

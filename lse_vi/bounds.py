@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Size, Tensor
 
+from lse_vi.icnn import whitened
 from lse_vi.newton import descend
 from lse_vi.potential import LSEICNN
 from lse_vi.support import Box
@@ -30,7 +31,9 @@ class UpperBound(Protocol):
 
     log_mass: Tensor
 
-    def propose(self, n: int) -> Proposal: ...
+    def propose(self, n: int) -> Proposal:
+        """``n`` draws from the bound for each potential of the batch."""
+        ...
 
 
 class ModeMinima(NamedTuple):
@@ -82,7 +85,7 @@ def mode_minima(pot: LSEICNN) -> ModeMinima:
 
     In the frame the curvature is at least one, so the conditioning of L_k plays no part.
     """
-    network = pot.network
+    network = whitened(pot.network)
     modes = SingleModes(pot)
     factor = network.precision_factor()
 
@@ -120,7 +123,7 @@ class GaussianBound:
     def __init__(self, pot: LSEICNN, box: Box | None = None) -> None:
         self.pot, self.box = pot, box
         self.minima = mode_minima(pot)
-        self.factor = pot.network.precision_factor().detach()
+        self.factor = whitened(pot.network).precision_factor().detach()
         # A Gaussian bound has mass (2 pi)^(d/2) |T_k| exp(-f_k*).
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         self.log_masses = (
@@ -133,6 +136,7 @@ class GaussianBound:
 
     @torch.no_grad()
     def propose(self, n: int) -> Proposal:
+        """``n`` draws: a mode by its mass, then N(u*, I) in its frame."""
         mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
         u = torch.randn_like(self.minima.x[..., :1, :].expand(n, *self.minima.x.shape[:-2], 1, -1))
         u = u.squeeze(-2)
@@ -192,6 +196,7 @@ class TangentBound:
 
     @torch.no_grad()
     def propose(self, n: int) -> Proposal:
+        """``n`` draws: a cell by its mass, then truncated exponentials inside it."""
         cell = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
         slope = take_along_batch(self.slope.movedim(0, -2), cell, 1)
         top = take_along_batch(self.top.movedim(0, -1), cell, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -43,7 +43,7 @@ class LSEDensity(TorchDistribution):
         (torch.Size([5, 2]), torch.Size([5]), torch.Size([3]))
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
 
     def __init__(
@@ -76,6 +76,7 @@ class LSEDensity(TorchDistribution):
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
     def support(self) -> constraints.Constraint:
+        """The box, or R^d."""
         if self.box is None:
             return constraints.real_vector
         return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
@@ -149,7 +150,7 @@ class LSEDensity(TorchDistribution):
         return log_q
 
     @torch.no_grad()
-    def sample(self, sample_shape: Any = Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Exact draws, (*sample, *batch, dim)."""
         own = self.potential.batch_shape
         depth = len(own)

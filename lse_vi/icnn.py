@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Size, Tensor, nn
@@ -72,14 +73,17 @@ class ConvexStack:
 
     @property
     def batch_shape(self) -> Size:
+        """Shape of the batch of stacks."""
         return self.weight.shape[:-3]
 
     @property
     def modes(self) -> int:
+        """Number of functions K per batch element."""
         return self.weight.shape[-3]
 
     @property
     def dim(self) -> int:
+        """Dimension of x."""
         return self.weight.shape[-1]
 
     def expand(self, batch_shape: Size) -> ConvexStack:
@@ -205,7 +209,7 @@ class ICNN(nn.Module):
         check_count("modes", modes)
         lead = (*check_counts("batch_shape", batch_shape), modes)
         widths = (*check_counts("hidden", hidden), 1)
-        like = {"dtype": dtype, "device": device}
+        like: dict[str, Any] = {"dtype": dtype, "device": device}
         self.weight = nn.Parameter(torch.empty(*lead, sum(widths), dim, **like))
         self.bias = nn.Parameter(torch.empty(*lead, sum(widths), **like))
         self.raw_inner = nn.ParameterList(
@@ -248,6 +252,7 @@ class ICNN(nn.Module):
         return tuple(softplus(raw) / raw.shape[-1] for raw in self.raw_inner)
 
     def stack(self) -> ConvexStack:
+        """The functions as plain tensors, gradients flowing."""
         return ConvexStack(self.weight, self.bias, self.inner())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -286,7 +291,7 @@ class WhitenedICNN(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        like = {"dtype": dtype, "device": device}
+        like: dict[str, Any] = {"dtype": dtype, "device": device}
         self.icnn = ICNN(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
         lead = (*batch_shape, modes)
         self.loc = nn.Parameter(torch.empty(*lead, dim, **like))
@@ -324,6 +329,7 @@ class WhitenedICNN(nn.Module):
         return self.off_diagonal.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
 
     def stack(self) -> ConvexStack:
+        """The functions as plain tensors, gradients flowing."""
         factor = self.precision_factor()
         # V u = (V L) x - (V L) m: the frame is folded into the maps that read x.
         weight = torch.cat([self.icnn.weight @ factor, factor], dim=-2)
@@ -335,6 +341,20 @@ class WhitenedICNN(nn.Module):
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
         stack, layout = self.stack().place(x)
         return layout.restore(stack.forward(layout.x)[0])
+
+
+def whitened(network: nn.Module) -> WhitenedICNN:
+    """``network``, known to have frames.
+
+    Raises:
+        ValueError: if its modes are plain.
+    """
+    if not isinstance(network, WhitenedICNN):
+        raise ValueError(
+            f"potential: expected strongly convex modes (network=WhitenedICNN), "
+            f"but got {type(network).__name__}"
+        )
+    return network
 
 
 NETWORKS: dict[str, type[ICNN | WhitenedICNN]] = {cls.__name__: cls for cls in (ICNN, WhitenedICNN)}

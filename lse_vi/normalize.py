@@ -58,7 +58,9 @@ class Rule:
 class Method(Protocol):
     """A way to integrate exp(-E) over a box or over R^d."""
 
-    def rule(self, pot: LSEICNN, box: Box | None) -> Rule: ...
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """Weighted points for exp(-E), with the error of log Z."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Quadrature:
 
     @torch.no_grad()
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """Weighted points for exp(-E), with the error of log Z."""
         if pot.dim > 2:
             raise ValueError(
                 f"Quadrature is for 1 or 2 dimensions, but the potential has {pot.dim}; "
@@ -162,6 +165,7 @@ class Envelope:
 
     @torch.no_grad()
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """Weighted points for exp(-E), with the error of log Z."""
         bound = upper_bound(pot, box)
         x, log_accept = bound.propose(self.samples)
         rule = _importance_rule(pot, x, bound.log_mass + log_accept)
@@ -192,6 +196,7 @@ class LaplaceMixture:
 
     @torch.no_grad()
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """Weighted points for exp(-E), with the error of log Z."""
         if not isinstance(pot.network, WhitenedICNN):
             raise ValueError(
                 "LaplaceMixture is for WhitenedICNN modes, which have minima to expand about; "
@@ -255,5 +260,5 @@ def _panel_nodes(panels: int, nodes: int, dim: int) -> tuple[np.ndarray, np.ndar
     ticks = (middles[:, None] + t / panels).ravel()
     log_w = np.log(np.tile(w / panels, panels))
     grid = np.stack(np.meshgrid(*[ticks] * dim, indexing="ij"), -1).reshape(-1, dim)
-    weights = sum(np.meshgrid(*[log_w] * dim, indexing="ij")).ravel()
+    weights = np.sum(np.meshgrid(*[log_w] * dim, indexing="ij"), axis=0).ravel()
     return grid, weights

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -64,6 +64,8 @@ class LSEICNN(nn.Module):
         (torch.Size([7, 4]), torch.Size([7, 4, 2]), torch.Size([7, 4, 3]))
     """
 
+    network: ICNN | WhitenedICNN
+
     def __init__(
         self,
         dim: int,
@@ -84,7 +86,7 @@ class LSEICNN(nn.Module):
         check_positive("rho", rho)
         if not 0 < check_number("gate", gate) < 1:
             raise ValueError(f"gate must be in (0, 1), but got {gate}")
-        like = {"dtype": dtype, "device": device}
+        like: dict[str, Any] = {"dtype": dtype, "device": device}
         alpha = 2.0 * (1.0 + math.log(gate / (1.0 - gate)) / 10.0)
         self.network = network(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
         self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha, **like))
@@ -315,6 +317,7 @@ class LSEICNN(nn.Module):
         torch.save({"lse_vi": FORMAT, "config": config, "state": self.state_dict()}, path)
 
     def extra_repr(self) -> str:
+        """What ``print(pot)`` shows first."""
         return (
             f"dim={self.dim}, modes={self.modes}, hidden={self.hidden}, "
             f"batch_shape={tuple(self.batch_shape)}"

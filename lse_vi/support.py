@@ -18,10 +18,12 @@ class Box(NamedTuple):
 
     @property
     def width(self) -> Tensor:
+        """Lengths of the sides."""
         return self.high - self.low
 
     @property
     def log_volume(self) -> Tensor:
+        """log of the volume."""
         return self.width.log().sum()
 
     def contains(self, x: Tensor) -> Tensor:

@@ -19,11 +19,13 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
+from lse_vi.icnn import whitened
 from lse_vi.normalize import Rule
 from lse_vi.prior import prior_moments
 from lse_vi.support import Box
 
-MATCHING_STEPS = 6  # of the fixed-point iteration for the masses; its error is then below 1e-3
+MATCHING_STEPS = 5  # of Newton's method for the masses
+LONGEST_STEP = 5.0  # of an offset, in units of E: keeps Newton's first steps in bounds
 
 
 class FixedRule:
@@ -94,6 +96,26 @@ class BayesianDensity:
             with pyro.plate("point", n, dim=-2):
                 pyro.sample("x", q, obs=self.x.reshape(n, -1, 1))
 
+    def laplace_root(self, theta: Tensor) -> Tensor:
+        """Cholesky factor of the Laplace covariance at ``theta`` (batch, size), per data set.
+
+        Curvatures below the prior's (flat or upward directions of the likelihood) count as the
+        prior's, so no direction is wider than the prior.
+        """
+        theta = theta.detach().requires_grad_()
+        z = (theta - self.prior_mean) / self.prior_sd
+        log_joint = self.density(theta).log_prob(self.x.flatten(1, -2).unsqueeze(-1)).sum(0)
+        log_joint = log_joint - 0.5 * z.square().sum(-1)
+        (gradient,) = torch.autograd.grad(log_joint.sum(), theta, create_graph=True)
+        rows = [
+            torch.autograd.grad(g.sum(), theta, retain_graph=True)[0] for g in gradient.unbind(-1)
+        ]
+        both = self.prior_sd * self.prior_sd.unsqueeze(-1)
+        hessian = -torch.stack(rows, dim=-1) * both  # in units of the prior
+        curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
+        covariance = (axes / curvature.clamp_min(1.0).unsqueeze(-2)) @ axes.mT * both
+        return torch.linalg.cholesky(covariance)
+
     def start(self, responsibilities: Tensor) -> Tensor:
         """Coordinates (batch, size) at the masses, means and widths that a fit gives its modes.
 
@@ -117,7 +139,7 @@ class BayesianDensity:
 
     def _standardise(self, pot: LSEICNN) -> LSEICNN:
         """Read loc and -log_diagonal as mean and log standard deviation of exp(-f_k), Z_k = 1."""
-        net = pot.network
+        net = whitened(pot.network)
         rule = self.frame.rule(pot, None)
         u = rule.points  # (nodes, 1..., 1)
         log_p = rule.log_weights.unsqueeze(-1) - net.icnn(u) - 0.5 * u.square()
@@ -134,24 +156,37 @@ class BayesianDensity:
         return _shift_modes(pot, log_z - log_diagonal)
 
     def _matching_offsets(self, pot: LSEICNN, log_mass: Tensor) -> Tensor:
-        """Offsets of f_k, (*batch, modes), for which E_q[r_k] is the mass asked for."""
+        """Offsets of f_k, (*batch, modes), for which E_q[r_k] is the mass asked for.
+
+        Newton's method on log E_q[r_k]. With m_k = E_q[r_k] and R = E_q[r r^T], the derivative of
+        -m in the offsets is A = rho (diag(m) - R) + R - m m^T: the first term is how the
+        responsibilities move, the second how q does. A is singular in the common offset only.
+        """
         rule = self.method.rule(pot, None)
         f = pot.mode_potentials(rule.points)  # (nodes, *batch, modes)
         rho = pot.rho.unsqueeze(-1)
+        ones = torch.ones(pot.modes, pot.modes).to(f) / pot.modes
         offset = -log_mass
         for _ in range(MATCHING_STEPS):
             logits = -rho * (f + offset)
-            energy = -torch.logsumexp(logits, dim=-1, keepdim=True) / rho
-            share = rule.log_weights.unsqueeze(-1) - energy + torch.log_softmax(logits, dim=-1)
-            offset = offset + torch.log_softmax(torch.logsumexp(share, dim=0), dim=-1) - log_mass
+            energy = -torch.logsumexp(logits, dim=-1) / rho.squeeze(-1)
+            p = torch.softmax(rule.log_weights - energy, dim=0)
+            r = torch.softmax(logits, dim=-1)
+            m = torch.einsum("n...,n...k->...k", p, r)
+            second = torch.einsum("n...,n...k,n...l->...kl", p, r, r)
+            slope = rho.unsqueeze(-1) * (torch.diag_embed(m) - second)
+            slope = slope + second - m.unsqueeze(-1) * m.unsqueeze(-2) + ones
+            gap = m * (m.clamp_min(1e-12).log() - log_mass)
+            gap = gap - gap.mean(-1, keepdim=True)
+            offset = offset + torch.linalg.solve(slope, gap).clamp(-LONGEST_STEP, LONGEST_STEP)
         return offset
 
 
 def _shift_modes(pot: LSEICNN, offset: Tensor) -> LSEICNN:
     """Add ``offset`` (*batch, modes) to the f_k."""
-    bias = pot.network.icnn.bias
-    bias = torch.cat([bias[..., :-1], (bias[..., -1] + offset).unsqueeze(-1)], dim=-1)
-    return pot.with_parameters({"network.icnn.bias": bias})
+    bias = whitened(pot.network).icnn.bias
+    shifted = torch.cat([bias[..., :-1], (bias[..., -1] + offset).unsqueeze(-1)], dim=-1)
+    return pot.with_parameters({"network.icnn.bias": shifted})
 
 
 class Point(PyroModule):
@@ -170,21 +205,27 @@ class Point(PyroModule):
 class BlockNormal(PyroModule):
     """A guide for ``theta``: a normal with full covariance for each data set, none between them.
 
+    Its parameters are those of a normal in the units of ``root``, which makes them equally easy to
+    move. It starts narrow: growing into the posterior is far less noisy than shrinking into it.
+
     Args:
-        start: where the means start, (batch, size).
-        scale: standard deviations at the start; small, so that it grows into the posterior.
+        center: where the means start, (batch, size).
+        root: Cholesky factors of a first guess of the covariances, (batch, size, size).
+        scale: standard deviations at the start, in units of ``root``.
     """
 
-    def __init__(self, start: Tensor, scale: float = 0.05) -> None:
+    def __init__(self, center: Tensor, root: Tensor, scale: float = 0.05) -> None:
         super().__init__()
-        size = start.shape[-1]
-        self.loc = PyroParam(start.clone())
-        self.log_scale = PyroParam(torch.full_like(start, math.log(scale)))
-        self.lower = PyroParam(torch.zeros(*start.shape, size).to(start))
+        self.register_buffer("center", center)
+        self.register_buffer("root", root)
+        self.shift = PyroParam(torch.zeros_like(center))
+        self.log_scale = PyroParam(torch.full_like(center, math.log(scale)))
+        self.lower = PyroParam(torch.zeros_like(root))
 
     def forward(self) -> Tensor:
         """Sample ``theta``, (*particles, batch, size)."""
-        unit = torch.eye(self.loc.shape[-1]).to(self.loc) + self.lower.tril(-1)
-        root = self.log_scale.exp().unsqueeze(-1) * unit
-        with pyro.plate("set", len(self.loc), dim=-1):
-            return pyro.sample("theta", dist.MultivariateNormal(self.loc, scale_tril=root))
+        unit = torch.eye(self.center.shape[-1]).to(self.center) + self.lower.tril(-1)
+        tril = self.root @ (self.log_scale.exp().unsqueeze(-1) * unit)
+        loc = self.center + (self.root @ self.shift.unsqueeze(-1)).squeeze(-1)
+        with pyro.plate("set", len(loc), dim=-1):
+            return pyro.sample("theta", dist.MultivariateNormal(loc, scale_tril=tril))

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import arviz
 import numpy as np
@@ -23,6 +24,7 @@ from data_gen import gillespie, schlogl
 from lse_vi import LSEICNN, FitResult, LSEDensity, fit_density
 from lse_vi.arviz_bridge import to_arviz
 from lse_vi.prior import log_prior
+from lse_vi.support import Box
 from models import baselines, schlogl_figure
 from models.bayesian import BayesianDensity, BlockNormal, FixedRule, Point
 
@@ -62,8 +64,8 @@ def paper_fit(x: Tensor, scale: Scale, seed: int) -> FitResult:
     # a smaller network than the paper's (10, 10) is enough for 200 points.
     fit = fit_density(x, bounds=scale.bounds, hidden=(5, 5), held_out=0.0, restarts=2, seed=seed)
     potential = fit.density.potential
-    method = FixedRule(fit.density.box, panels=64)
-    log_volume = float(fit.density.box.log_volume)
+    box = Box.of(scale.bounds, 1, x)
+    method, log_volume = FixedRule(box, panels=64), float(box.log_volume)
     n, n_times, _ = x.shape
 
     def model() -> None:
@@ -95,7 +97,8 @@ def bayesian_fit(
     run_svi(
         bayes.model, point, steps=steps // 2, peak_rate=0.03, title="posterior mode", particles=1
     )
-    guide = BlockNormal(point.loc.detach())
+    mode = point.loc.detach()
+    guide = BlockNormal(mode, bayes.laplace_root(mode))
     run_svi(bayes.model, guide, steps=steps, peak_rate=0.02, title="posterior", particles=8)
     return bayes, guide
 
@@ -153,7 +156,9 @@ def total_variation(p: np.ndarray, exact: np.ndarray) -> list[float]:
     return (0.5 * np.abs(p - exact).sum(-1)).tolist()
 
 
-def posterior_file(bayes: BayesianDensity, theta: Tensor, times: Sequence[float], path: Path):
+def posterior_file(
+    bayes: BayesianDensity, theta: Tensor, times: Sequence[float], path: Path
+) -> Any:
     """Posterior, log-likelihood and observed data as an ArviZ file; returns the ArviZ object."""
     idata = to_arviz(
         {"theta": theta.unsqueeze(0)},
@@ -214,7 +219,7 @@ def run(
         "band_coverage_90": float(covered[inside].mean()),
         "active_modes": fit.active_modes.tolist(),
         "local_maxima": [local_maxima(p) for p in lse],
-        "loo": leave_one_out(idata, times),
+        "loo": leave_one_out(idata),
         "trajectories": trajectories,
         "seed": seed,
     }
@@ -234,7 +239,7 @@ def local_maxima(p: np.ndarray) -> int:
     return int(((padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:])).sum())
 
 
-def leave_one_out(idata, times: Sequence[float]) -> dict[str, float]:
+def leave_one_out(idata: Any) -> dict[str, float]:
     """ArviZ's PSIS-LOO of the Bayesian density, summed over times and trajectories."""
     loo = arviz.loo(idata, pointwise=True)
     return {

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import SubFigure
 
 from data_gen import gillespie, schlogl
 
@@ -46,7 +44,9 @@ def draw(
     plt.close(figure)
 
 
-def _trajectories(panel, times, counts, exact, seed) -> None:
+def _trajectories(
+    panel: SubFigure, times: Sequence[float], counts: np.ndarray, exact: np.ndarray, seed: int
+) -> None:
     left, right = panel.subplots(1, 2)
     fine = np.linspace(0, max(times), 201)
     some = gillespie.simulate(schlogl.network(), schlogl.X0, fine, 30, seed)[..., 0]
@@ -61,7 +61,14 @@ def _trajectories(panel, times, counts, exact, seed) -> None:
     right.legend(frameon=False)
 
 
-def _over_time(panel, times, counts, exact, lse, kde) -> None:
+def _over_time(
+    panel: SubFigure,
+    times: Sequence[float],
+    counts: np.ndarray,
+    exact: np.ndarray,
+    lse: np.ndarray,
+    kde: np.ndarray,
+) -> None:
     chosen = np.unique(np.linspace(0, len(times) - 1, 8).round().astype(int))
     axes = panel.subplots(2, 4, sharex=True, squeeze=False).ravel()
     for ax in axes[len(chosen) :]:
@@ -80,7 +87,13 @@ def _over_time(panel, times, counts, exact, lse, kde) -> None:
     axes[0].legend(frameon=False, fontsize=8)
 
 
-def _bands(panel, times, counts, exact, bands) -> None:
+def _bands(
+    panel: SubFigure,
+    times: Sequence[float],
+    counts: np.ndarray,
+    exact: np.ndarray,
+    bands: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
     low, mean, high = bands
     chosen = np.unique(np.linspace(0, len(times) - 1, 4).round().astype(int))[-3:]
     axes = panel.subplots(1, len(chosen), squeeze=False).ravel()

@@ -35,14 +35,14 @@ def test_maximum_likelihood_in_a_plate(network, bounds):
     )
     data, fresh = truth.sample((1000, 1)), truth.sample((4000, 1))
     pot = LSEICNN(1, 2, rho=1.0, network=network)
-    pot.network.reset_parameters(torch.tensor([[-1.0], [1.0]]))
+    pot.network.reset_parameters(torch.tensor([[-2.0], [2.0]]))
 
     def model():
         pyro.module("potential", pot)
         with pyro.plate("data", len(data)):
             pyro.sample("x", LSEDensity(pot, bounds), obs=data)
 
-    losses = fit(model, lambda: None, 200, rate=0.05)
+    losses = fit(model, lambda: None, 120, rate=0.05)
     assert losses[-1] < losses[0]
     q = LSEDensity(pot, bounds)
     with torch.no_grad():
