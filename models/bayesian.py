@@ -24,8 +24,8 @@ from lse_vi.normalize import Rule
 from lse_vi.prior import prior_moments
 from lse_vi.support import Box
 
-MATCHING_STEPS = 5  # of Newton's method for the masses
-LONGEST_STEP = 5.0  # of an offset, in units of E: keeps Newton's first steps in bounds
+MATCHING_STEPS = 6  # of damped Newton for the masses
+DAMPING = 0.2  # Levenberg's: without it a rare step is wild, and so are the gradients of the ELBO
 
 
 class FixedRule:
@@ -158,7 +158,7 @@ class BayesianDensity:
     def _matching_offsets(self, pot: LSEICNN, log_mass: Tensor) -> Tensor:
         """Offsets of f_k, (*batch, modes), for which E_q[r_k] is the mass asked for.
 
-        Newton's method on log E_q[r_k]. With m_k = E_q[r_k] and R = E_q[r r^T], the derivative of
+        Damped Newton on log E_q[r_k]. With m_k = E_q[r_k] and R = E_q[r r^T], the derivative of
         -m in the offsets is A = rho (diag(m) - R) + R - m m^T: the first term is how the
         responsibilities move, the second how q does. A is singular in the common offset only.
         """
@@ -176,9 +176,10 @@ class BayesianDensity:
             second = torch.einsum("n...,n...k,n...l->...kl", p, r, r)
             slope = rho.unsqueeze(-1) * (torch.diag_embed(m) - second)
             slope = slope + second - m.unsqueeze(-1) * m.unsqueeze(-2) + ones
+            slope = slope + DAMPING * torch.diag_embed(m)
             gap = m * (m.clamp_min(1e-12).log() - log_mass)
             gap = gap - gap.mean(-1, keepdim=True)
-            offset = offset + torch.linalg.solve(slope, gap).clamp(-LONGEST_STEP, LONGEST_STEP)
+            offset = offset + torch.linalg.solve(slope, gap)
         return offset
 
 
