@@ -41,7 +41,8 @@ def _isj(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def _mixture(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
     column = x[:, None]
     fits = [
-        GaussianMixture(k, n_init=5, random_state=0).fit(column)
+        # No component narrower than a count: else equal counts make a spike of any height.
+        GaussianMixture(k, n_init=5, random_state=0, reg_covar=1.0).fit(column)
         for k in range(1, MOST_COMPONENTS + 1)
     ]
     best = min(fits, key=lambda fit: fit.bic(column))

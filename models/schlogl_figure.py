@@ -58,7 +58,8 @@ def _trajectories(
     right.plot(times, exact @ grid, color=BLACK, lw=1, label="mean of the exact law")
     right.plot(times, counts.mean(0), "o", mfc="none", color=ORANGE, label="mean of the data")
     right.set(xlabel="time t", ylabel="molecules n", title=f"the data: {len(counts)} per time")
-    right.legend(frameon=False)
+    right.set_ylim(0, 880)  # room for the legend
+    right.legend(frameon=False, loc="upper left", ncols=2)
 
 
 def _over_time(

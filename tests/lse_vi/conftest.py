@@ -110,3 +110,19 @@ def _simpson_grid(low, high, intervals):
 @pytest.fixture(scope="session")
 def simpson_grid():
     return _simpson_grid
+
+
+def _window(q):
+    """The box of a density (low, high), or ten deviations around the frames of all its modes."""
+    if q.box is not None:
+        return q.box
+    net = q.potential.network
+    loc = net.loc.detach()
+    reach = 10 * net.precision_factor().detach().inverse().norm(dim=-1)
+    dim = loc.shape[-1]
+    return (loc - reach).reshape(-1, dim).amin(0), (loc + reach).reshape(-1, dim).amax(0)
+
+
+@pytest.fixture(scope="session")
+def window():
+    return _window

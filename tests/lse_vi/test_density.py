@@ -21,23 +21,21 @@ METHODS = [Quadrature(), LaplaceMixture(), Envelope()]
 LEVEL = 1e-4
 
 
-def interval(q):
-    """Where the mass of a density in one dimension lies: (low, high)."""
-    if q.box is not None:
-        return q.box.low.item(), q.box.high.item()
-    reach = 15 * q.variance.max().sqrt()
-    return (q.mean.min() - reach).item(), (q.mean.max() + reach).item()
+@pytest.fixture(scope="session")
+def cdfs(window):
+    """The distribution function of each density of a batch in one dimension, by midpoints."""
 
+    def of(q):
+        low, high = window(q)
+        edges = np.linspace(low.item(), high.item(), 20_001)
+        middles = torch.as_tensor((edges[1:] + edges[:-1]) / 2)
+        with torch.no_grad():
+            p = q.log_prob(middles.reshape(-1, *[1] * len(q.batch_shape), 1)).exp()
+        mass = p.reshape(len(middles), -1).numpy() * (edges[1] - edges[0])
+        total = np.vstack([np.zeros_like(mass[:1]), mass.cumsum(0)])
+        return [lambda x, c=column: np.interp(x, edges, c) for column in total.T]
 
-def cdfs(q, simpson_grid):
-    """The distribution function of each element of a batch in one dimension, by midpoints."""
-    low, high = interval(q)
-    edges = np.linspace(low, high, 20_001)
-    middle = torch.as_tensor((edges[1:] + edges[:-1]) / 2).reshape(-1, *[1] * len(q.batch_shape), 1)
-    with torch.no_grad():
-        mass = q.log_prob(middle).exp().reshape(len(middle), -1).numpy() * (edges[1] - edges[0])
-    total = np.vstack([np.zeros_like(mass[:1]), mass.cumsum(0)])
-    return [lambda x, c=column: np.interp(x, edges, c) for column in total.T]
+    return of
 
 
 # -- one law, two views ---------------------------------------------------------------------------
@@ -46,10 +44,10 @@ def cdfs(q, simpson_grid):
 @pytest.mark.parametrize(("network", "bounds"), CASES)
 @given(seed=SEEDS, rho=st.sampled_from([0.3, 1.0, 3.0]))
 @settings(deadline=None, max_examples=10)
-def test_integrates_to_one(random_potential, simpson_grid, network, bounds, seed, rho):
+def test_integrates_to_one(random_potential, simpson_grid, window, network, bounds, seed, rho):
     pot = random_potential(seed, 1, network=network, rho=rho, batch_shape=(2,))
     q = LSEDensity(pot, bounds)
-    points, weights = simpson_grid(*interval(q), 20_000)
+    points, weights = simpson_grid(*window(q), 40_000)
     with torch.no_grad():
         total = (q.log_prob(points.unsqueeze(1)).exp() * weights.unsqueeze(1)).sum(0)
     torch.testing.assert_close(total, torch.ones(2), rtol=0, atol=1e-6)
@@ -60,13 +58,13 @@ def test_integrates_to_one(random_potential, simpson_grid, network, bounds, seed
     [(*case, rho) for case in CASES for rho in (0.5, 1.0, 3.0)]
     + [(ICNN, BOX, 0.05), (ICNN, BOX, 30.0), (WhitenedICNN, BOX, 0.05), (WhitenedICNN, BOX, 30.0)],
 )
-def test_samples_in_one_dimension(random_potential, simpson_grid, network, bounds, rho):
+def test_samples_in_one_dimension(random_potential, cdfs, network, bounds, rho):
     """Kolmogorov-Smirnov against the exact distribution function, a batch of three at once."""
     pot = random_potential(11, 1, network=network, rho=rho, batch_shape=(3,))
     q = LSEDensity(pot, bounds)
     x = q.sample((20_000,))
     assert x.shape == (20_000, 3, 1)
-    for i, cdf in enumerate(cdfs(q, simpson_grid)):
+    for i, cdf in enumerate(cdfs(q)):
         assert kstest(x[:, i, 0], cdf).pvalue > LEVEL
 
 
@@ -266,7 +264,7 @@ def test_batches_are_independent_densities(random_potential):
     ],
 )
 @pytest.mark.parametrize(("network", "bounds"), CASES)
-def test_expand(random_potential, simpson_grid, network, bounds, own, grown):
+def test_expand(random_potential, cdfs, network, bounds, own, grown):
     """The same log_prob everywhere; each new element draws on its own, from its own law."""
     q = LSEDensity(random_potential(0, 1, network=network, batch_shape=own), bounds)
     wide = q.expand(grown)
@@ -281,7 +279,7 @@ def test_expand(random_potential, simpson_grid, network, bounds, own, grown):
     assert wide.mode_weights.shape == (*grown, 3)
 
     laws = np.empty(own, dtype=object)
-    laws.flat[:] = cdfs(q, simpson_grid)
+    laws.flat[:] = cdfs(q)
     laws = np.broadcast_to(laws, grown)
     flat = x.reshape(2000, -1).numpy()
     for column, cdf in zip(flat.T, laws.flat, strict=True):
