@@ -12,21 +12,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
-from lse_vi.checks import as_data, check_count, check_finite, check_fraction, check_positive
+from lse_vi.checks import (
+    as_data,
+    check_count,
+    check_finite,
+    check_fraction,
+    check_number,
+    check_positive,
+)
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import ICNN, WhitenedICNN
-from lse_vi.normalize import Method, Rule, default_method
+from lse_vi.normalize import Method, Quadrature, Rule, default_method
 from lse_vi.potential import CLOSED_GATE, LSEICNN
 from lse_vi.prior import log_prior
 from lse_vi.support import Box
 
 REFRESH = 50  # steps between integration rules, held-out checks and checkpoints
 PATIENCE = 4  # checks without a better held-out loss before a fit stops
+SPARE = 1e-6  # a mode of less mass carries nothing
 
 
 class NonFiniteLossError(RuntimeError):
@@ -136,84 +144,145 @@ def fit_density(
         >>> int(res.active_modes)
         2
     """
-    data = _check_data(x, held_out)
+    check_count("restarts", restarts)
+    check_count("steps", steps)
+    check_positive("learning_rate", learning_rate)
+    data = _check_data(x)
     n, batch, dim = len(data), data.shape[1:-1], data.shape[-1]
+    n_test = round(check_fraction("held_out", held_out) * n)
+    _check_enough(n - n_test, dim, check_count("modes", modes))
     box = None if bounds is None else Box.of(bounds, dim, data)
-    if box is not None and not bool(box.contains(data).all()):
-        outside = int((~box.contains(data)).sum())
-        raise ValueError(
-            f"bounds: {outside} of the {n} points lie outside low={box.low.tolist()}, "
-            f"high={box.high.tolist()}"
-        )
+    _check_inside(data, box)
     if learn_rho is None:
         learn_rho = box is not None and dim <= 2
     if mode_penalty is None:
         mode_penalty = 0.5 * math.log(n) * (1 + 2 * dim + dim * (dim + 1) / 2)
-    check_count("modes", modes), check_count("restarts", restarts), check_count("steps", steps)
-    check_positive("learning_rate", learning_rate)
+    if not check_number("mode_penalty", mode_penalty) >= 0:
+        raise ValueError(f"mode_penalty must be at least 0, but got {mode_penalty}")
 
     # Standardised coordinates: one shift and scale for the whole batch.
     rows = data.reshape(-1, dim)
     shift, scale = rows.mean(0), rows.std(0)
     z = (data - shift) / scale
     unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
-    rule_of = partial((method or default_method(dim)).rule, box=unit_box)
-
+    recipe = _Recipe(
+        partial((method or _fit_method(dim)).rule, box=unit_box), steps, learning_rate, progress
+    )
     file = Checkpoint(
         checkpoint,
         {
-            "x": hashlib.sha256(data.cpu().numpy().tobytes()).hexdigest(),
+            "x": f"{tuple(data.shape)} {hashlib.sha256(data.cpu().numpy().tobytes()).hexdigest()}",
             "settings": repr((modes, bounds, tuple(hidden), network.__name__, learn_rho, method)),
             "schedule": repr((mode_penalty, held_out, restarts, steps, learning_rate, seed)),
         },
     )
-    saved = file.load() or {"done": [], "run": None}
-    done: list[dict[str, Any]] = saved["done"]  # the best fit with 1, 2, ... modes
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[data.device] if data.is_cuda else []):
+        blank = partial(
+            LSEICNN, dim, hidden=hidden, network=network, dtype=data.dtype, device=data.device
+        )
+        LSEDensity(blank(1), bounds, method=method)  # refuses what cannot be normalised, early
         torch.manual_seed(seed)
         order = torch.randperm(n).to(data.device)
-        test, train = z[order[: round(held_out * n)]], z[order[round(held_out * n) :]]
-        while len(done) < modes and not _stalled(done, mode_penalty):
-            pot = LSEICNN(
-                dim, len(done) + 1, hidden=hidden, batch_shape=(restarts, *batch), network=network,
-                rho=0.3 if learn_rho else 1.0, dtype=data.dtype, device=data.device,
-            )  # fmt: skip
+        test, train = z[order[:n_test]], z[order[n_test:]]
+        search = _Search(file)  # the best fits with 1, 2, ... modes, those of a checkpoint first
+        while len(search.done) < modes and not _stalled(search.done, mode_penalty):
+            pot = blank(
+                len(search.done) + 1,
+                batch_shape=(restarts, *batch),
+                rho=0.3 if learn_rho else 1.0,
+            )
             pot.log_rho.requires_grad_(learn_rho)
             _start(pot, train, seed)
-            keep = partial(_keep, file, done)
-            done.append(
-                _train(
-                    pot, train, test, rule_of, steps, learning_rate, progress, saved["run"], keep
-                )
-            )
-            saved["run"] = None
-            file.save({"done": done, "run": None})
-
-    pot = _assemble(done, mode_penalty, dim, hidden, network)
+            try:
+                search.add(_train(pot, train, test, recipe, search))
+            except NonFiniteLossError as error:
+                error.potential.network.compose_affine_(shift, scale)
+                raise
+        pot = _assemble(search.done, mode_penalty, blank)
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
-    return _result(LSEDensity(pot, bounds, method=method), data, done)
+    return _result(LSEDensity(pot, bounds, method=method), data, search.done)
 
 
-def _check_data(x: Any, held_out: float) -> Tensor:
+@dataclass(frozen=True)
+class _Recipe:
+    """How every number of modes is trained."""
+
+    rule_of: Callable[[LSEICNN], Rule]
+    steps: int
+    learning_rate: float
+    progress: bool
+
+
+@dataclass
+class _Fit:
+    """The best restart for each data set, with one number of modes."""
+
+    modes: int
+    state: dict[str, Tensor]
+    objective: Tensor  # (*batch,), where the number of modes is judged
+    history: dict[str, list[float]]
+
+
+class _Search:
+    """The fits with 1, 2, ... modes so far and the state of the next, in step with a checkpoint."""
+
+    def __init__(self, file: Checkpoint) -> None:
+        self.file = file
+        saved = file.load()
+        self.done = [_Fit(**fit) for fit in saved["done"]] if saved else []
+        self.run: dict[str, Any] | None = saved["run"] if saved else None
+        self.rng: Tensor = saved["rng"] if saved else torch.get_rng_state()
+        torch.set_rng_state(self.rng)
+
+    def save(self, run: dict[str, Any] | None) -> None:
+        done = [vars(fit) for fit in self.done]
+        self.file.save({"done": done, "run": run, "rng": torch.get_rng_state()})
+
+    def add(self, fit: _Fit) -> None:
+        self.done.append(fit)
+        self.run = None
+        self.save(None)
+
+
+def _check_data(x: Any) -> Tensor:
     """Data as a finite tensor (n, *batch, dim) that varies in every coordinate."""
-    check_fraction("held_out", held_out)
-    data = torch.as_tensor(x) if not isinstance(x, Tensor) else x.detach()
-    data = data if data.dim() > 2 else as_data("x", data)
+    data = x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.array(x))
+    data = as_data("x", data) if data.dim() < 3 or data.numel() == 0 else data
     data = data if data.is_floating_point() else data.to(torch.get_default_dtype())
     check_finite("x", data)
-    dim, minimum = data.shape[-1], 2 * (data.shape[-1] + 1)
-    if data.numel() == 0 or len(data) < minimum:
-        raise ValueError(
-            f"x needs at least {minimum} points for {dim} dimensions, but got {len(data)}"
-        )
-    constant = (data.amax(0) == data.amin(0)).reshape(-1, dim).any(0)
-    if bool(constant.any()):
+    constant = (data.amax(0) == data.amin(0)).reshape(-1, data.shape[-1]).any(0)
+    if len(data) > 1 and bool(constant.any()):
         columns = constant.nonzero().flatten().tolist()
         raise ValueError(
             f"x is constant in column {columns}: a density needs spread in every coordinate; "
             "drop that column"
         )
     return data
+
+
+def _check_enough(n: int, dim: int, modes: int) -> None:
+    minimum = 2 * (dim + 1)
+    if n < minimum:
+        raise ValueError(
+            f"x needs at least {minimum} points for {dim} dimensions, besides those held out, "
+            f"but got {n}"
+        )
+    if modes > n:
+        raise ValueError(f"modes must be at most the {n} points that are fitted, but got {modes}")
+
+
+def _check_inside(data: Tensor, box: Box | None) -> None:
+    outside = 0 if box is None else int((~box.contains(data)).sum())
+    if box is not None and outside:
+        raise ValueError(
+            f"bounds: {outside} of the {data[..., 0].numel()} points lie outside "
+            f"low={box.low.tolist()}, high={box.high.tolist()}"
+        )
+
+
+def _fit_method(dim: int) -> Method:
+    """The rule during a fit: in 2-D coarser than the density's own, which would cost minutes."""
+    return Quadrature(tolerance=1e-4, panels=2) if dim == 2 else default_method(dim)
 
 
 @torch.no_grad()
@@ -223,74 +292,76 @@ def _start(pot: LSEICNN, x: Tensor, seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = x.reshape(len(x), -1, dim).cpu().numpy()  # (n, batch, dim)
     centers = np.empty((lead[0], points.shape[1], pot.modes, dim))
-    spreads = np.empty((*centers.shape, dim))
+    factors = np.empty((*centers.shape, dim))
     for r, b in np.ndindex(*centers.shape[:2]):
-        centers[r, b], label = kmeans2(
-            points[:, b], pot.modes, minit="++", seed=rng, missing="warn"
-        )
+        centers[r, b], label = _clusters(points[:, b], pot.modes, rng)
         for k in range(pot.modes):
             own = points[label == k, b]
-            cov = (
-                np.cov(own.T, ddof=0).reshape(dim, dim)
-                if len(own) > dim + 1
-                else np.zeros((dim, dim))
-            )
             # A floor of 3% of the data's spread keeps a cluster of equal points from a spike.
-            spreads[r, b, k] = np.linalg.inv(np.linalg.cholesky(cov + 1e-3 * np.eye(dim)))
+            cov = 1e-3 * np.eye(dim)
+            if len(own) > dim + 1:
+                cov += np.cov(own.T, ddof=0).reshape(dim, dim)
+            factors[r, b, k] = np.linalg.inv(np.linalg.cholesky(cov))
     like = pot.alpha
     pot.network.reset_parameters(
         torch.as_tensor(centers).to(like).reshape(*lead, dim),
-        torch.as_tensor(spreads).to(like).reshape(*lead, dim, dim),
+        torch.as_tensor(factors).to(like).reshape(*lead, dim, dim),
     )
 
 
-def _train(
-    pot: LSEICNN,
-    train: Tensor,
-    test: Tensor,
-    rule_of: Callable[[LSEICNN], Rule],
-    steps: int,
-    learning_rate: float,
-    progress: bool,
-    saved: dict[str, Any] | None,
-    keep: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
-    """Adam on every restart at once. The result: the best restart for each data set."""
-    n = len(train)
+def _clusters(
+    points: np.ndarray, k: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """k-means centres and labels, none empty: jitter tells apart points that coincide."""
+    exact = len(np.unique(points, axis=0)) >= k
+    for attempt in range(20):
+        jitter = 0.0
+        if attempt or not exact:
+            jitter = 0.03 * points.std(0) * rng.standard_normal(points.shape)
+        try:
+            return kmeans2(points + jitter, k, minit="++", seed=rng, missing="raise")
+        except ClusterError:
+            continue
+    raise ValueError(f"modes: {k} clusters could not be found in {len(points)} points")
+
+
+def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _Search) -> _Fit:
+    """Adam on every restart at once; goes on from the search's run if there is one."""
+    n, steps = len(train), recipe.steps
     train, test = train.unsqueeze(1), test.unsqueeze(1)  # an axis for the restarts
     optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps, pct_start=0.1
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
     )
-    run: dict[str, Any] = saved or {
+    parts = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
+    run: dict[str, Any] = search.run or {
         "step": 0,
         "best": _snapshot(pot),
         "score": torch.full_like(pot.log_rho, torch.inf),  # held-out loss of the best state
         "stale": 0,
-        "history": {"step": [], "loss": [], "held_out": [], "modes": []},
+        "history": {"step": [], "loss": [], "held_out": [], "active_modes": []},
     }
-    if saved is not None:
-        pot.load_state_dict(run["pot"])
-        optimiser.load_state_dict(run["optimiser"])
-        schedule.load_state_dict(run["schedule"])
-        torch.set_rng_state(run["rng"])
+    if search.run:
+        for name, part in parts.items():
+            part.load_state_dict(run[name])
+        torch.set_rng_state(search.rng)
     history = run["history"]
-
-    name = f"{pot.modes} mode{'s' if pot.modes > 1 else ''}"
+    title = f"{pot.modes} mode{'s' if pot.modes > 1 else ''}"
     bar = tqdm(
-        range(run["step"], steps), name, initial=run["step"], total=steps, disable=not progress
-    )
+        range(run["step"], steps), title, initial=run["step"], total=steps,
+        disable=not recipe.progress,
+    )  # fmt: skip
     for step in bar:
         if step % REFRESH == 0:
-            rule = rule_of(pot)
+            rule = recipe.rule_of(pot)
         optimiser.zero_grad()
         log_z = rule.log_normalizer(pot)
         objective = log_prior(pot) - pot(train).sum(0) - n * log_z  # (restarts, *batch)
         loss = -objective.sum() / n
-        if not bool(torch.isfinite(loss)):
+        loss.backward()
+        if not _finite(loss, pot):
             pot.load_state_dict(run["best"])
             raise NonFiniteLossError(step, pot)
-        loss.backward()
         optimiser.step()
         schedule.step()
 
@@ -307,33 +378,28 @@ def _train(
             history["step"].append(step + 1)
             history["loss"].append(float((-objective.detach() / n).amin(0).mean()))
             history["held_out"].append(float(score.amin(0).mean()) if len(test) else math.nan)
-            history["modes"].append(pot.modes)
+            history["active_modes"].append(pot.modes)
             bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
             if run["stale"] >= PATIENCE:
                 break
-            run |= {
-                "step": step + 1, "pot": pot.state_dict(), "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(), "rng": torch.get_rng_state(),
-            }  # fmt: skip
-            keep(run)
+            run["step"] = step + 1
+            run |= {name: part.state_dict() for name, part in parts.items()}
+            search.save(run)
 
-    pot.load_state_dict(run["best"])
     with torch.no_grad():
-        objective = log_prior(pot) - pot(train).sum(0) - n * rule_of(pot).log_normalizer(pot)
+        objective = log_prior(pot) - pot(train).sum(0) - n * recipe.rule_of(pot).log_normalizer(pot)
     winner = (run["score"].argmin(0) if len(test) else objective.argmax(0)).unsqueeze(0)
-    return {
-        "modes": pot.modes,
-        "state": {
-            name: torch.take_along_dim(p, _align(winner, p), 0).squeeze(0)
-            for name, p in run["best"].items()
-        },
-        "objective": objective.gather(0, winner).squeeze(0),
-        "history": history,
+    state = {
+        name: torch.take_along_dim(p, _align(winner, p), 0).squeeze(0)
+        for name, p in run["best"].items()
     }
+    return _Fit(pot.modes, state, objective.amax(0), history)
 
 
-def _keep(file: Checkpoint, done: list[dict[str, Any]], run: dict[str, Any]) -> None:
-    file.save({"done": done, "run": run})
+def _finite(loss: Tensor, pot: LSEICNN) -> bool:
+    """Are the loss and its gradient finite?"""
+    total = loss.detach() + sum(p.grad.abs().sum() for p in pot.parameters() if p.grad is not None)
+    return bool(torch.isfinite(total))
 
 
 def _snapshot(pot: LSEICNN) -> dict[str, Tensor]:
@@ -345,60 +411,55 @@ def _align(small: Tensor, large: Tensor) -> Tensor:
     return small.reshape(small.shape + (1,) * (large.dim() - small.dim()))
 
 
-def _criteria(done: list[dict[str, Any]], mode_penalty: float) -> Tensor:
+def _criteria(done: list[_Fit], mode_penalty: float) -> Tensor:
     """The penalised objective of every K so far: (K, *batch)."""
-    return torch.stack([fit["objective"] - mode_penalty * fit["modes"] for fit in done])
+    return torch.stack([fit.objective - mode_penalty * fit.modes for fit in done])
 
 
-def _stalled(done: list[dict[str, Any]], mode_penalty: float) -> bool:
+def _stalled(done: list[_Fit], mode_penalty: float) -> bool:
     """Have the last two numbers of modes helped no data set of the batch?"""
     if len(done) < 3:
         return False
     return bool((_criteria(done, mode_penalty).argmax(0) < len(done) - 2).all())
 
 
-def _assemble(
-    done: list[dict[str, Any]],
-    mode_penalty: float,
-    dim: int,
-    hidden: Sequence[int],
-    network: type[ICNN | WhitenedICNN],
-) -> LSEICNN:
+def _assemble(done: list[_Fit], mode_penalty: float, blank: Callable[..., LSEICNN]) -> LSEICNN:
     """One batched potential from the best K of each data set; spare modes have closed gates."""
     choice = _criteria(done, mode_penalty).argmax(0)  # (*batch,)
     most = int(choice.max()) + 1
-    alpha = done[most - 1]["state"]["alpha"]
-    pot = LSEICNN(
-        dim, most, hidden=hidden, batch_shape=choice.shape, network=network,
-        dtype=alpha.dtype, device=alpha.device,
-    )  # fmt: skip
-    depth = choice.dim()
+    pot = blank(most, batch_shape=choice.shape)
     state = _snapshot(pot)
     state["alpha"].fill_(CLOSED_GATE)
-    for k in range(most):
-        mine = choice == k
-        for name, p in done[k]["state"].items():
-            if name == "log_rho":
-                state[name][mine] = p[mine]
-            else:
-                state[name].narrow(depth, 0, k + 1)[mine] = p[mine]
+    for fit in done[:most]:
+        mine = choice == fit.modes - 1
+        for name, p in fit.state.items():
+            own = state[name]
+            own = own if name == "log_rho" else own.narrow(choice.dim(), 0, fit.modes)
+            own[mine] = p[mine]
     pot.load_state_dict(state)
     return pot
 
 
 @torch.no_grad()
-def _result(density: LSEDensity, data: Tensor, done: list[dict[str, Any]]) -> FitResult:
+def _result(density: LSEDensity, data: Tensor, done: list[_Fit]) -> FitResult:
     pot, rule = density.potential, density.rule
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
-    weights = mass.sum(0)
+    weights = mass.sum(0)  # (*batch, modes)
     locations = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0) / weights.unsqueeze(-1)
-    history = {key: [v for fit in done for v in fit["history"][key]] for key in done[0]["history"]}
-    history["step"] = [(i + 1) * REFRESH for i in range(len(history["step"]))]
+    spare = (weights < SPARE).unsqueeze(-1)
+    history = {key: [v for fit in done for v in fit.history[key]] for key in done[0].history}
+    lasts = [fit.history["step"][-1] for fit in done]
+    starts = [sum(lasts[:k]) for k in range(len(done))]
+    history["step"] = [
+        start + step
+        for start, fit in zip(starts, done, strict=True)
+        for step in fit.history["step"]
+    ]
     return FitResult(
         density=density,
         active_modes=pot.active_modes(data).sum(-1),
         mode_weights=weights,
-        mode_locations=locations,
+        mode_locations=locations.masked_fill(spare, torch.nan),
         log_likelihood=density.log_prob(data).mean(0),
         history=history,
     )

@@ -95,9 +95,7 @@ def bayesian_fit(
     bayes = BayesianDensity(x, modes=potential.modes, bounds=scale.bounds)
     with torch.no_grad():
         point = Point(bayes.start(potential.responsibilities(x)))
-    run_svi(
-        bayes.model, point, steps=500, peak_rate=0.03, title="posterior mode", particles=1
-    )
+    run_svi(bayes.model, point, steps=500, peak_rate=0.03, title="posterior mode", particles=1)
     mode = point.loc.detach()
     guide = BlockNormal(mode, bayes.laplace_root(mode))
     run_svi(bayes.model, guide, steps=steps, peak_rate=0.02, title="posterior", particles=8)
