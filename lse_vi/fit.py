@@ -333,7 +333,7 @@ def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
     )
-    parts = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     run: dict[str, Any] = search.run or {
         "step": 0,
         "best": _snapshot(pot),
@@ -386,6 +386,7 @@ def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _
             run |= {name: part.state_dict() for name, part in parts.items()}
             search.save(run)
 
+    pot.load_state_dict(run["best"])
     with torch.no_grad():
         objective = log_prior(pot) - pot(train).sum(0) - n * recipe.rule_of(pot).log_normalizer(pot)
     winner = (run["score"].argmin(0) if len(test) else objective.argmax(0)).unsqueeze(0)
@@ -393,7 +394,7 @@ def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _
         name: torch.take_along_dim(p, _align(winner, p), 0).squeeze(0)
         for name, p in run["best"].items()
     }
-    return _Fit(pot.modes, state, objective.amax(0), history)
+    return _Fit(pot.modes, state, objective.gather(0, winner).squeeze(0), history)
 
 
 def _finite(loss: Tensor, pot: LSEICNN) -> bool:

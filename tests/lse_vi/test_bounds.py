@@ -88,7 +88,7 @@ def test_tangents_bound_convex_modes_on_a_box(
     assert log_accept.max() <= 1e-9 + 1e-13 * scale
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     seed=SEEDS,
     dim=st.integers(1, 6),

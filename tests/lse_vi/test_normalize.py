@@ -70,10 +70,10 @@ def test_one_dimension(random_potential, own_log_normalizer, network, bounds, se
 
 
 @pytest.mark.parametrize(("network", "bounds"), CASES)
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=10)
 @given(seed=SEEDS, hidden=HIDDEN)
 def test_two_dimensions(random_potential, own_log_normalizer, network, bounds, seed, hidden):
-    """3 x 12 batches of three mixtures of log-concave densities (rho = 1): Z to 1e-4."""
+    """3 x 10 batches of three mixtures of log-concave densities (rho = 1): Z to 1e-4."""
     options = {"hidden": hidden, "rho": 1.0, "batch_shape": (3,), "spread": 0.3}
     pot = random_potential(seed, 2, network=network, **options)
     q = LSEDensity(pot, bounds)
@@ -133,7 +133,7 @@ def test_gaussian_mixtures_have_no_error(method, dim):
 
 
 @pytest.mark.parametrize("method", [LaplaceMixture(1000), Envelope(1000)], ids=name)
-@pytest.mark.parametrize("dim", [2, 5, 10])
+@pytest.mark.parametrize("dim", [5, 10])
 def test_errors_are_calibrated(separable, method, dim):
     """z-scores of 100 mixtures of known Z: deviation one, mean zero.
 
@@ -147,11 +147,10 @@ def test_errors_are_calibrated(separable, method, dim):
     assert q.log_normalizer_error.max() < 0.2
 
 
-@pytest.mark.parametrize("condition", [1e3, 1e6])
 @pytest.mark.parametrize("dim", [2, 5])
-def test_ill_conditioned_frames(separable, dim, condition):
+def test_ill_conditioned_frames(separable, dim):
     """A frame of condition 1e6 costs nothing: all integration happens inside it."""
-    known = separable(0, dim, condition=condition)
+    known = separable(0, dim, condition=1e6)
     q = LSEDensity(known.potential)
     error = (q.log_normalizer - known.log_normalizer).abs()
     assert error < (1e-7 if dim == 2 else 4 * q.log_normalizer_error)
@@ -241,7 +240,7 @@ def test_quadrature_stops_at_its_largest_rule(random_potential):
     method = Quadrature(tolerance=1e-15, max_nodes=60_000)
     q = LSEDensity(pot, method=method)
     assert len(q.rule.points) <= 60_000
-    exact = LSEDensity(pot, method=Quadrature(max_nodes=2_000_000)).log_normalizer
+    exact = LSEDensity(pot, method=Quadrature(max_nodes=800_000)).log_normalizer
     assert (q.log_normalizer - exact).abs() <= q.log_normalizer_error
 
 
