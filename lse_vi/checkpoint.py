@@ -16,10 +16,17 @@ class Checkpoint:
         path: where to write; None for no checkpoint.
         fingerprint: what the fit depends on (data, settings): a checkpoint of another fit is
             refused rather than resumed.
+
+    Raises:
+        ValueError: for a path that cannot be written, before any work is done.
     """
 
     def __init__(self, path: str | Path | None, fingerprint: dict[str, Any]) -> None:
         self.path = None if path is None else Path(path)
+        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
+            raise ValueError(
+                f"checkpoint must be the path of a file in a folder that exists, but got {path}"
+            )
         self.fingerprint = fingerprint
 
     def load(self) -> dict[str, Any] | None:

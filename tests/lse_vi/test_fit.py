@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import lse_vi.fit
 from lse_vi import NonFiniteLossError, fit_density
 
 QUICK = {"steps": 150, "restarts": 1, "hidden": (4,), "progress": False}
@@ -42,35 +41,6 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
     y = torch.linspace(-6, 6, 50).unsqueeze(-1)
     assert torch.equal(first.density.log_prob(y), second.density.log_prob(y))
-
-
-def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
-    x, file = two_modes(), tmp_path / "fit.pt"
-    whole = fit_density(x, modes=2, **QUICK)
-    calls = 0
-    log_prior = lse_vi.fit.log_prior
-
-    def interrupt(pot):
-        nonlocal calls
-        calls += 1
-        if calls == 120:
-            raise KeyboardInterrupt
-        return log_prior(pot)
-
-    monkeypatch.setattr(lse_vi.fit, "log_prior", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        fit_density(x, modes=2, checkpoint=file, **QUICK)
-    monkeypatch.setattr(lse_vi.fit, "log_prior", log_prior)
-    assert file.exists()
-    resumed = fit_density(x, modes=2, checkpoint=file, **QUICK)
-    y = torch.linspace(-6, 6, 50).unsqueeze(-1)
-    assert torch.equal(whole.density.log_prob(y), resumed.density.log_prob(y))
-
-    with pytest.raises(ValueError, match="belongs to another fit"):
-        fit_density(x + 1, modes=2, checkpoint=file, **QUICK)
-    file.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="corrupt"):
-        fit_density(x, modes=2, checkpoint=file, **QUICK)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state():
