@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_gen import schlogl
+from data_gen import elasticity, schlogl
 
-SYSTEMS = {truth.name: truth for truth in [schlogl.TRUTH]}
+SYSTEMS = {truth.name: truth for truth in [schlogl.TRUTH, elasticity.TRUTH]}
 
 
 @pytest.fixture(params=SYSTEMS.values(), ids=SYSTEMS.keys())
