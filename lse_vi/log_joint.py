@@ -1,0 +1,107 @@
+"""The log joint density of a Pyro model over one unconstrained vector, for many vectors at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import sum_rightmost
+from torch import Tensor
+from torch.distributions import biject_to
+
+Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
+
+
+class LogJoint:
+    r"""l(z) = log p(x(z), data) + log |dx/dz|, with z all latent variables, unconstrained.
+
+    The model runs under ``torch.vmap``: it sees one draw and needs no plates or broadcasting for
+    the sake of the guide. A model that vmap cannot run (``.item()``, control flow that reads a
+    latent value) runs once per draw, with a warning.
+
+    Args:
+        model: the Pyro model.
+        unpack: splits a vector into (site, unconstrained value), as ``AutoContinuous`` does.
+        args, kwargs: what the model is called with.
+        chunk: draws that are evaluated at once, a bound on memory.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        unpack: Unpack,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        chunk: int = 8192,
+    ) -> None:
+        self.model, self.unpack, self.args, self.kwargs = model, unpack, args, kwargs
+        self.chunk = chunk
+        self._vectorised: bool | None = None
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the sites, as the model knows them, of ``z`` (dim,)."""
+        return {site["name"]: value for site, value, _ in self._sites(z)}
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """l at ``z`` (n, dim), (n,), differentiable."""
+        with pyro.validation_enabled(False):
+            if self._vectorised is None:
+                self._vectorised = self._can_vectorise(z[:1])
+            if self._vectorised:
+                return torch.vmap(self._one, chunk_size=self.chunk)(z)
+            return torch.stack([self._one(row) for row in z])
+
+    def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """l (n,) and its gradient (n, dim), at ``z`` (n, dim)."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            value = self(z)
+            (gradient,) = torch.autograd.grad(value.sum(), z)
+        return value.detach(), gradient
+
+    def hessian(self, z: Tensor) -> Tensor:
+        """Second derivatives (n, dim, dim) at ``z`` (n, dim)."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self(z).sum(), z, create_graph=True)
+            if not gradient.requires_grad:  # l is linear
+                return z.new_zeros(*z.shape, z.shape[-1])
+            rows = [
+                torch.autograd.grad(part.sum(), z, retain_graph=True)[0]
+                for part in gradient.unbind(-1)
+            ]
+        return torch.stack(rows, dim=-2)
+
+    def _sites(self, z: Tensor) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """(site, constrained value, log |dx/dz|) of each site, for one vector."""
+        for site, unconstrained in self.unpack(z):
+            transform = biject_to(site["fn"].support)
+            value = transform(unconstrained)
+            log_det = transform.log_abs_det_jacobian(unconstrained, value)
+            yield site, value, sum_rightmost(log_det, log_det.dim())
+
+    def _one(self, z: Tensor) -> Tensor:
+        sites = list(self._sites(z))
+        values = {site["name"]: value for site, value, _ in sites}
+        with poutine.block(), poutine.condition(data=values):
+            trace = poutine.trace(self.model).get_trace(*self.args, **self.kwargs)
+        return trace.log_prob_sum() + sum(log_det for *_, log_det in sites)
+
+    def _can_vectorise(self, z: Tensor) -> bool:
+        """Whether vmap runs the model and agrees with a plain run."""
+        plain = self._one(z[0])
+        try:
+            mapped = torch.vmap(self._one)(z)[0]
+        except RuntimeError as error:
+            warnings.warn(
+                "the model cannot run under torch.vmap, so it runs once per draw, which is slow: "
+                f"{str(error).splitlines()[0]}",
+                stacklevel=3,
+            )
+            return False
+        return bool(torch.isclose(plain, mapped, rtol=1e-3, atol=1e-3, equal_nan=True))
