@@ -18,6 +18,9 @@ from lse_vi.newton import descend
 from lse_vi.potential import LSEICNN
 from lse_vi.support import Box
 
+MAX_CELLS = 2**16  # of a tangent bound: 256 per axis in two dimensions
+BLOCK = 4_000_000  # numbers proposed at once in rejection sampling, to bound the memory
+
 
 class Proposal(NamedTuple):
     """``x`` (n, *batch, dim) and log acceptance probabilities (n, *batch), all <= 0."""
@@ -37,10 +40,14 @@ class UpperBound(Protocol):
 
 
 class ModeMinima(NamedTuple):
-    """The minimiser of every mode and what the frame says about it; all (*batch, modes, ...)."""
+    """The minimiser of every mode: ``x``, f and its derivatives there; all (*batch, modes, ...).
+
+    The gradient is zero up to rounding.
+    """
 
     x: Tensor
     f: Tensor
+    gradient: Tensor
     hessian: Tensor
 
 
@@ -108,15 +115,20 @@ def mode_minima(pot: LSEICNN) -> ModeMinima:
         torch.zeros_like(network.loc),
     )
     x = to_x(end.x)
-    return ModeMinima(x, end.energy, modes.hessian(x))
+    return ModeMinima(x, *modes.value_and_gradient(x), modes.hessian(x))
 
 
 class GaussianBound:
-    r"""Strongly convex modes on R^d: f_k(u) >= f_k(u*) + |u - u*|^2/2 at the minimiser u*.
+    r"""Strongly convex modes on R^d, each above the paraboloid that touches it near its minimum.
 
-    Proposes N(u*, I) in the frame of a mode drawn by the mass of its bound, a draw of the mixture
-    M(x) = sum_k (s_k/K)^p exp(-f_k), p = 1/rho, once accepted. For rho = 1, M is exp(-E) itself;
-    else exp(-E) <= M for p <= 1 and exp(-E) <= K^(p-1) M for p >= 1, and a second rejection leaves
+    In the frame of a mode f(u) >= f(v) + g.(u - v) + |u - v|^2/2 for every v, g = grad f(v). That
+    is f(v) - |g|^2/2 + |u - c|^2/2 with c = v - g, so a proposal from N(c, I) is accepted with a
+    probability of at most one. With v the minimiser, g = 0 and the bound is tightest; that Newton
+    stops a rounding error away from it costs nothing in exactness.
+
+    A mode drawn by the mass of its bound then gives, once accepted, a draw of the mixture
+    M(x) = sum_k (s_k/K)^p exp(-f_k), p = 1/rho. For rho = 1, M is exp(-E) itself; else
+    exp(-E) <= M for p <= 1 and exp(-E) <= K^(p-1) M for p >= 1, and a second rejection leaves
     exp(-E). With a ``box``, draws outside it are never accepted.
     """
 
@@ -124,11 +136,17 @@ class GaussianBound:
         self.pot, self.box = pot, box
         self.minima = mode_minima(pot)
         self.factor = whitened(pot.network).precision_factor().detach()
-        # A Gaussian bound has mass (2 pi)^(d/2) |T_k| exp(-f_k*).
+        g = torch.linalg.solve_triangular(
+            self.factor.mT, self.minima.gradient.unsqueeze(-1), upper=True
+        )
+        step = torch.linalg.solve_triangular(self.factor, g, upper=False)
+        self.centers = self.minima.x - step.squeeze(-1)
+        self.floors = self.minima.f - 0.5 * g.squeeze(-1).square().sum(-1)
+        # The bound of a mode has mass (2 pi)^(d/2) |T_k| exp(-floor).
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         self.log_masses = (
             log_weights(pot).detach()
-            - self.minima.f
+            - self.floors
             + 0.5 * pot.dim * math.log(2 * math.pi)
             - log_det
         )
@@ -136,14 +154,14 @@ class GaussianBound:
 
     @torch.no_grad()
     def propose(self, n: int) -> Proposal:
-        """``n`` draws: a mode by its mass, then N(u*, I) in its frame."""
+        """``n`` draws: a mode by its mass, then N(c, I) in its frame."""
         mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
-        u = torch.randn_like(self.minima.x[..., :1, :].expand(n, *self.minima.x.shape[:-2], 1, -1))
-        u = u.squeeze(-2)
+        center = take_along_batch(self.centers, mode, 1)
+        u = torch.randn_like(center)
         factor = take_along_batch(self.factor, mode, 2)
         step = torch.linalg.solve_triangular(factor, u.unsqueeze(-1), upper=False).squeeze(-1)
-        x = take_along_batch(self.minima.x, mode, 1) + step
-        floor = take_along_batch(self.minima.f, mode, 0) + 0.5 * u.square().sum(-1)
+        x = center + step
+        floor = take_along_batch(self.floors, mode, 0) + 0.5 * u.square().sum(-1)
         f = self.pot.mode_potentials(x)
         own = f.gather(-1, mode.unsqueeze(-1)).squeeze(-1)
         log_m = torch.logsumexp(log_weights(self.pot) - f, dim=-1)
@@ -165,11 +183,10 @@ class TangentBound:
     carried over from log-concave densities to soft minima of convex functions.
 
     Args:
-        cells: cells per axis, 512 in one dimension and 96 in two by default.
+        cells: cells per axis.
     """
 
-    def __init__(self, pot: LSEICNN, box: Box, *, cells: int | None = None) -> None:
-        cells = cells or {1: 512, 2: 96}[pot.dim]
+    def __init__(self, pot: LSEICNN, box: Box, *, cells: int) -> None:
         self.pot, self.half = pot, box.width / cells / 2
         ticks = (torch.arange(cells).to(box.low) + 0.5) / cells
         grid = torch.cartesian_prod(*([ticks] * pot.dim)).reshape(-1, pot.dim)
@@ -206,8 +223,21 @@ class TangentBound:
 
 
 def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
-    """The bound that fits: tangents on a box in 1-2 dimensions, Gaussians elsewhere."""
-    return TangentBound(pot, box) if box and pot.dim <= 2 else GaussianBound(pot, box)
+    """The bound that fits: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
+
+    The tangents' cells are halved until that gains less than 2% of the mass, for the bound then
+    exceeds exp(-E) by about as much: its excess falls with the square of the cells' width.
+    """
+    if box is None or pot.dim > 2:
+        return GaussianBound(pot, box)
+    cells = 32
+    bound = TangentBound(pot, box, cells=cells)
+    while (2 * cells) ** pot.dim <= MAX_CELLS:
+        cells, previous = 2 * cells, bound.log_mass
+        bound = TangentBound(pot, box, cells=cells)
+        if (previous - bound.log_mass).max() < math.log(1.02):
+            break
+    return bound
 
 
 def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int) -> Tensor:
@@ -219,7 +249,8 @@ def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int
     wanted, size = shape.numel(), batch_shape.numel()
     accepted: list[list[Tensor]] = [[] for _ in range(size)]
     missing = torch.full((size,), wanted)
-    proposed, block = 0, max(64, int(1.2 * wanted))
+    most = max(1, BLOCK // (size * dim))
+    proposed, block = 0, min(max(64, int(1.2 * wanted)), most)
     while not proposed or bool((missing > 0).any()):
         x, log_accept = bound.propose(block)
         keep = torch.rand_like(log_accept).log() < log_accept
@@ -236,7 +267,7 @@ def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int
                 "and fit_guide do), a wider box, or draw from q with Pyro's NUTS."
             )
         rate = max(got / proposed, 1e-3)
-        block = int(min(max(64, 1.2 * int(missing.max()) / rate), 4_000_000 // (size * dim)))
+        block = min(max(64, int(1.2 * int(missing.max()) / rate)), most)
     draws = torch.stack([torch.cat(parts) for parts in accepted], dim=1)
     return draws.reshape(shape + batch_shape + (dim,))
 

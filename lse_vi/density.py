@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from lse_vi.bounds import rejection_sample, upper_bound
+from lse_vi.bounds import UpperBound, rejection_sample, upper_bound
 from lse_vi.icnn import WhitenedICNN
 from lse_vi.normalize import Method, Rule, default_method
 from lse_vi.potential import LSEICNN
@@ -25,7 +25,9 @@ class LSEDensity(TorchDistribution):
     from a bound that convexity proves. There is no ``rsample``.
 
     The distribution reads the potential's parameters when it is first used, like any
-    ``torch.distributions`` object: after an optimiser step, build it anew.
+    ``torch.distributions`` object: after an optimiser step, build it anew. Where the potential is
+    done (under NUTS, say), ``potential.requires_grad_(False)`` makes ``log_prob`` much faster:
+    log Z is then found once.
 
     Args:
         potential: the potential E, of any ``batch_shape``.
@@ -72,6 +74,8 @@ class LSEDensity(TorchDistribution):
         self.box = None if bounds is None else Box.of(bounds, dim, potential.alpha)
         self.method = method or default_method(dim)
         self._rule: Rule | None = None
+        self._bound: UpperBound | None = None
+        self._log_z: Tensor | None = None
         super().__init__(potential.batch_shape, Size((dim,)), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
@@ -99,7 +103,7 @@ class LSEDensity(TorchDistribution):
             )
         new = self._get_checked_instance(LSEDensity, _instance)
         new.potential, new.box, new.method = self.potential, self.box, self.method
-        new._rule = self.rule
+        new._rule, new._bound, new._log_z = self.rule, self._bound, self._log_z
         super(LSEDensity, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
@@ -113,8 +117,15 @@ class LSEDensity(TorchDistribution):
 
     @property
     def log_normalizer(self) -> Tensor:
-        """log Z, (*batch,), with its gradient -E_q[dE]."""
-        return self.rule.log_normalizer(self.potential).expand(self.batch_shape)
+        """log Z, (*batch,), with its gradient -E_q[dE] wherever gradients are recorded."""
+        needed = torch.is_grad_enabled() and any(
+            p.requires_grad for p in self.potential.parameters()
+        )
+        if needed:
+            return self.rule.log_normalizer(self.potential).expand(self.batch_shape)
+        if self._log_z is None:
+            self._log_z = self.rule.log_normalizer(self.potential).detach()
+        return self._log_z.expand(self.batch_shape)
 
     @property
     def log_normalizer_error(self) -> Tensor:
@@ -158,8 +169,9 @@ class LSEDensity(TorchDistribution):
         # expand() may have grown batch dimensions of size one: those are draws of their own.
         grown = [n // m for n, m in zip(self.batch_shape[split:], own, strict=True)]
         lead = Size(sample_shape) + self.batch_shape[:split]
-        bound = upper_bound(self.potential, self.box)
-        draws = rejection_sample(bound, lead + Size(grown), own, self.potential.dim)
+        if self._bound is None:
+            self._bound = upper_bound(self.potential, self.box)
+        draws = rejection_sample(self._bound, lead + Size(grown), own, self.potential.dim)
         pairs = [len(lead) + i + j * depth for i in range(depth) for j in (0, 1)]
         draws = draws.permute(*range(len(lead)), *pairs, draws.dim() - 1)
         return draws.reshape(self._extended_shape(Size(sample_shape)))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.cluster.vq import ClusterError, kmeans2
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -27,9 +26,12 @@ from lse_vi.checks import (
 )
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import ICNN, WhitenedICNN
+from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.normalize import Method, Quadrature, Rule, default_method
-from lse_vi.potential import CLOSED_GATE, LSEICNN
+from lse_vi.potential import LSEICNN
 from lse_vi.prior import log_prior
+from lse_vi.starts import start_on_clusters
+from lse_vi.states import replace_where, snapshot, take_first
 from lse_vi.support import Box
 
 REFRESH = 50  # steps between integration rules, held-out checks and checkpoints
@@ -184,21 +186,21 @@ def fit_density(
         torch.manual_seed(seed)
         order = torch.randperm(n).to(data.device)
         test, train = z[order[:n_test]], z[order[n_test:]]
-        search = _Search(file)  # the best fits with 1, 2, ... modes, those of a checkpoint first
-        while len(search.done) < modes and not _stalled(search.done, mode_penalty):
+        search = ModeSearch(file, mode_penalty)
+        while len(search.done) < modes and not search.stalled:
             pot = blank(
                 len(search.done) + 1,
                 batch_shape=(restarts, *batch),
                 rho=0.3 if learn_rho else 1.0,
             )
             pot.log_rho.requires_grad_(learn_rho)
-            _start(pot, train, seed)
+            start_on_clusters(pot, train, seed)
             try:
                 search.add(_train(pot, train, test, recipe, search))
             except NonFiniteLossError as error:
                 error.potential.network.compose_affine_(shift, scale)
                 raise
-        pot = _assemble(search.done, mode_penalty, blank)
+        pot = search.assemble(blank)
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
     return _result(LSEDensity(pot, bounds, method=method), data, search.done)
 
@@ -211,37 +213,6 @@ class _Recipe:
     steps: int
     learning_rate: float
     progress: bool
-
-
-@dataclass
-class _Fit:
-    """The best restart for each data set, with one number of modes."""
-
-    modes: int
-    state: dict[str, Tensor]
-    objective: Tensor  # (*batch,), where the number of modes is judged
-    history: dict[str, list[float]]
-
-
-class _Search:
-    """The fits with 1, 2, ... modes so far and the state of the next, in step with a checkpoint."""
-
-    def __init__(self, file: Checkpoint) -> None:
-        self.file = file
-        saved = file.load()
-        self.done = [_Fit(**fit) for fit in saved["done"]] if saved else []
-        self.run: dict[str, Any] | None = saved["run"] if saved else None
-        self.rng: Tensor = saved["rng"] if saved else torch.get_rng_state()
-        torch.set_rng_state(self.rng)
-
-    def save(self, run: dict[str, Any] | None) -> None:
-        done = [vars(fit) for fit in self.done]
-        self.file.save({"done": done, "run": run, "rng": torch.get_rng_state()})
-
-    def add(self, fit: _Fit) -> None:
-        self.done.append(fit)
-        self.run = None
-        self.save(None)
 
 
 def _check_data(x: Any) -> Tensor:
@@ -285,47 +256,9 @@ def _fit_method(dim: int) -> Method:
     return Quadrature(tolerance=1e-4, panels=2) if dim == 2 else default_method(dim)
 
 
-@torch.no_grad()
-def _start(pot: LSEICNN, x: Tensor, seed: int) -> None:
-    """Put the modes of every restart on the clusters of its data (k-means++)."""
-    lead, dim = pot.alpha.shape, pot.dim
-    rng = np.random.default_rng(seed)
-    points = x.reshape(len(x), -1, dim).cpu().numpy()  # (n, batch, dim)
-    centers = np.empty((lead[0], points.shape[1], pot.modes, dim))
-    factors = np.empty((*centers.shape, dim))
-    for r, b in np.ndindex(*centers.shape[:2]):
-        centers[r, b], label = _clusters(points[:, b], pot.modes, rng)
-        for k in range(pot.modes):
-            own = points[label == k, b]
-            # A floor of 3% of the data's spread keeps a cluster of equal points from a spike.
-            cov = 1e-3 * np.eye(dim)
-            if len(own) > dim + 1:
-                cov += np.cov(own.T, ddof=0).reshape(dim, dim)
-            factors[r, b, k] = np.linalg.inv(np.linalg.cholesky(cov))
-    like = pot.alpha
-    pot.network.reset_parameters(
-        torch.as_tensor(centers).to(like).reshape(*lead, dim),
-        torch.as_tensor(factors).to(like).reshape(*lead, dim, dim),
-    )
-
-
-def _clusters(
-    points: np.ndarray, k: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """k-means centres and labels, none empty: jitter tells apart points that coincide."""
-    exact = len(np.unique(points, axis=0)) >= k
-    for attempt in range(20):
-        jitter = 0.0
-        if attempt or not exact:
-            jitter = 0.03 * points.std(0) * rng.standard_normal(points.shape)
-        try:
-            return kmeans2(points + jitter, k, minit="++", seed=rng, missing="raise")
-        except ClusterError:
-            continue
-    raise ValueError(f"modes: {k} clusters could not be found in {len(points)} points")
-
-
-def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _Search) -> _Fit:
+def _train(
+    pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: ModeSearch
+) -> Candidate:
     """Adam on every restart at once; goes on from the search's run if there is one."""
     n, steps = len(train), recipe.steps
     train, test = train.unsqueeze(1), test.unsqueeze(1)  # an axis for the restarts
@@ -336,8 +269,9 @@ def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _
     parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     run: dict[str, Any] = search.run or {
         "step": 0,
-        "best": _snapshot(pot),
+        "best": snapshot(pot),
         "score": torch.full_like(pot.log_rho, torch.inf),  # held-out loss of the best state
+        "objective": torch.full_like(pot.log_rho, -torch.inf),  # the largest so far
         "stale": 0,
         "history": {"step": [], "loss": [], "held_out": [], "active_modes": []},
     }
@@ -369,11 +303,9 @@ def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _
             with torch.no_grad():
                 score = pot(test).mean(0) + rule.log_normalizer(pot) if len(test) else -objective
             better = score < run["score"] if len(test) else torch.ones_like(score, dtype=torch.bool)
-            run["best"] = {
-                name: torch.where(_align(better, p), p, run["best"][name])
-                for name, p in _snapshot(pot).items()
-            }
+            run["best"] = replace_where(better, snapshot(pot), run["best"])
             run["score"] = torch.where(better, score, run["score"])
+            run["objective"] = torch.maximum(objective.detach(), run["objective"])
             run["stale"] = 0 if bool(better.any()) else run["stale"] + 1
             history["step"].append(step + 1)
             history["loss"].append(float((-objective.detach() / n).amin(0).mean()))
@@ -386,15 +318,11 @@ def _train(pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: _
             run |= {name: part.state_dict() for name, part in parts.items()}
             search.save(run)
 
-    pot.load_state_dict(run["best"])
-    with torch.no_grad():
-        objective = log_prior(pot) - pot(train).sum(0) - n * recipe.rule_of(pot).log_normalizer(pot)
-    winner = (run["score"].argmin(0) if len(test) else objective.argmax(0)).unsqueeze(0)
-    state = {
-        name: torch.take_along_dim(p, _align(winner, p), 0).squeeze(0)
-        for name, p in run["best"].items()
-    }
-    return _Fit(pot.modes, state, objective.gather(0, winner).squeeze(0), history)
+    # The state is the best on held-out data, but modes are counted where the objective was
+    # largest: where early stopping happens to land may be tens of nats below that.
+    winner = run["score"].argmin(0)
+    top = run["objective"].gather(0, winner.unsqueeze(0)).squeeze(0)
+    return Candidate(pot.modes, take_first(run["best"], winner), top, history)
 
 
 def _finite(loss: Tensor, pot: LSEICNN) -> bool:
@@ -403,46 +331,8 @@ def _finite(loss: Tensor, pot: LSEICNN) -> bool:
     return bool(torch.isfinite(total))
 
 
-def _snapshot(pot: LSEICNN) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in pot.state_dict().items()}
-
-
-def _align(small: Tensor, large: Tensor) -> Tensor:
-    """``small`` with trailing axes added, to broadcast over the parameters of each potential."""
-    return small.reshape(small.shape + (1,) * (large.dim() - small.dim()))
-
-
-def _criteria(done: list[_Fit], mode_penalty: float) -> Tensor:
-    """The penalised objective of every K so far: (K, *batch)."""
-    return torch.stack([fit.objective - mode_penalty * fit.modes for fit in done])
-
-
-def _stalled(done: list[_Fit], mode_penalty: float) -> bool:
-    """Have the last two numbers of modes helped no data set of the batch?"""
-    if len(done) < 3:
-        return False
-    return bool((_criteria(done, mode_penalty).argmax(0) < len(done) - 2).all())
-
-
-def _assemble(done: list[_Fit], mode_penalty: float, blank: Callable[..., LSEICNN]) -> LSEICNN:
-    """One batched potential from the best K of each data set; spare modes have closed gates."""
-    choice = _criteria(done, mode_penalty).argmax(0)  # (*batch,)
-    most = int(choice.max()) + 1
-    pot = blank(most, batch_shape=choice.shape)
-    state = _snapshot(pot)
-    state["alpha"].fill_(CLOSED_GATE)
-    for fit in done[:most]:
-        mine = choice == fit.modes - 1
-        for name, p in fit.state.items():
-            own = state[name]
-            own = own if name == "log_rho" else own.narrow(choice.dim(), 0, fit.modes)
-            own[mine] = p[mine]
-    pot.load_state_dict(state)
-    return pot
-
-
 @torch.no_grad()
-def _result(density: LSEDensity, data: Tensor, done: list[_Fit]) -> FitResult:
+def _result(density: LSEDensity, data: Tensor, done: list[Candidate]) -> FitResult:
     pot, rule = density.potential, density.rule
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
     weights = mass.sum(0)  # (*batch, modes)

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lse_vi.checks import check_finite
-
 
 class Box(NamedTuple):
     """An axis-aligned box; ``low`` and ``high`` are (dim,)."""
@@ -46,8 +44,11 @@ class Box(NamedTuple):
                 f"bounds must hold a number or {dim} numbers each (one per coordinate), "
                 f"but got shapes {tuple(low.shape)} and {tuple(high.shape)}"
             )
-        check_finite("bounds", low)
-        check_finite("bounds", high)
+        if not bool((low.isfinite() & high.isfinite()).all()):
+            raise ValueError(
+                f"bounds must be finite, but got low={low.tolist()}, high={high.tolist()}; "
+                "bounds=None is all of R^d"
+            )
         if not bool((low < high).all()):
             raise ValueError(
                 f"bounds must have low < high in every coordinate, but got low={low.tolist()}, "

@@ -1,0 +1,82 @@
+"""The search for the number of modes: 1, 2, ... are fitted in turn, and the best is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lse_vi.checkpoint import Checkpoint
+from lse_vi.potential import CLOSED_GATE, LSEICNN
+from lse_vi.states import State, snapshot
+
+
+@dataclass
+class Candidate:
+    """The best restart for each data set, with one number of modes."""
+
+    modes: int
+    state: State
+    objective: Tensor  # (*batch,), by which the number of modes is judged
+    history: dict[str, list[float]]
+
+
+class ModeSearch:
+    """The candidates with 1, 2, ... modes so far and the run of the next, as a checkpoint has them.
+
+    Args:
+        file: read when the search is made, written when a candidate is added or a run is saved.
+        penalty: what a mode costs, in units of the objective.
+    """
+
+    def __init__(self, file: Checkpoint, penalty: float) -> None:
+        self.file, self.penalty = file, penalty
+        saved = file.load()
+        self.done = [Candidate(**fields) for fields in saved["done"]] if saved else []
+        self.run: dict[str, Any] | None = saved["run"] if saved else None
+        self.rng: Tensor = saved["rng"] if saved else torch.get_rng_state()
+        torch.set_rng_state(self.rng)
+
+    def save(self, run: dict[str, Any] | None) -> None:
+        """Write the candidates, and the state of the run that makes the next."""
+        done = [vars(candidate) for candidate in self.done]
+        self.file.save({"done": done, "run": run, "rng": torch.get_rng_state()})
+
+    def add(self, candidate: Candidate) -> None:
+        """Keep a candidate whose run is over."""
+        self.done.append(candidate)
+        self.run = None
+        self.save(None)
+
+    def best(self) -> Tensor:
+        """Index of the candidate with the largest penalised objective: (*batch,)."""
+        return torch.stack([c.objective - self.penalty * c.modes for c in self.done]).argmax(0)
+
+    @property
+    def stalled(self) -> bool:
+        """Have the last two numbers of modes helped no data set of the batch?"""
+        return len(self.done) > 2 and bool((self.best() < len(self.done) - 2).all())
+
+    def assemble(self, blank: Callable[..., LSEICNN]) -> LSEICNN:
+        """One batched potential of the best candidates; spare modes have closed gates.
+
+        Args:
+            blank: makes a potential from its number of modes and its ``batch_shape``.
+        """
+        best = self.best()
+        most = int(best.max()) + 1
+        pot = blank(most, batch_shape=best.shape)
+        state = snapshot(pot)
+        state["alpha"].fill_(CLOSED_GATE)
+        for candidate in self.done[:most]:
+            mine = best == candidate.modes - 1
+            for name, p in candidate.state.items():
+                own = state[name]
+                if name != "log_rho":
+                    own = own.narrow(best.dim(), 0, candidate.modes)
+                own[mine] = p[mine]
+        pot.load_state_dict(state)
+        return pot

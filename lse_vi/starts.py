@@ -1,0 +1,54 @@
+"""Where a fit starts: modes on the clusters of the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.cluster.vq import ClusterError, kmeans2
+from torch import Tensor
+
+from lse_vi.potential import LSEICNN
+
+
+@torch.no_grad()
+def start_on_clusters(pot: LSEICNN, x: Tensor, seed: int) -> None:
+    """Put the modes on the clusters of the data, others for every restart (k-means++).
+
+    Args:
+        pot: of batch shape (restarts, *batch); its parameters are replaced.
+        x: standardised data (n, *batch, dim).
+        seed: of the clusters.
+    """
+    lead, dim = pot.alpha.shape, pot.dim
+    rng = np.random.default_rng(seed)
+    points = x.reshape(len(x), -1, dim).cpu().numpy()  # (n, batch, dim)
+    centers = np.empty((lead[0], points.shape[1], pot.modes, dim))
+    factors = np.empty((*centers.shape, dim))
+    for r, b in np.ndindex(*centers.shape[:2]):
+        centers[r, b], label = clusters(points[:, b], pot.modes, rng)
+        for k in range(pot.modes):
+            own = points[label == k, b]
+            # A floor of 3% of the data's spread keeps a cluster of equal points from a spike.
+            cov = 1e-3 * np.eye(dim)
+            if len(own) > dim + 1:
+                cov += np.cov(own.T, ddof=0).reshape(dim, dim)
+            factors[r, b, k] = np.linalg.inv(np.linalg.cholesky(cov))
+    like = pot.alpha
+    pot.network.reset_parameters(
+        torch.as_tensor(centers).to(like).reshape(*lead, dim),
+        torch.as_tensor(factors).to(like).reshape(*lead, dim, dim),
+    )
+
+
+def clusters(points: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """k-means centres and labels, none empty: jitter tells apart points that coincide."""
+    exact = len(np.unique(points, axis=0)) >= k
+    for attempt in range(20):
+        jitter = 0.0
+        if attempt or not exact:
+            jitter = 0.03 * points.std(0) * rng.standard_normal(points.shape)
+        try:
+            return kmeans2(points + jitter, k, minit="++", seed=rng, missing="raise")
+        except ClusterError:
+            continue
+    raise ValueError(f"modes: {k} clusters could not be found in {len(points)} points")
