@@ -26,6 +26,7 @@ APART = 1.0  # peaks closer than this, in deviations of the heavier one, are one
 FAR = 1e5  # an ascent that gets so far has run off
 SMALLEST = 1e-10  # eigenvalue of |H|, relative to the largest
 NEGLIGIBLE = -16.0  # log share of the mass below which a peak is left out
+OFTEN = 3  # the search goes on until every peak was met so often
 HOPELESS = 100.0  # nats below the highest point, at which a slow ascent is given up
 
 
@@ -81,10 +82,10 @@ def find_peaks(
     prior: Tensor,
     *,
     known: Peaks | None = None,
-    rounds: int = 8,
-    starts: int = 256,
+    rounds: int = 16,
+    starts: int = 128,
 ) -> Search:
-    """Search until a round finds no new peak and none has been met only once.
+    """Search until a round finds nothing new and every peak was met three times.
 
     Args:
         log_joint: the target.
@@ -99,13 +100,21 @@ def find_peaks(
     peaks, total, lost = known, 0, 0
     while total < rounds * starts:
         before = 0 if peaks is None else len(peaks)
-        found, failed = _round(log_joint, _starts(prior, peaks, starts))
-        peaks = _heavy(found if peaks is None else _merge(peaks, found))
-        total, lost = total + starts, lost + failed
-        if total > starts and len(peaks) == before and bool((peaks.hits > 1).all()):
+        ends = _ascend(log_joint, _starts(prior, peaks, starts))
+        found = _distinct(log_joint, ends)
+        if peaks is None:
+            found = _join(found, _stray(log_joint, ends, alone=found is None))
+        peaks = _join(peaks, found)
+        if peaks is None:
+            raise ValueError(
+                f"model: none of {starts} ascents of the log joint came to an end; is it flat, or "
+                "without a maximum? Give every latent variable a proper prior."
+            )
+        total, lost = total + starts, lost + int((~ends.converged).sum())
+        if total > starts and len(peaks) == before and bool((peaks.hits >= OFTEN).all()):
             break
     assert peaks is not None
-    return Search(peaks, total, lost)
+    return Search(_heavy(peaks), total, lost)
 
 
 def laplace_mass(log_joint: Tensor, precision: Tensor) -> Tensor:
@@ -146,45 +155,29 @@ def _starts(prior: Tensor, peaks: Peaks | None, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def _round(log_joint: LogJoint, starts: Tensor) -> tuple[Peaks, int]:
-    """Distinct peaks reached from ``starts`` (n, dim), and the number of starts that were lost."""
-    ends = _ascend(log_joint, starts)
-    waiting = ends.converged.clone()
-    found = []
-    while bool(waiting.any()):
-        best = torch.where(waiting, ends.value, -torch.inf).argmax()
-        waiting[best] = False
-        peak = _polish(log_joint, ends.x[best : best + 1])
-        if peak is not None:
-            same = waiting & (peak.distance(ends.x)[:, 0] < APART)
-            waiting &= ~same
-            found.append(replace(peak, hits=1 + same.sum().reshape(1)))
-    found += _strays(log_joint, ends)
-    if not found:
-        raise ValueError(
-            f"model: none of {len(starts)} ascents of the log joint came to an end; is it flat, or "
-            "without a maximum? Give every latent variable a proper prior."
-        )
-    peaks = found[0]
-    for peak in found[1:]:
-        peaks = _merge(peaks, peak)
-    return peaks, len(starts) - int(peaks.hits.sum())
-
-
-def _polish(log_joint: LogJoint, x: Tensor) -> Peaks | None:
-    """The peak near ``x`` (1, dim) by Newton's method; None if there is none."""
-    if not bool(log_joint.hessian(x).isfinite().all()):
+def _distinct(log_joint: LogJoint, ends: _Ends) -> Peaks | None:
+    """The peaks among the ends, each once."""
+    x, value, gradient = (part[ends.converged] for part in ends[:3])
+    hessian = -log_joint.hessian(x)
+    fine = hessian.isfinite().all(-1).all(-1)
+    x, value, gradient, hessian = x[fine], value[fine], gradient[fine], hessian[fine]
+    precision = moduli(hessian)
+    gain = 0.5 * (gradient * torch.linalg.solve(precision, gradient)).sum(-1)
+    at_peak = (torch.linalg.eigvalsh(hessian)[..., 0] > 0) & (gain < 0.1)
+    if not bool(at_peak.any()):
         return None
+    rough = Peaks(x, value, precision, torch.ones_like(gain).long()).select(at_peak)
+    rough = _merge(rough)
     end = descend(
         lambda z: -log_joint(z),
         lambda z: -log_joint.value_and_gradient(z)[1],
         lambda z: -log_joint.hessian(z).nan_to_num(),
-        x,
-        max_steps=20,
+        rough.x,
+        max_steps=10,
     )
-    if not bool(end.converged) or not bool(torch.linalg.eigvalsh(end.hessian).amin() > 0):
-        return None
-    return Peaks(end.x, -end.energy, moduli(end.hessian), torch.ones(1, dtype=torch.long))
+    fine = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
+    exact = Peaks(end.x, -end.energy, moduli(end.hessian), rough.hits)
+    return _merge(exact.select(fine)) if bool(fine.any()) else None
 
 
 class _Ends(NamedTuple):
@@ -192,6 +185,7 @@ class _Ends(NamedTuple):
 
     x: Tensor  # (n, dim)
     value: Tensor  # (n,)
+    gradient: Tensor  # (n, dim)
     converged: Tensor  # (n,)
     trail: Tensor  # (points, runs, dim)
 
@@ -223,12 +217,14 @@ def _ascend(log_joint: LogJoint, starts: Tensor, *, steps: int = 100, runs: int 
         # The model of the curvature must have seen some steps before its word counts.
         there = (gain < GAIN) & (step >= 5)
         converged[rows] = there | ~moved & (gain < 100 * GAIN)
-        lost = (x1.norm(dim=-1) > FAR) | (step > 30) & (v1 < value.amax() - HOPELESS)
+        floor = torch.where(converged, value, -torch.inf).amax() - HOPELESS
+        lost = (x1.norm(dim=-1) > FAR) | (step > 30) & (v1 < floor)
         live[rows] = moved & ~there & ~lost
         if step % 4 == 3:
             trail.append(x.clone())
-    away = (~converged & (value > value.amax() - HOPELESS)).nonzero().squeeze(1)[:runs]
-    return _Ends(x, value, converged, torch.stack([points[away] for points in trail]))
+    away = (~converged).nonzero().squeeze(1)
+    away = away[value[away].argsort(descending=True)][:runs]
+    return _Ends(x, value, g, converged, torch.stack([points[away] for points in trail]))
 
 
 def _line_search(
@@ -264,43 +260,56 @@ def _update(inverse: Tensor, s: Tensor, y: Tensor, *, first: bool) -> Tensor:
     return left @ inverse @ left.mT + rho * s.unsqueeze(-1) * s.unsqueeze(-2)
 
 
-def _strays(log_joint: LogJoint, ends: _Ends) -> list[Peaks]:
-    """The point of largest Laplace mass on the ways that came to no end, if there is one."""
-    flat = ends.trail.flatten(0, 1)
+def _stray(log_joint: LogJoint, ends: _Ends, *, alone: bool) -> Peaks | None:
+    """The point of largest Laplace mass on the ways that came to no end, if it is not the last.
+
+    Raises:
+        ValueError: if it is the last, and no other start came to a peak.
+    """
+    steps, flat = len(ends.trail), ends.trail.flatten(0, 1)
     if not len(flat):
-        return []
+        return None
     hessian, value = -log_joint.hessian(flat), log_joint(flat)
     fine = hessian.isfinite().all(-1).all(-1) & value.isfinite()
     eye = torch.eye(flat.shape[1]).to(flat)
     precision = moduli(torch.where(fine[:, None, None], hessian, eye))
     mass = torch.where(fine, laplace_mass(value, precision), -torch.inf)
     best = mass.argmax().reshape(1)
-    if float(flat[best].norm()) > FAR:
+    if int(best) < len(flat) // steps * (steps - 1):
+        runs = torch.full_like(best, len(flat) // steps)
+        return Peaks(flat[best], value[best], precision[best], runs)
+    if alone:
         at = ", ".join(f"{v:.3g}" for v in flat[best].flatten().tolist())
         raise ValueError(
-            "model: the log joint is unbounded, its mass grows without end towards "
+            "model: the log joint is unbounded, and its mass grows without end towards "
             f"({at}) in unconstrained coordinates, where it is {float(value[best]):.4g}. The "
             "posterior is improper: give every latent variable a proper prior."
         )
-    return [Peaks(flat[best], value[best], precision[best], torch.ones(1, dtype=torch.long))]
+    return None
 
 
-def _merge(peaks: Peaks, more: Peaks) -> Peaks:
-    """Both sets, those that coincide once, heaviest first."""
-    both = Peaks(*map(torch.cat, zip(vars(peaks).values(), vars(more).values(), strict=True)))
-    both = both.select(both.log_mass.argsort(descending=True, stable=True))
-    near = both.distance(both.x) < APART  # [i, k]: i lies within the frame of k
-    hits, kept = both.hits.clone(), []
-    for i in range(len(both)):
+def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:
+    """Both sets, those that coincide once."""
+    if one is None or two is None:
+        return one or two
+    return _merge(Peaks(*map(torch.cat, zip(vars(one).values(), vars(two).values(), strict=True))))
+
+
+def _merge(peaks: Peaks) -> Peaks:
+    """Heaviest first, those that coincide once."""
+    peaks = peaks.select(peaks.log_mass.argsort(descending=True, stable=True))
+    near = (peaks.distance(peaks.x) < APART).cpu()  # [i, k]: i lies within the frame of k
+    hits, kept = peaks.hits.clone(), list[int]()
+    for i in range(len(peaks)):
         twins = [k for k in kept if near[i, k]]
         if twins:
             hits[twins[0]] += hits[i]
         else:
             kept.append(i)
-    return replace(both, hits=hits).select(torch.tensor(kept))
+    return replace(peaks, hits=hits).select(torch.tensor(kept))
 
 
 def _heavy(peaks: Peaks) -> Peaks:
     """Without the peaks of no account."""
     share = torch.log_softmax(peaks.log_mass, 0)
-    return peaks.select((share > NEGLIGIBLE).nonzero().squeeze(1))
+    return peaks.select(share > NEGLIGIBLE)
