@@ -15,7 +15,6 @@ import math
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.nn import PyroModule, PyroParam
 from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
@@ -188,45 +187,3 @@ def _shift_modes(pot: LSEICNN, offset: Tensor) -> LSEICNN:
     bias = whitened(pot.network).icnn.bias
     shifted = torch.cat([bias[..., :-1], (bias[..., -1] + offset).unsqueeze(-1)], dim=-1)
     return pot.with_parameters({"network.icnn.bias": shifted})
-
-
-class Point(PyroModule):
-    """A guide that is one point for each data set: SVI with it finds the posterior mode."""
-
-    def __init__(self, start: Tensor) -> None:
-        super().__init__()
-        self.loc = PyroParam(start.clone())
-
-    def forward(self) -> Tensor:
-        """The point, as a sample of ``theta``: (batch, size)."""
-        with pyro.plate("set", len(self.loc), dim=-1):
-            return pyro.sample("theta", dist.Delta(self.loc, event_dim=1))
-
-
-class BlockNormal(PyroModule):
-    """A guide for ``theta``: a normal with full covariance for each data set, none between them.
-
-    Its parameters are those of a normal in the units of ``root``, which makes them equally easy to
-    move. It starts narrow: growing into the posterior is far less noisy than shrinking into it.
-
-    Args:
-        center: where the means start, (batch, size).
-        root: Cholesky factors of a first guess of the covariances, (batch, size, size).
-        scale: standard deviations at the start, in units of ``root``.
-    """
-
-    def __init__(self, center: Tensor, root: Tensor, scale: float = 0.05) -> None:
-        super().__init__()
-        self.register_buffer("center", center)
-        self.register_buffer("root", root)
-        self.shift = PyroParam(torch.zeros_like(center))
-        self.log_scale = PyroParam(torch.full_like(center, math.log(scale)))
-        self.lower = PyroParam(torch.zeros_like(root))
-
-    def forward(self) -> Tensor:
-        """Sample ``theta``, (*particles, batch, size)."""
-        unit = torch.eye(self.center.shape[-1]).to(self.center) + self.lower.tril(-1)
-        tril = self.root @ (self.log_scale.exp().unsqueeze(-1) * unit)
-        loc = self.center + (self.root @ self.shift.unsqueeze(-1)).squeeze(-1)
-        with pyro.plate("set", len(loc), dim=-1):
-            return pyro.sample("theta", dist.MultivariateNormal(loc, scale_tril=tril))

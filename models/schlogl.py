@@ -18,6 +18,7 @@ import numpy as np
 import pyro
 import torch
 from pyro.infer import SVI, Trace_ELBO
+from pyro.nn import PyroModule
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -27,7 +28,8 @@ from lse_vi.arviz_bridge import to_arviz
 from lse_vi.prior import log_prior
 from lse_vi.support import Box
 from models import baselines, schlogl_figure
-from models.bayesian import BayesianDensity, BlockNormal, FixedRule, Point
+from models.bayesian import BayesianDensity, FixedRule
+from models.guides import GUIDES, Point
 
 N_MAX = 1200
 TIMES = (0.5, *range(1, 11))
@@ -88,8 +90,8 @@ def paper_fit(x: Tensor, scale: Scale, seed: int) -> FitResult:
 
 
 def bayesian_fit(
-    x: Tensor, scale: Scale, fit: FitResult, steps: int
-) -> tuple[BayesianDensity, BlockNormal]:
+    x: Tensor, scale: Scale, fit: FitResult, steps: int, guide: str
+) -> tuple[BayesianDensity, PyroModule]:
     """The Bayesian reading of Eq. 21: priors on the network, a guide over all its parameters."""
     potential = fit.density.potential
     bayes = BayesianDensity(x, modes=potential.modes, bounds=scale.bounds)
@@ -97,9 +99,10 @@ def bayesian_fit(
         point = Point(bayes.start(potential.responsibilities(x)))
     run_svi(bayes.model, point, steps=500, peak_rate=0.03, title="posterior mode", particles=1)
     mode = point.loc.detach()
-    guide = BlockNormal(mode, bayes.laplace_root(mode))
-    run_svi(bayes.model, guide, steps=steps, peak_rate=0.02, title="posterior", particles=8)
-    return bayes, guide
+    posterior = GUIDES[guide](mode, bayes.laplace_root(mode))
+    if list(posterior.parameters()):
+        run_svi(bayes.model, posterior, steps=steps, peak_rate=0.02, title="posterior", particles=8)
+    return bayes, posterior
 
 
 def run_svi(
@@ -135,7 +138,7 @@ def run_svi(
 
 @torch.no_grad()
 def posterior_laws(
-    bayes: BayesianDensity, guide: BlockNormal, scale: Scale, draws: int
+    bayes: BayesianDensity, guide: PyroModule, scale: Scale, draws: int
 ) -> tuple[Tensor, Tensor]:
     """Draws of theta (draws, times, size) and of the law (counts, draws, times)."""
     with pyro.plate("draw", draws, dim=-2):
@@ -178,6 +181,7 @@ def run(
     out: str | Path = "results/schlogl",
     steps: int = 600,
     draws: int = 400,
+    guide: str = "full",
 ) -> dict[str, object]:
     """The whole study; writes figure, metrics and posterior to ``out`` and returns the metrics."""
     began = time.perf_counter()
@@ -195,8 +199,8 @@ def run(
 
     fit = paper_fit(x, scale, seed)
     lse = scale.law(fit.density.potential).T.numpy()
-    bayes, guide = bayesian_fit(x, scale, fit, steps)
-    theta, laws = posterior_laws(bayes, guide, scale, draws)
+    bayes, posterior = bayesian_fit(x, scale, fit, steps, guide)
+    theta, laws = posterior_laws(bayes, posterior, scale, draws)
     predictive = laws.mean(1).T.numpy()
     low, high = (edge.T.numpy() for edge in band(laws.cumsum(0)))
     exact_cdf = exact.cumsum(-1)
@@ -219,6 +223,7 @@ def run(
         "active_modes": fit.active_modes.tolist(),
         "local_maxima": [local_maxima(p) for p in lse],
         "loo": leave_one_out(idata),
+        "guide": guide,
         "trajectories": trajectories,
         "seed": seed,
     }
@@ -282,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", default="results/schlogl")
     parser.add_argument("--steps", type=int, default=600, help="steps of the posterior's SVI")
     parser.add_argument("--draws", type=int, default=400, help="draws of the posterior")
+    parser.add_argument("--guide", choices=GUIDES, default="full", help="family of the posterior")
     options = parser.parse_args(arguments)
     print(table(run(**vars(options))))
     print(f"figure8.png, metrics.json and posterior.nc are in {options.out}")
