@@ -2,9 +2,30 @@
 
 `networks` describes reaction networks, `gillespie` simulates any of them exactly, and
 `master_equation` gives the exact laws of those with one species. Each system has a file of its own
-(`schlogl`), and declares what is known about it in the form of `truth`.
+(`schlogl`, `wells`, `mechanochemistry`, `elasticity`, `waddington`), and declares what is known
+about it in the form of `truth`.
 """
 
-from data_gen import gillespie, master_equation, networks, schlogl, truth
+from data_gen import (
+    elasticity,
+    gillespie,
+    master_equation,
+    mechanochemistry,
+    networks,
+    schlogl,
+    truth,
+    waddington,
+    wells,
+)
 
-__all__ = ["gillespie", "master_equation", "networks", "schlogl", "truth"]
+__all__ = [
+    "elasticity",
+    "gillespie",
+    "master_equation",
+    "mechanochemistry",
+    "networks",
+    "schlogl",
+    "truth",
+    "waddington",
+    "wells",
+]

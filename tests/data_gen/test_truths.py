@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 
-from data_gen import elasticity, schlogl
+from data_gen import elasticity, mechanochemistry, schlogl, waddington, wells
 
-SYSTEMS = {truth.name: truth for truth in [schlogl.TRUTH, elasticity.TRUTH]}
+SYSTEMS = {
+    truth.name: truth
+    for truth in (
+        schlogl.TRUTH,
+        elasticity.TRUTH,
+        *wells.TRUTHS,
+        mechanochemistry.TRUTH,
+        waddington.ONE_WELL,
+        waddington.TWO_WELLS,
+    )
+}
 
 
 @pytest.fixture(params=SYSTEMS.values(), ids=SYSTEMS.keys())
