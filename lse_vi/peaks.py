@@ -39,12 +39,14 @@ class Peaks:
         log_joint: how high, (peaks,).
         precision: |H|, the modulus of the Hessian of -l, (peaks, dim, dim).
         hits: starts that came there, (peaks,).
+        proper: whether it is a maximum, not a point on a way to infinity, (peaks,).
     """
 
     x: Tensor
     log_joint: Tensor
     precision: Tensor
     hits: Tensor
+    proper: Tensor
 
     def __len__(self) -> int:
         return len(self.x)
@@ -132,6 +134,13 @@ def moduli(hessian: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
+    """Where ascents of the log joint from ``x`` (n, dim) end; ``x`` itself where they run off."""
+    ends = _ascend(log_joint, x)
+    return torch.where(ends.converged.unsqueeze(-1), ends.x, x)
+
+
+@torch.no_grad()
 def _starts(prior: Tensor, peaks: Peaks | None, n: int) -> Tensor:
     """Over-dispersed points (n, dim): the prior, wider than it, wide without it, off the peaks."""
     dim, center = prior.shape[1], prior.median(0).values
@@ -166,7 +175,7 @@ def _distinct(log_joint: LogJoint, ends: _Ends) -> Peaks | None:
     at_peak = (torch.linalg.eigvalsh(hessian)[..., 0] > 0) & (gain < 0.1)
     if not bool(at_peak.any()):
         return None
-    rough = Peaks(x, value, precision, torch.ones_like(gain).long()).select(at_peak)
+    rough = Peaks(x, value, precision, torch.ones_like(gain).long(), at_peak).select(at_peak)
     rough = _merge(rough)
     end = descend(
         lambda z: -log_joint(z),
@@ -176,7 +185,7 @@ def _distinct(log_joint: LogJoint, ends: _Ends) -> Peaks | None:
         max_steps=10,
     )
     fine = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
-    exact = Peaks(end.x, -end.energy, moduli(end.hessian), rough.hits)
+    exact = Peaks(end.x, -end.energy, moduli(end.hessian), rough.hits, rough.proper)
     return _merge(exact.select(fine)) if bool(fine.any()) else None
 
 
@@ -277,7 +286,7 @@ def _stray(log_joint: LogJoint, ends: _Ends, *, alone: bool) -> Peaks | None:
     best = mass.argmax().reshape(1)
     if int(best) < len(flat) // steps * (steps - 1):
         runs = torch.full_like(best, len(flat) // steps)
-        return Peaks(flat[best], value[best], precision[best], runs)
+        return Peaks(flat[best], value[best], precision[best], runs, torch.zeros_like(fine[best]))
     if alone:
         at = ", ".join(f"{v:.3g}" for v in flat[best].flatten().tolist())
         raise ValueError(
