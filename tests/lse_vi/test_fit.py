@@ -43,6 +43,67 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone():
     assert torch.equal(first.density.log_prob(y), second.density.log_prob(y))
 
 
+@pytest.mark.parametrize("dim", [2, 5])
+def test_modes_are_found_in_more_dimensions(dim):
+    """Weights and means of two separate normals, within four standard errors."""
+    n = 300
+    x = torch.randn(n, dim)
+    x[: n // 3] += 6.0
+    res = fit_density(x, modes=3, **QUICK)
+    assert int(res.active_modes) == 2
+    order = res.mode_weights.argsort(descending=True)[:2]
+    torch.testing.assert_close(
+        res.mode_weights[order], torch.tensor([2 / 3, 1 / 3]), atol=0.02, rtol=0
+    )
+    truth = torch.stack([x[n // 3 :].mean(0), x[: n // 3].mean(0)])
+    torch.testing.assert_close(res.mode_locations[order], truth, atol=4 / (n / 3) ** 0.5, rtol=0)
+
+
+def test_the_fit_does_not_depend_on_units():
+    """x -> a x + b changes the density as it should, and nothing else."""
+    x, y = two_modes(), torch.linspace(-7.0, 7.0, 40).unsqueeze(-1)
+    here = fit_density(x, modes=2, **QUICK).density
+    there = fit_density(1e4 * x - 3e5, modes=2, **QUICK).density
+    log_prob = there.log_prob(1e4 * y - 3e5) + torch.tensor(1e4).log()
+    torch.testing.assert_close(log_prob, here.log_prob(y), atol=1e-4, rtol=1e-4)
+
+
+def test_data_type_is_kept():
+    res = fit_density(two_modes().float(), modes=2, **QUICK)
+    assert res.density.sample((3,)).dtype == torch.float32
+    assert int(res.active_modes) == 2
+
+
+def test_counts_spread_over_their_cells():
+    """A few values, each many times, are modes of their own; spread over +-1/2 they are not."""
+    x = torch.cat([torch.randint(0, 3, (100,)), torch.randint(40, 43, (100,))])
+    bounds = (-0.5, 60.5)
+    assert int(fit_density(x, modes=4, bounds=bounds, **QUICK).active_modes) > 2
+    spread = x + torch.rand(200) - 0.5
+    assert int(fit_density(spread, modes=4, bounds=bounds, **QUICK).active_modes) == 2
+
+
+def test_early_stopping_keeps_the_best_held_out_state():
+    """Few points and a fit far too long for them: the state is that of the best check."""
+    x = torch.randn(40)
+    res = fit_density(
+        x, modes=1, held_out=0.5, steps=1000, restarts=1, learning_rate=0.3, progress=False
+    )
+    held_out = res.history["held_out"]
+    assert res.history["step"][-1] < 1000  # stopped
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        test = torch.randperm(40)[:20]
+    score = -res.density.log_prob(x[test].unsqueeze(-1)).mean() + x.std().log().neg()
+    torch.testing.assert_close(score, torch.tensor(min(held_out)), atol=1e-3, rtol=0)
+
+
+def test_nothing_is_printed_without_progress(capsys):
+    fit_density(torch.randn(50), modes=1, **{**QUICK, "steps": 60})
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state():
     with pytest.raises(NonFiniteLossError, match="at step") as caught:
         fit_density(two_modes(), modes=1, **{**QUICK, "learning_rate": 1e6})
@@ -60,7 +121,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state():
         ({"x": torch.randn(50), "bounds": (0.0, 1.0)}, "outside"),
         ({"x": torch.randn(50), "bounds": (9.0, -9.0)}, "low < high"),
         ({"x": torch.randn(50), "modes": 0}, "modes"),
+        ({"x": torch.randn(50), "modes": 60}, "modes must be at most"),
         ({"x": torch.randn(50), "held_out": 1.5}, "held_out"),
+        ({"x": torch.randn(50), "bounds": (0.0, float("inf"))}, "bounds must be finite"),
         ({"x": torch.randn(50), "learning_rate": -1.0}, "learning_rate"),
     ],
 )
