@@ -7,23 +7,39 @@ as a density that is normalised and sampled exactly (:class:`LSEDensity`), and i
 from typing import Any
 
 from lse_vi.density import LSEDensity
+from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
 from lse_vi.icnn import ICNN, WhitenedICNN
 from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
 from lse_vi.potential import LSEICNN, load
+from lse_vi.potential_fit import PotentialFit
+from lse_vi.regression import FewestModes, fit_potential, paper_recipe
+from lse_vi.solvers import Adam, LevenbergMarquardt
+from lse_vi.trajectories import rates_from_trajectories
 
 __all__ = [
     "ICNN",
     "LSEICNN",
+    "Adam",
+    "Blend",
     "Envelope",
+    "FewestModes",
     "FitResult",
     "LSEDensity",
     "LaplaceMixture",
+    "LevenbergMarquardt",
     "NonFiniteLossError",
+    "PotentialFit",
     "Quadrature",
     "WhitenedICNN",
+    "basins",
     "fit_density",
+    "fit_potential",
+    "gradient_flow",
     "load",
+    "paper_recipe",
+    "rates_from_trajectories",
+    "stationary_points",
     "to_arviz",
 ]
 

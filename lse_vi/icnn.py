@@ -247,6 +247,18 @@ class ICNN(nn.Module):
         self.weight.div_(scale[..., None, None, :])
         self.bias.sub_((self.weight * shift[..., None, None, :]).sum(-1))
 
+    @torch.no_grad()
+    def scale_output_(self, factor: Tensor) -> None:
+        """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
+        self.weight[..., -1, :] *= factor[..., None, None]
+        self.bias[..., -1] *= factor.unsqueeze(-1)
+        if self.raw_inner:
+            raw = self.raw_inner[-1]
+            tiny = torch.finfo(raw.dtype).tiny
+            raw.copy_(
+                softplus_inverse(softplus(raw).clamp_min(tiny) * factor[..., None, None, None])
+            )
+
     def inner(self) -> tuple[Tensor, ...]:
         """The non-negative maps W_2, ..., W_L, w: softplus(raw) over the fan-in."""
         return tuple(softplus(raw) / raw.shape[-1] for raw in self.raw_inner)
@@ -323,6 +335,16 @@ class WhitenedICNN(nn.Module):
         self.loc.mul_(scale.unsqueeze(-2)).add_(shift.unsqueeze(-2))
         self.log_diagonal.sub_(scale.log().unsqueeze(-2))
         self.off_diagonal.div_(scale[..., None, None, :])
+
+    @torch.no_grad()
+    def scale_output_(self, factor: Tensor) -> None:
+        """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
+        root = factor.sqrt()
+        self.log_diagonal.add_(root.log()[..., None, None])
+        self.off_diagonal.mul_(root[..., None, None, None])
+        width = root.unsqueeze(-1).expand(*root.shape, self.loc.shape[-1])
+        self.icnn.compose_affine_(torch.zeros_like(width), width)
+        self.icnn.scale_output_(factor)
 
     def precision_factor(self) -> Tensor:
         """L, (*batch, modes, dim, dim): u = L (x - m)."""

@@ -261,6 +261,12 @@ class LSEICNN(nn.Module):
         bias = icnn.bias
         bias[..., -1] += offset.unsqueeze(-1)
 
+    @torch.no_grad()
+    def scale_energy_(self, factor: Tensor) -> None:
+        """Replace E by ``factor`` E, in place; ``factor`` (*batch,), positive."""
+        self.network.scale_output_(factor)
+        self.log_rho.sub_(factor.log())
+
     # -- copies ---------------------------------------------------------------------------------
 
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:

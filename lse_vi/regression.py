@@ -1,0 +1,338 @@
+"""Fits of a potential to values, gradients or both: one visible loop, restarts in one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lse_vi.checkpoint import Checkpoint
+from lse_vi.checks import check_count, check_fraction, check_positive
+from lse_vi.fit import NonFiniteLossError
+from lse_vi.mode_search import Candidate, ModeSearch
+from lse_vi.potential import LSEICNN
+from lse_vi.potential_fit import HISTORY, PotentialFit
+from lse_vi.solvers import Adam, LevenbergMarquardt, Solver
+from lse_vi.starts import start_on_clusters
+from lse_vi.states import State, replace_where, snapshot, take_first
+from lse_vi.targets import Targets, as_targets, digest, no_scaling, scaling_of
+
+PATIENCE = 10  # looks without 1% less error before a descent stops
+
+
+@dataclass(frozen=True)
+class FewestModes:
+    r"""Keep the smallest number of modes that fits.
+
+    K = 1, 2, ... modes are fitted in turn; kept is the K with the smallest
+
+    .. math:: \log\max(\mathrm{error}_K, \mathrm{tolerance}) + K \log \mathrm{gain}
+
+    so a mode must lower the error by the factor ``gain``, and errors below ``tolerance`` are as
+    good as none. The search ends at the tolerance, or when two more modes have not paid.
+
+    Modes count wells only while they are told apart: with a small rho, two modes alone can make
+    any shape, as a difference of large convex functions. So rho stays above ``sharpness`` during
+    the search, and is free afterwards.
+
+    Args:
+        tolerance: error that is good enough, as a share of the spread of the targets.
+        gain: more than 1.
+        sharpness: least rho, per standard deviation of E.
+    """
+
+    tolerance: float = 0.02
+    gain: float = 1.2
+    sharpness: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_positive("tolerance", self.tolerance)
+        check_positive("sharpness", self.sharpness)
+        if not check_positive("gain", self.gain) > 1:
+            raise ValueError(f"gain must be more than 1, but got {self.gain}")
+
+
+def fit_potential(
+    pot: LSEICNN,
+    x: Any,
+    value: Any = None,
+    gradient: Any = None,
+    *,
+    value_weight: Any = 1.0,
+    gradient_weight: Any = 1.0,
+    discovery: FewestModes | None = FewestModes(),
+    solver: Solver = LevenbergMarquardt(),  # noqa: B008  frozen
+    standardise: bool = True,
+    held_out: float = 0.1,
+    restarts: int = 8,
+    polish: Solver | None = LevenbergMarquardt(steps=100),  # noqa: B008  frozen
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> PotentialFit:
+    r"""Fit E to values, E(x_i) = y_i, to gradients, grad E(x_i) = g_i, or to both.
+
+    The loss is the sum of the mean squared errors of what is given, each divided by the mean
+    square of its target, so that an error is a share of the target's spread (paper Eq. 7 and 15
+    without the penalty on alpha). The number of modes is found by ``discovery``. ``pot`` itself
+    stays as it is.
+
+    Args:
+        pot: how many modes at most, their networks, rho to start from; its batch shape (*batch)
+            holds independent fits. A parameter that needs no gradient keeps its value.
+        x: points (n, dim) or (n,); or (n, *batch, dim) with other points for each fit.
+        value: y, (n,) or (n, *batch).
+        gradient: g, (n, dim) or (n, *batch, dim). From a gradient flow: minus the rates, for
+            which there is :func:`lse_vi.rates_from_trajectories`. Without values the offset of E
+            is free; the lowest point of the data is put at 0.
+        value_weight: weight of the values in the loss, a number or (*batch,).
+        gradient_weight: weights of the gradient's components, a number, (dim,) or (*batch, dim).
+            E keeps one scale: weights change what is fitted well, not what is fitted.
+        discovery: None to fit all the modes of ``pot``.
+        solver: :class:`LevenbergMarquardt` or :class:`Adam`; its steps are those for each number
+            of modes.
+        standardise: False to fit in the units given, with plain mean squared errors.
+        held_out: share of the points on which the fit is stopped early and judged.
+        restarts: random starts (modes on clusters of the points) for each number of modes, in one
+            batch; 0 goes on from the parameters of ``pot``, without ``discovery``.
+        polish: a further descent of the best restart.
+        seed: for the starts and the held-out share; the global random state is left alone.
+        progress: show a bar with the loss.
+        checkpoint: a file to write during the fit; an interrupted fit called again with the same
+            arguments goes on from it and ends where an uninterrupted one does.
+
+    Raises:
+        ValueError: for shapes that disagree and data that are not finite, constant or too few.
+        NonFiniteLossError: when the loss stops being finite, with the last good state.
+
+    Example:
+        >>> x = torch.linspace(-2, 2, 100)
+        >>> y = (x**2 - 1) ** 2
+        >>> res = fit_potential(LSEICNN(1, 4, hidden=(5,)), x, value=y, progress=False)
+        >>> len(res.minima.points)
+        2
+    """
+    check_count("restarts", restarts, minimum=0)
+    if discovery is not None and restarts == 0:
+        raise ValueError("restarts=0 goes on from pot and needs discovery=None")
+    given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
+    n_test = round(check_fraction("held_out", held_out) * len(given))
+    n_train = len(given) - n_test
+    if pot.modes > n_train:
+        raise ValueError(
+            f"pot must have at most as many modes as there are points to fit, {n_train}, "
+            f"but has {pot.modes}"
+        )
+    settings = (discovery, solver, standardise, held_out, restarts, polish, seed)
+    file = Checkpoint(
+        checkpoint,
+        {
+            "data": given.digest(),
+            "pot": f"{pot.extra_repr()} {digest(pot.state_dict().values())}",
+            "settings": repr(settings),
+        },
+    )
+    scaling = scaling_of(given) if standardise else no_scaling(given)
+    targets = scaling.standardise(given) if standardise else given
+    search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0)
+    with torch.random.fork_rng(devices=[given.x.device] if given.x.is_cuda else []):
+        torch.manual_seed(seed)
+        order = torch.randperm(len(given)).to(given.x.device)
+        test, train = targets[order[:n_test]], targets[order[n_test:]]
+        descend = partial(_descend, train=train, test=test, search=search, progress=progress)
+        try:
+            for modes in range(1, pot.modes + 1) if discovery else [pot.modes]:
+                if modes <= len(search.done) or (discovery and _enough(search, discovery)):
+                    continue
+                start = _blank(pot, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
+                if restarts:
+                    torch.manual_seed(seed)
+                    start_on_clusters(start, train.x, seed)
+                else:
+                    start.load_state_dict(_lift(pot.state_dict()))
+                    scaling.apply_(start)
+                search.add(descend(start, solver, f"{modes} modes", discovery))
+            if discovery:
+                best = search.assemble(partial(_blank, pot))
+            else:
+                best = _blank(pot, pot.modes)
+                best.load_state_dict(search.done[0].state)
+            runs = [candidate.history for candidate in search.done]
+            if polish:
+                start = _blank(pot, best.modes, batch_shape=(1, *pot.batch_shape))
+                start.load_state_dict(_lift(best.state_dict()))
+                last = descend(start, polish, "polish", None)
+                best.load_state_dict(last.state)
+                runs.append(last.history)
+        except NonFiniteLossError as failure:
+            scaling.restore_(failure.potential)
+            raise
+    lifted = best.with_parameters(_lift(best.state_dict()))
+    with torch.no_grad():
+        error, held_out_error = (part.loss(lifted)[0].sqrt() for part in (train, test))
+    scaling.restore_(best)
+    if given.value is None:
+        with torch.no_grad():
+            best.add_offset_(-best(given.x).amin(0))
+    return PotentialFit(
+        potential=best,
+        active_modes=best.active_modes(given.x).sum(-1),
+        error=error,
+        held_out_error=held_out_error if n_test else torch.full_like(error, torch.nan),
+        history=_join(runs),
+        points=given.x,
+    )
+
+
+def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
+    """The paper's fit as it is printed, to compare with: arguments for :func:`fit_potential`.
+
+    Adam at 1e-3 (1e-4 for alpha and rho) on the plain mean squared error of all points, with the
+    penalty 1e-4 sum |alpha_k|, from the parameters that the potential was made with. It closes no
+    gate: the penalty stops at alpha = 0, where a gate is 4.5e-5, above the paper's own threshold
+    of 1e-6 for an active mode. The result counts modes by responsibility as ever.
+
+    Example:
+        >>> x = torch.linspace(-2, 2, 50)
+        >>> recipe = paper_recipe(steps=200)
+        >>> res = fit_potential(LSEICNN(1, 10), x, value=x**4, progress=False, **recipe)
+        >>> bool((res.potential.gates > 4e-5).all())
+        True
+    """
+    return {
+        "solver": Adam(steps=steps, learning_rate=1e-3, gate_learning_rate=1e-4, gate_penalty=1e-4),
+        "discovery": None,
+        "polish": None,
+        "standardise": False,
+        "held_out": 0.0,
+        "restarts": 0,
+    }
+
+
+def _blank(pot: LSEICNN, modes: int, *, batch_shape: Sequence[int] | None = None) -> LSEICNN:
+    """A potential as ``pot``, of other modes and batch shape: its rho, its gates, what it trains.
+
+    The batch shape must end in that of ``pot``.
+    """
+    one = LSEICNN(
+        pot.dim, modes, hidden=pot.hidden, network=type(pot.network),
+        batch_shape=pot.batch_shape if batch_shape is None else batch_shape,
+        dtype=pot.alpha.dtype, device=pot.alpha.device,
+    )  # fmt: skip
+    with torch.no_grad():
+        one.log_rho.copy_(pot.log_rho)
+        one.alpha.copy_(pot.alpha[..., :modes])
+    for own, model in zip(one.parameters(), pot.parameters(), strict=True):
+        own.requires_grad_(model.requires_grad)
+    return one
+
+
+def _lift(state: Mapping[str, Tensor]) -> State:
+    """The state of a batch of one restart."""
+    return {name: p.unsqueeze(0) for name, p in state.items()}
+
+
+def _enough(search: ModeSearch, discovery: FewestModes) -> bool:
+    """Has every member of the batch met the tolerance, or not gained by two more modes?"""
+    if not search.done:
+        return False
+    met = torch.stack([c.objective for c in search.done]).amax(0) >= -math.log(discovery.tolerance)
+    return bool((met | (search.best() < len(search.done) - 2)).all())
+
+
+def _descend(
+    pot: LSEICNN,
+    solver: Solver,
+    title: str,
+    discovery: FewestModes | None,
+    *,
+    train: Targets,
+    test: Targets,
+    search: ModeSearch,
+    progress: bool,
+) -> Candidate:
+    """All restarts at once; goes on from the search's run if there is one."""
+    descent = solver.begin(pot, train, min_rho=discovery.sharpness if discovery else 0.0)
+    run: dict[str, Any] = search.run or {
+        "step": 0,
+        "best": snapshot(pot),
+        "score": torch.full_like(pot.log_rho.detach(), torch.inf),  # error of the best state
+        "mark": torch.full_like(pot.log_rho[0].detach(), torch.inf),  # the last score that counted
+        "stale": 0,
+        "history": {key: [] for key in HISTORY},
+    }
+    if search.run:
+        pot.load_state_dict(run["pot"])
+        descent.load_state_dict(run["descent"])
+        search.run = None
+    bar = tqdm(
+        range(run["step"], solver.steps), title, initial=run["step"], total=solver.steps,
+        disable=not progress,
+    )  # fmt: skip
+    for step in bar:
+        loss = descent.step()
+        if not bool(torch.isfinite(loss).all()):
+            pot.load_state_dict(run["best"])
+            raise NonFiniteLossError(step, pot)
+        if (step + 1) % solver.check_every and step + 1 < solver.steps:
+            continue
+        with torch.no_grad():
+            fitted = train.loss(pot).sqrt()
+            unseen = test.loss(pot).sqrt() if len(test) else torch.full_like(fitted, torch.nan)
+        score = torch.fmax(fitted, unseen)  # (restarts, *batch): fits, and does not overfit
+        run["best"] = replace_where(score < run["score"], snapshot(pot), run["best"])
+        run["score"] = torch.fmin(score, run["score"])
+        lowest = run["score"].amin(0)
+        run["stale"] = 0 if bool((lowest < 0.99 * run["mark"]).any()) else run["stale"] + 1
+        run["mark"] = torch.where(lowest < 0.99 * run["mark"], lowest, run["mark"])
+        _record(run["history"], step + 1, pot, train, fitted, unseen, score)
+        bar.set_postfix(error=f"{float(lowest.max()):.2e}", refresh=False)
+        if run["stale"] >= PATIENCE:
+            break
+        run |= {"step": step + 1, "pot": pot.state_dict(), "descent": descent.state_dict()}
+        search.save(run)
+    winner = run["score"].argmin(0)
+    floor = discovery.tolerance if discovery else 0.0
+    objective = -run["score"].amin(0).clamp_min(floor).log()
+    return Candidate(pot.modes, take_first(run["best"], winner), objective, run["history"])
+
+
+def _record(
+    history: dict[str, list[Any]],
+    step: int,
+    pot: LSEICNN,
+    train: Targets,
+    fitted: Tensor,
+    unseen: Tensor,
+    score: Tensor,
+) -> None:
+    """Add a look at the best restart to the history."""
+    with torch.no_grad():
+        shares = pot.responsibilities(train.x.unsqueeze(1)).mean(0)  # (restarts, *batch, modes)
+    seen = {
+        "loss": fitted.square(),
+        "held_out": unseen.square(),
+        "active_modes": (shares > 0.01).sum(-1),
+        "rho": pot.rho,
+        "gates": pot.gates,
+        "shares": shares,
+    }
+    history["step"].append(step)
+    best = take_first({key: entry.detach() for key, entry in seen.items()}, score.argmin(0))
+    for key, entry in best.items():
+        history[key].append(entry.tolist())
+
+
+def _join(runs: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Histories end to end, their steps counted on."""
+    joined = {key: [entry for run in runs for entry in run[key]] for key in HISTORY}
+    lasts = [run["step"][-1] for run in runs]
+    joined["step"] = [sum(lasts[:i]) + step for i, run in enumerate(runs) for step in run["step"]]
+    return joined

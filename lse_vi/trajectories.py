@@ -1,0 +1,65 @@
+"""Rates from observed paths, so that a potential can be fitted where only x(t) is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.interpolate import make_smoothing_spline
+from torch import Tensor
+
+from lse_vi.checks import check_finite
+
+
+def rates_from_trajectories(
+    times: Any, paths: Any, *, smoothing: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Points and rates dx/dt along paths, by a smoothing spline through each coordinate.
+
+    With them a gradient flow becomes ``fit_potential(pot, x, gradient=-rates)``.
+
+    Args:
+        times: (times,), increasing, at least nine; the same for all paths. The first two and the
+            last two give no points: there the natural ends of the spline bias the rates.
+        paths: (times, dim) or (times, n, dim), with noise or without.
+        smoothing: the spline's penalty on curvature; by default each coordinate's generalised
+            cross-validation chooses it (Woltring 1986, doi:10.1016/0141-1195(86)90098-7).
+
+    Returns:
+        The smoothed points and the rates there, each ((times - 4) * n, dim).
+
+    Raises:
+        ValueError: for times that do not increase, too few of them, or shapes that disagree.
+
+    Example:
+        >>> t = torch.linspace(0, 5, 40)
+        >>> x, rates = rates_from_trajectories(t, torch.exp(-t).reshape(-1, 1, 1))
+        >>> x.shape, rates.shape
+        (torch.Size([36, 1]), torch.Size([36, 1]))
+    """
+    data = torch.as_tensor(np.asarray(paths) if not isinstance(paths, Tensor) else paths).detach()
+    t = torch.as_tensor(np.asarray(times) if not isinstance(times, Tensor) else times).detach()
+    if data.dim() == 2:
+        data = data.unsqueeze(1)
+    if data.dim() != 3 or t.dim() != 1 or len(t) != len(data):
+        raise ValueError(
+            "paths must have shape (times, dim) or (times, n, dim) with one entry per time, but "
+            f"got {tuple(data.shape)} for times of shape {tuple(t.shape)}"
+        )
+    check_finite("times", t)
+    check_finite("paths", data)
+    if len(t) < 9 or not bool((t.diff() > 0).all()):
+        raise ValueError(f"times must be at least nine increasing numbers, but got {t.tolist()}")
+    ticks = t.double().cpu().numpy()
+    columns = data.double().cpu().numpy().reshape(len(t), -1)
+    splines = [make_smoothing_spline(ticks, column, lam=smoothing) for column in columns.T]
+    inner = ticks[2:-2]
+    smooth = np.stack([spline(inner) for spline in splines], axis=-1)
+    rates = np.stack([spline.derivative()(inner) for spline in splines], axis=-1)
+    dtype = data.dtype if data.is_floating_point() else torch.get_default_dtype()
+
+    def rows(columns: np.ndarray) -> Tensor:
+        return torch.as_tensor(columns.reshape(-1, data.shape[-1]), dtype=dtype, device=data.device)
+
+    return rows(smooth), rows(rates)
