@@ -93,7 +93,7 @@ def missed_modes(
     prior: Tensor,
     log_evidence: float,
     *,
-    min_share: float = 1e-3,
+    min_share: float = 0.01,
 ) -> Missed:
     """Search afresh for peaks where the guide's density is far below the posterior's.
 
@@ -105,6 +105,7 @@ def missed_modes(
         min_share: peaks of a smaller share of the mass are left out.
     """
     peaks = find_peaks(log_joint, prior, rounds=4).peaks
+    peaks = peaks.select(peaks.proper)
     with torch.no_grad():
         outside = density.log_prob(peaks.x) < peaks.log_joint - log_evidence - COVERED
     peaks = peaks.select(outside)

@@ -24,13 +24,13 @@ from lse_vi.guide import AutoLSEICNN
 from lse_vi.log_joint import LogJoint
 from lse_vi.normalize import LaplaceMixture
 from lse_vi.peaks import Peaks, climb
+from lse_vi.potential import LSEICNN
 from lse_vi.states import snapshot
 
 REFRESH = 20  # steps between sets of points, checks and checkpoints
 WINDOW = 5  # checks over which progress is judged
-PROGRESS = 0.97  # the misfit must fall to this share from one window to the next
-DROPS = 3  # plateaus, each of which divides the learning rate by 4, before the end
-EXACT = 1e-4  # nats of misfit at which there is nothing left to gain
+PROGRESS = 0.95  # the misfit must fall to this share from one window to the next
+DROPS = 2  # plateaus, each of which divides the learning rate by 4, before the end
 TRUSTED_K, TRUSTED_ESS = 0.7, 0.05
 
 
@@ -49,7 +49,7 @@ class GuideResult:
         mode_locations: the peaks in the model's own sites, each (peaks, *shape).
         missed: peaks found outside the guide afterwards, with their share of the mass.
         warnings: what speaks against trusting the result, in words; empty if nothing does.
-        history: lists ``step``, ``loss``, ``misfit``.
+        history: lists ``step``, ``elbo``, ``misfit``.
     """
 
     guide: AutoLSEICNN = field(repr=False)
@@ -85,7 +85,8 @@ def fit_guide(
     guide: AutoLSEICNN,
     *args: Any,
     steps: int = 2000,
-    learning_rate: float = 0.03,
+    learning_rate: float | None = None,
+    tolerance: float = 1e-3,
     samples: int = 4096,
     seed: int = 0,
     progress: bool = True,
@@ -103,7 +104,8 @@ def fit_guide(
         guide: an :class:`AutoLSEICNN`.
         args, kwargs: what the model is called with: its data.
         steps: the largest number of Adam steps.
-        learning_rate: the first of them.
+        learning_rate: the first of them; 0.1/dim by default, at most 0.03.
+        tolerance: misfit, in nats, at which there is nothing left to gain.
         samples: importance samples of the guide in use at a time.
         seed: makes the fit reproducible; the global random state is left alone.
         progress: show a bar with the loss.
@@ -127,7 +129,7 @@ def fit_guide(
     """
     check_count("steps", steps)
     check_count("samples", samples, 2)
-    check_positive("learning_rate", learning_rate)
+    check_positive("tolerance", tolerance)
     if not isinstance(guide, AutoLSEICNN):
         raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
     file = Checkpoint(
@@ -142,7 +144,9 @@ def fit_guide(
         log_joint = guide.log_joint(*args, **kwargs)
         search = guide.find_modes(*args, **kwargs)
         known = search.peaks
-        history = _train(guide, log_joint, steps, learning_rate, samples, progress, file)
+        rate = learning_rate or min(0.03, 0.1 / guide.latent_dim)
+        recipe = _Recipe(steps, check_positive("learning_rate", rate), tolerance, samples, progress)
+        history = _train(guide.potential, log_joint, recipe, file)
         guide.prune()
         judged = importance(guide.get_posterior(), log_joint)
         missed = missed_modes(
@@ -154,23 +158,30 @@ def fit_guide(
     return _result(guide, log_joint, known, judged, missed, history)
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """How the guide is trained."""
+
+    steps: int
+    learning_rate: float
+    tolerance: float
+    samples: int
+    progress: bool
+
+
 def _train(
-    guide: AutoLSEICNN,
-    log_joint: LogJoint,
-    steps: int,
-    learning_rate: float,
-    samples: int,
-    progress: bool,
-    file: Checkpoint,
+    pot: LSEICNN, log_joint: LogJoint, recipe: _Recipe, file: Checkpoint
 ) -> dict[str, list[float]]:
-    """Adam on the guide's ELBO, from the checkpoint if there is one; returns the history."""
-    pot, method = guide.potential, LaplaceMixture(samples)
-    optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad], learning_rate)
+    """Adam on the ELBO of ``pot``, from the checkpoint if there is one; returns the history."""
+    method = LaplaceMixture(recipe.samples)
+    parameters = [p for p in pot.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(parameters, recipe.learning_rate)
     run: dict[str, Any] = file.load() or {
         "step": 0,
         "plateaus": [0],  # checks at which the learning rate was lowered
-        "history": {"step": [], "loss": [], "misfit": []},
+        "history": {"step": [], "elbo": [], "misfit": []},
         "pot": snapshot(pot),
+        "best": snapshot(pot),
         "optimiser": optimiser.state_dict(),
         "rng": torch.get_rng_state(),
     }
@@ -179,8 +190,9 @@ def _train(
     torch.set_rng_state(run["rng"])
     history, plateaus = run["history"], run["plateaus"]
     bar = tqdm(
-        range(run["step"], steps), "guide", initial=run["step"], total=steps, disable=not progress
-    )
+        range(run["step"], recipe.steps), "guide",
+        initial=run["step"], total=recipe.steps, disable=not recipe.progress,
+    )  # fmt: skip
     for step in bar:
         if step % REFRESH == 0:
             run |= {
@@ -193,28 +205,34 @@ def _train(
             rule = method.rule(pot, None)
             with torch.no_grad():
                 energy = pot(rule.points)
-                residual = _without_tail(log_joint(rule.points) + energy)
-                misfit = _half_variance(residual, rule.probabilities(pot))
-                target = residual - energy
-            history["misfit"].append(misfit)
+                target = _without_tail(log_joint(rule.points) + energy) - energy
+                elbo = float(rule_elbo(pot, rule, target))
+                misfit = _misfit(target + energy, rule.probabilities(pot))
+            if elbo > max(history["elbo"], default=-math.inf):
+                run["best"] = run["pot"]
+            for name, value in (("step", step), ("elbo", elbo), ("misfit", misfit)):
+                history[name].append(value)
+            bar.set_postfix(loss=f"{-elbo:.4f}", misfit=f"{misfit:.1e}", refresh=False)
+            if misfit < recipe.tolerance:
+                return history
             if _stalled(history["misfit"][plateaus[-1] :]):
                 plateaus.append(len(history["misfit"]))
+                if len(plateaus) > DROPS + 1:
+                    break
+                pot.load_state_dict(run["best"])
                 optimiser.param_groups[0]["lr"] /= 4
-            if misfit < EXACT or len(plateaus) > DROPS + 1:
-                break
+                rule = method.rule(pot, None)
+                with torch.no_grad():
+                    energy = pot(rule.points)
+                    target = _without_tail(log_joint(rule.points) + energy) - energy
         optimiser.zero_grad()
         loss = -rule_elbo(pot, rule, target)
         loss.backward()
         if not bool(torch.isfinite(loss)):
-            pot.load_state_dict(run["pot"])
+            pot.load_state_dict(run["best"])
             raise NonFiniteLossError(step, pot)
         optimiser.step()
-        if step % REFRESH == 0:
-            history["step"].append(step)
-            history["loss"].append(float(loss.detach()))
-            bar.set_postfix(
-                loss=f"{float(loss.detach()):.4f}", misfit=f"{misfit:.1e}", refresh=False
-            )
+    pot.load_state_dict(run["best"])
     return history
 
 
@@ -228,7 +246,7 @@ def _without_tail(residual: Tensor) -> Tensor:
     return residual.clamp_min(residual.median() - 30.0)
 
 
-def _half_variance(residual: Tensor, w: Tensor) -> float:
+def _misfit(residual: Tensor, w: Tensor) -> float:
     """Half the variance of l + E under the guide, near KL(q||p) where that is small."""
     return float(0.5 * (w * (residual - (w * residual).sum()).square()).sum())
 

@@ -24,7 +24,8 @@ from lse_vi.potential import LSEICNN
 PRIOR_DRAWS = 128  # from which the search for modes starts
 SUMMARY_DRAWS = 20_000  # behind medians and quantiles
 POOL = 512  # draws around each peak that judge how Gaussian it is
-GAUSSIAN = 0.01  # nats by which a Gaussian may miss a peak before spare modes go there
+GAUSSIAN = 0.05  # nats by which a mode may miss its part of a peak before spare modes go there
+SHRINK = 0.6  # modes that share a peak move so much of the way to a draw, and narrow to match
 
 
 class AutoLSEICNN(AutoContinuous):
@@ -178,7 +179,9 @@ class AutoLSEICNN(AutoContinuous):
         """Put a mode on every peak, the heaviest first, and spare ones where they are needed."""
         centers, peak = _allot(peaks, log_joint, self.modes)
         pot = self._blank(len(peak), like=centers)
-        root = peaks.scale_tril[peak]
+        shared = torch.bincount(peak)[peak] > 1
+        width = torch.where(shared, math.sqrt(1 - SHRINK**2), 1.0).to(centers)
+        root = peaks.scale_tril[peak] * width[:, None, None]
         eye = torch.eye(pot.dim).to(root).expand_as(root)
         factor = torch.linalg.solve_triangular(root, eye, upper=False)
         pot.network.reset_parameters(centers, factor)
@@ -251,14 +254,14 @@ def _allot(peaks: Peaks, log_joint: LogJoint, modes: int) -> tuple[Tensor, Tenso
     )
     share = torch.softmax(peaks.log_mass, 0)
     missed = 0.5 * log_ratio.var(1)
-    missed = torch.where(missed > GAUSSIAN, share * missed, 0.0)
     count = torch.ones_like(share)
     for _ in range(modes - len(peaks)):
-        worst = (missed / count).argmax()
-        if missed[worst] > 0:
-            count[worst] += 1
+        worst = (share * missed / count).argmax()
+        if share[worst] * missed[worst] < GAUSSIAN * count[worst]:
+            break
+        count[worst] += 1
     owner = torch.repeat_interleave(torch.arange(len(peaks)), count.long())
     drawn = torch.multinomial(torch.softmax(log_ratio, 1)[owner], 1).squeeze(1)
-    first = torch.cat([torch.ones_like(owner[:1]), owner[1:] - owner[:-1]]) > 0
-    centers = torch.where(first.unsqueeze(1), peaks.x[owner], pool[owner, drawn])
-    return centers, owner
+    away = pool[owner, drawn] - peaks.x[owner]
+    # Kernels that shrink towards the centre keep the covariance of the whole (West 1993).
+    return peaks.x[owner] + torch.where((count > 1)[owner, None], SHRINK * away, 0.0), owner
