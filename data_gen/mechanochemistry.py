@@ -77,7 +77,7 @@ def sample(n: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """
     whole_number("n", n, minimum=1)
     rng = np.random.default_rng(whole_number("seed", seed, minimum=0))
-    x = rng.uniform(*BOUNDS.T, size=(n, 7))
+    x = rng.uniform(BOUNDS[:, 0], BOUNDS[:, 1], size=(n, 7))
     return x, gradient(x)
 
 

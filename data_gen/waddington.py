@@ -11,6 +11,8 @@ Since :math:`\Xi` is linear in b, the blend of two landscapes is the landscape o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
@@ -32,7 +34,7 @@ SPLIT_TIME = 5.27
 
 def potential(x: FloatArray, b: ArrayLike) -> FloatArray:
     """Xi at points (..., 2): shape (...); b broadcasts against that."""
-    x1, x2 = x[..., 0], x[..., 1]
+    x1, x2, b = x[..., 0], x[..., 1], np.asarray(b)
     growth = (x**2 / 2 - x**3 / 3).sum(-1)
     return -growth - b * x1 / (1 + x2**N) - b * x2 / (1 + x1**N)
 
@@ -50,37 +52,54 @@ def blend(t: ArrayLike) -> FloatArray:
     return odds / (1 + odds)
 
 
-def trajectories(b: float, times: ArrayLike, n: int, seed: int) -> FloatArray:
-    """Paths of dx/dt = -grad Xi from starts drawn uniformly from the bounds.
+def blended_b(t: float) -> float:
+    """The b of the landscape (1 - s) Xi_0.1 + s Xi_1 at time t of Fig. 13."""
+    return 0.1 + 0.9 * float(blend(t))
+
+
+def flow(start: ArrayLike, times: ArrayLike, b: Callable[[float], float]) -> FloatArray:
+    """Paths of dx/dt = -grad Xi with a b that depends on time.
 
     Args:
-        b: strength of the inhibition, above zero.
-        times: (times,), increasing; the starts are at time 0.
-        n: number of paths.
-        seed: of the starts.
+        start: (n, 2), at time 0.
+        times: (times,), increasing.
+        b: from a time to a strength of the inhibition.
 
     Returns:
         Shape (times, n, 2).
+
+    Example:
+        >>> flow([[0.5, 1.0]], [0.0, 1.0, 2.0], blended_b).shape
+        (3, 1, 2)
+    """
+    x = real_array("start", start, ndim=2)
+    grid = time_grid("times", times)
+    solution = solve_ivp(
+        lambda t, x: -gradient(x.reshape(-1, 2), b(t)).ravel(),
+        (0.0, float(grid[-1]) or 1.0),
+        x.ravel(),
+        t_eval=grid,
+        method="DOP853",
+        rtol=1e-9,
+        atol=1e-9,
+    )
+    return solution.y.T.reshape(len(grid), -1, 2)
+
+
+def trajectories(b: float, times: ArrayLike, n: int, seed: int) -> FloatArray:
+    """Paths at one b from starts drawn uniformly from the bounds: (times, n, 2).
+
+    Raises:
+        ValueError: if b is not positive, n is below 1 or the times do not increase from 0.
 
     Example:
         >>> trajectories(1.0, [0.0, 1.0, 2.0], 5, seed=0).shape
         (3, 5, 2)
     """
     positive("b", b)
-    grid = time_grid("times", real_array("times", times, ndim=1))
     whole_number("n", n, minimum=1)
     rng = np.random.default_rng(whole_number("seed", seed, minimum=0))
-    start = rng.uniform(*BOUNDS.T, size=(n, 2))
-    solution = solve_ivp(
-        lambda _, x: -gradient(x.reshape(n, 2), b).ravel(),
-        (0.0, float(grid[-1]) or 1.0),
-        start.ravel(),
-        t_eval=grid,
-        method="DOP853",
-        rtol=1e-9,
-        atol=1e-9,
-    )
-    return solution.y.T.reshape(len(grid), n, 2)
+    return flow(rng.uniform(BOUNDS[:, 0], BOUNDS[:, 1], size=(n, 2)), times, lambda t: b)
 
 
 ONE_WELL = PotentialTruth(

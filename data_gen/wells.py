@@ -16,17 +16,19 @@ from data_gen.truth import PotentialTruth, StationaryPoint
 BOUNDS = np.array([[-3.0, 3.0]])
 _DOUBLE = 0.4 * Polynomial([0, 0, -1, 1 / 8, 1 / 4])
 # Eq. 10 as 0.05 min_i(a_i (x - x_i)^2 + b_i): as printed, its first piece is never the minimum.
-_A, _X, _B = np.array([12.0, 8.0, 4.0]), np.array([-1.0, 0.0, 2.0]), np.array([2.0, -0.5, 1.0])
+CURVATURES = np.array([12.0, 8.0, 4.0])
+CENTERS = np.array([-1.0, 0.0, 2.0])
+HEIGHTS = np.array([2.0, -0.5, 1.0])
 
 
 def _pieces(x: FloatArray) -> FloatArray:
     """The three parabolas of Eq. 10, (points, 3)."""
-    return 0.05 * (_A * (x - _X) ** 2 + _B)
+    return 0.05 * (CURVATURES * (x - CENTERS) ** 2 + HEIGHTS)
 
 
 def _minimum_gradient(x: FloatArray) -> FloatArray:
     lowest = _pieces(x).argmin(-1)
-    return 0.1 * _A[lowest, None] * (x - _X[lowest, None])
+    return 0.1 * CURVATURES[lowest, None] * (x - CENTERS[lowest, None])
 
 
 def _points(*places: tuple[float, str]) -> tuple[StationaryPoint, ...]:
@@ -88,5 +90,5 @@ def sample(truth: PotentialTruth, n: int, seed: int) -> tuple[FloatArray, FloatA
     """
     whole_number("n", n, minimum=1)
     rng = np.random.default_rng(whole_number("seed", seed, minimum=0))
-    x = rng.uniform(*truth.bounds.T, size=(n, truth.dim))
+    x = rng.uniform(truth.bounds[:, 0], truth.bounds[:, 1], size=(n, truth.dim))
     return x, truth.potential(x)

@@ -17,7 +17,9 @@ from lse_vi.newton import descend
 class Landscape(Protocol):
     """E with two derivatives: a :class:`lse_vi.LSEICNN`, or a :class:`Blend` at one time."""
 
-    dim: int
+    @property
+    def dim(self) -> int:
+        """Dimension of x."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """E: (*sample, dim) -> (*sample)."""

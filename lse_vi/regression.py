@@ -48,7 +48,7 @@ class FewestModes:
         sharpness: least rho, per standard deviation of E.
     """
 
-    tolerance: float = 0.02
+    tolerance: float = 0.0125
     gain: float = 1.2
     sharpness: float = 0.5
 
@@ -259,11 +259,13 @@ def _descend(
     progress: bool,
 ) -> Candidate:
     """All restarts at once; goes on from the search's run if there is one."""
+    share = len(test) / (len(train) + len(test))
     descent = solver.begin(pot, train, min_rho=discovery.sharpness if discovery else 0.0)
     run: dict[str, Any] = search.run or {
         "step": 0,
         "best": snapshot(pot),
-        "score": torch.full_like(pot.log_rho.detach(), torch.inf),  # error of the best state
+        "score": torch.full_like(pot.log_rho.detach(), torch.inf),  # of the best state
+        "error": torch.full_like(pot.log_rho.detach(), torch.inf),  # its error on all points
         "mark": torch.full_like(pot.log_rho[0].detach(), torch.inf),  # the last score that counted
         "stale": 0,
         "history": {key: [] for key in HISTORY},
@@ -287,8 +289,11 @@ def _descend(
             fitted = train.loss(pot).sqrt()
             unseen = test.loss(pot).sqrt() if len(test) else torch.full_like(fitted, torch.nan)
         score = torch.fmax(fitted, unseen)  # (restarts, *batch): fits, and does not overfit
-        run["best"] = replace_where(score < run["score"], snapshot(pot), run["best"])
-        run["score"] = torch.fmin(score, run["score"])
+        better = score < run["score"]
+        run["best"] = replace_where(better, snapshot(pot), run["best"])
+        run["score"] = torch.where(better, score, run["score"])
+        everywhere = ((1 - share) * fitted.square() + share * unseen.nan_to_num().square()).sqrt()
+        run["error"] = torch.where(better, everywhere, run["error"])
         lowest = run["score"].amin(0)
         run["stale"] = 0 if bool((lowest < 0.99 * run["mark"]).any()) else run["stale"] + 1
         run["mark"] = torch.where(lowest < 0.99 * run["mark"], lowest, run["mark"])
@@ -299,8 +304,8 @@ def _descend(
         run |= {"step": step + 1, "pot": pot.state_dict(), "descent": descent.state_dict()}
         search.save(run)
     winner = run["score"].argmin(0)
-    floor = discovery.tolerance if discovery else 0.0
-    objective = -run["score"].amin(0).clamp_min(floor).log()
+    error = run["error"].gather(0, winner.unsqueeze(0)).squeeze(0)
+    objective = -error.clamp_min(discovery.tolerance if discovery else 0.0).log()
     return Candidate(pot.modes, take_first(run["best"], winner), objective, run["history"])
 
 

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-STUDIES = ("schlogl",)
+STUDIES = ("schlogl", "wells", "mechanochemistry", "waddington")
 
 
 def main() -> None:

@@ -1,0 +1,35 @@
+"""The command line that the deterministic studies share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+Metrics = dict[str, Any]
+
+
+def run_study(
+    name: str,
+    about: str | None,
+    run: Callable[[int, Path], Metrics],
+    table: Callable[[Metrics], str],
+    arguments: Sequence[str] | None,
+) -> None:
+    """Read ``--seed`` and ``--out``, run, write ``metrics.json``, print the table."""
+    parser = argparse.ArgumentParser(prog=f"python -m models {name}", description=about)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results") / name)
+    options = parser.parse_args(arguments)
+    print(table(save(run(options.seed, options.out), options.out)))
+    print(
+        "\n" + ", ".join(sorted(path.name for path in options.out.iterdir())), "are in", options.out
+    )
+
+
+def save(metrics: Metrics, out: Path) -> Metrics:
+    """Write ``metrics`` to ``out`` and hand them back."""
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    return metrics
