@@ -1,4 +1,4 @@
-"""Targets of the guide benchmark, as Pyro models: each knows its evidence, modes and exact draws."""
+"""Targets of the guide benchmark, as Pyro models, with what is exactly known of them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def label_switching() -> Target:
         zero, one = torch.zeros(2).to(y), torch.ones(2).to(y)
         mean = pyro.sample("mean", dist.Normal(zero, 3.0 * one).to_event(1))
         scale = pyro.sample("scale", dist.LogNormal(zero, 0.5 * one).to_event(1))
-        log_share = torch.stack([share, 1 - share]).log()
+        log_share = torch.stack([share, 1 - share], -1).log()
         with pyro.plate("data", len(y)):
             each = dist.Normal(mean, scale).log_prob(y.unsqueeze(-1))
             pyro.factor("y", torch.logsumexp(log_share + each, -1))
@@ -163,7 +163,7 @@ def logistic_regression() -> Target:
         slope = pyro.sample("slope", dist.Normal(zero, zero + 2.5).to_event(1))
         intercept = pyro.sample("intercept", dist.Normal(zero[0], zero[0] + 5.0))
         with pyro.plate("data", len(y)):
-            pyro.sample("y", dist.Bernoulli(logits=intercept + x @ slope), obs=y)
+            pyro.sample("y", dist.Bernoulli(logits=intercept + (x * slope).sum(-1)), obs=y)
 
     return Target("logistic regression", model, (x, y))
 

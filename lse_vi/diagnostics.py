@@ -105,10 +105,9 @@ def missed_modes(
         min_share: peaks of a smaller share of the mass are left out.
     """
     peaks = find_peaks(log_joint, prior, rounds=4).peaks
-    peaks = peaks.select(peaks.proper)
     with torch.no_grad():
         outside = density.log_prob(peaks.x) < peaks.log_joint - log_evidence - COVERED
-    peaks = peaks.select(outside)
+    peaks = peaks.select(outside & peaks.proper)
     total = torch.logsumexp(torch.cat([peaks.log_mass, peaks.x.new_tensor([log_evidence])]), 0)
     share = (peaks.log_mass - total).exp()
     return Missed(peaks.select(share >= min_share), share[share >= min_share])

@@ -12,11 +12,10 @@ from torch import Tensor
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.log_joint import LogJoint
 from lse_vi.normalize import LaplaceMixture, Method, Rule
-from lse_vi.potential import LSEICNN
 
 
-def rule_elbo(potential: LSEICNN, rule: Rule, log_joint: Tensor) -> Tensor:
-    r"""The ELBO on an integration rule, differentiable in the parameters of ``potential``.
+def rule_elbo(rule: Rule, energy: Tensor, log_joint: Tensor) -> Tensor:
+    r"""The ELBO on an integration rule, differentiable in the parameters behind ``energy``.
 
     With points z_i, weights v_i and w_i proportional to :math:`v_i e^{-E(z_i)}`, sum one,
 
@@ -28,9 +27,10 @@ def rule_elbo(potential: LSEICNN, rule: Rule, log_joint: Tensor) -> Tensor:
 
     Args:
         rule: exact draws or importance samples of the guide.
-        log_joint: l at the points of the rule, (n,).
+        energy: E at the points of the rule, (n,).
+        log_joint: l there, (n,).
     """
-    log_w = torch.log_softmax(rule.log_weights - potential(rule.points), dim=0)
+    log_w = torch.log_softmax(rule.log_weights - energy, dim=0)
     return (log_w.exp() * (log_joint + rule.log_weights - log_w)).sum()
 
 
@@ -72,7 +72,7 @@ class EnergyELBO(Trace_ELBO):
             potential = guide.potential
         log_joint = LogJoint(model, guide._unpack_latent, args, kwargs)
         rule = self.method.rule(potential, None)
-        return -rule_elbo(potential, rule, log_joint(rule.points))
+        return -rule_elbo(rule, potential(rule.points), log_joint(rule.points))
 
     def loss(
         self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any

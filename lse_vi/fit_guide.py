@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,25 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from tqdm.auto import tqdm
 
 from lse_vi.bounds import mode_minima
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_positive
 from lse_vi.diagnostics import Importance, Missed, importance, missed_modes
-from lse_vi.elbo import rule_elbo
-from lse_vi.fit import NonFiniteLossError
 from lse_vi.guide import AutoLSEICNN
+from lse_vi.guide_training import Recipe, train
 from lse_vi.log_joint import LogJoint
-from lse_vi.normalize import LaplaceMixture
 from lse_vi.peaks import Peaks, climb
-from lse_vi.potential import LSEICNN
-from lse_vi.states import snapshot
 
-REFRESH = 20  # steps between sets of points, checks and checkpoints
-WINDOW = 5  # checks over which progress is judged
-PROGRESS = 0.95  # the misfit must fall to this share from one window to the next
-DROPS = 2  # plateaus, each of which divides the learning rate by 4, before the end
 TRUSTED_K, TRUSTED_ESS = 0.7, 0.05
 
 
@@ -85,9 +75,9 @@ def fit_guide(
     guide: AutoLSEICNN,
     *args: Any,
     steps: int = 2000,
-    learning_rate: float | None = None,
+    learning_rate: float = 0.03,
     tolerance: float = 1e-3,
-    samples: int = 4096,
+    samples: int = 2048,
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | Path | None = None,
@@ -104,7 +94,7 @@ def fit_guide(
         guide: an :class:`AutoLSEICNN`.
         args, kwargs: what the model is called with: its data.
         steps: the largest number of Adam steps.
-        learning_rate: the first of them; 0.1/dim by default, at most 0.03.
+        learning_rate: of the first phase.
         tolerance: misfit, in nats, at which there is nothing left to gain.
         samples: importance samples of the guide in use at a time.
         seed: makes the fit reproducible; the global random state is left alone.
@@ -129,6 +119,7 @@ def fit_guide(
     """
     check_count("steps", steps)
     check_count("samples", samples, 2)
+    check_positive("learning_rate", learning_rate)
     check_positive("tolerance", tolerance)
     if not isinstance(guide, AutoLSEICNN):
         raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
@@ -144,9 +135,8 @@ def fit_guide(
         log_joint = guide.log_joint(*args, **kwargs)
         search = guide.find_modes(*args, **kwargs)
         known = search.peaks
-        rate = learning_rate or min(0.03, 0.1 / guide.latent_dim)
-        recipe = _Recipe(steps, check_positive("learning_rate", rate), tolerance, samples, progress)
-        history = _train(guide.potential, log_joint, recipe, file)
+        recipe = Recipe(steps, learning_rate, tolerance, samples, progress)
+        history = train(guide.potential, log_joint, recipe, file)
         guide.prune()
         judged = importance(guide.get_posterior(), log_joint)
         missed = missed_modes(
@@ -156,107 +146,6 @@ def fit_guide(
             judged.log_evidence,
         )
     return _result(guide, log_joint, known, judged, missed, history)
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How the guide is trained."""
-
-    steps: int
-    learning_rate: float
-    tolerance: float
-    samples: int
-    progress: bool
-
-
-def _train(
-    pot: LSEICNN, log_joint: LogJoint, recipe: _Recipe, file: Checkpoint
-) -> dict[str, list[float]]:
-    """Adam on the ELBO of ``pot``, from the checkpoint if there is one; returns the history."""
-    method = LaplaceMixture(recipe.samples)
-    parameters = [p for p in pot.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, recipe.learning_rate)
-    run: dict[str, Any] = file.load() or {
-        "step": 0,
-        "plateaus": [0],  # checks at which the learning rate was lowered
-        "history": {"step": [], "elbo": [], "misfit": []},
-        "pot": snapshot(pot),
-        "best": snapshot(pot),
-        "optimiser": optimiser.state_dict(),
-        "rng": torch.get_rng_state(),
-    }
-    pot.load_state_dict(run["pot"])
-    optimiser.load_state_dict(run["optimiser"])
-    torch.set_rng_state(run["rng"])
-    history, plateaus = run["history"], run["plateaus"]
-    bar = tqdm(
-        range(run["step"], recipe.steps), "guide",
-        initial=run["step"], total=recipe.steps, disable=not recipe.progress,
-    )  # fmt: skip
-    for step in bar:
-        if step % REFRESH == 0:
-            run |= {
-                "step": step,
-                "pot": snapshot(pot),
-                "optimiser": optimiser.state_dict(),
-                "rng": torch.get_rng_state(),
-            }
-            file.save(run)
-            rule = method.rule(pot, None)
-            with torch.no_grad():
-                energy = pot(rule.points)
-                target = _without_tail(log_joint(rule.points) + energy) - energy
-                elbo = float(rule_elbo(pot, rule, target))
-                misfit = _misfit(target + energy, rule.probabilities(pot))
-            if elbo > max(history["elbo"], default=-math.inf):
-                run["best"] = run["pot"]
-            for name, value in (("step", step), ("elbo", elbo), ("misfit", misfit)):
-                history[name].append(value)
-            bar.set_postfix(loss=f"{-elbo:.4f}", misfit=f"{misfit:.1e}", refresh=False)
-            if misfit < recipe.tolerance:
-                return history
-            if _stalled(history["misfit"][plateaus[-1] :]):
-                plateaus.append(len(history["misfit"]))
-                if len(plateaus) > DROPS + 1:
-                    break
-                pot.load_state_dict(run["best"])
-                optimiser.param_groups[0]["lr"] /= 4
-                rule = method.rule(pot, None)
-                with torch.no_grad():
-                    energy = pot(rule.points)
-                    target = _without_tail(log_joint(rule.points) + energy) - energy
-        optimiser.zero_grad()
-        loss = -rule_elbo(pot, rule, target)
-        loss.backward()
-        if not bool(torch.isfinite(loss)):
-            pot.load_state_dict(run["best"])
-            raise NonFiniteLossError(step, pot)
-        optimiser.step()
-    pot.load_state_dict(run["best"])
-    return history
-
-
-def _without_tail(residual: Tensor) -> Tensor:
-    """l + E, the lowest values raised: far out in the tails of an early guide they drown the rest.
-
-    A guide that fits has no values 30 nats below the median.
-    """
-    if bool(residual.isnan().any()):
-        raise ValueError("model: the log joint is NaN at some draws of the guide")
-    return residual.clamp_min(residual.median() - 30.0)
-
-
-def _misfit(residual: Tensor, w: Tensor) -> float:
-    """Half the variance of l + E under the guide, near KL(q||p) where that is small."""
-    return float(0.5 * (w * (residual - (w * residual).sum()).square()).sum())
-
-
-def _stalled(misfits: list[float]) -> bool:
-    """Has the misfit not fallen from one window of checks to the next?"""
-    if len(misfits) < 2 * WINDOW:
-        return False
-    before, now = misfits[-2 * WINDOW : -WINDOW], misfits[-WINDOW:]
-    return sum(now) > PROGRESS * sum(before)
 
 
 def _result(
