@@ -15,7 +15,7 @@ from torch.distributions import biject_to
 
 from lse_vi.checks import check_count, check_counts, check_positive
 from lse_vi.density import LSEDensity
-from lse_vi.icnn import WhitenedICNN
+from lse_vi.icnn import WhitenedICNN, whitened
 from lse_vi.log_joint import LogJoint
 from lse_vi.normalize import LaplaceMixture, Method, Quadrature
 from lse_vi.peaks import Peaks, Search, find_peaks
@@ -129,6 +129,10 @@ class AutoLSEICNN(AutoContinuous):
         rows = [self.constrain(row) for row in torch.quantile(draws, levels, dim=0)]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
+    def is_for(self, model: Callable[..., Any]) -> bool:
+        """Whether the guide was made for ``model`` (and not pickled since, which drops it)."""
+        return self._prior[0] is model
+
     # -- modes ----------------------------------------------------------------------------------
 
     def log_joint(self, *args: Any, **kwargs: Any) -> LogJoint:
@@ -193,7 +197,7 @@ class AutoLSEICNN(AutoContinuous):
         height = (
             share - peaks.log_mass.logsumexp(0) + log_det - 0.5 * pot.dim * math.log(2 * math.pi)
         )
-        pot.network.icnn.bias[..., -1] -= height + f
+        whitened(pot.network).icnn.bias[..., -1] -= height + f
         self.install(pot)
 
     @torch.no_grad()

@@ -10,6 +10,8 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import sum_rightmost
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
 
@@ -28,6 +30,9 @@ class LogJoint:
         unpack: splits a vector into (site, unconstrained value), as ``AutoContinuous`` does.
         args, kwargs: what the model is called with.
         chunk: draws that are evaluated at once, a bound on memory.
+
+    Raises:
+        ValueError: when called, if a plate is subsampled or ``unpack`` leaves out a latent site.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class LogJoint:
     def _one(self, z: Tensor) -> Tensor:
         sites = list(self._sites(z))
         values = {site["name"]: value for site, value, _ in sites}
-        with poutine.block(), poutine.condition(data=values):
+        # Parameters of the model stay visible, so that SVI can train them.
+        with poutine.block(hide_types=["sample"]), poutine.condition(data=values):
             trace = poutine.trace(self.model).get_trace(*self.args, **self.kwargs)
+        _check(trace)
         return trace.log_prob_sum() + sum(log_det for *_, log_det in sites)
 
     def _can_vectorise(self, z: Tensor) -> bool:
@@ -105,3 +112,22 @@ class LogJoint:
             )
             return False
         return bool(torch.isclose(plain, mapped, rtol=1e-3, atol=1e-3, equal_nan=True))
+
+
+def _check(trace: Trace) -> None:
+    """No plate may be subsampled, or l would change from one evaluation to the next."""
+    for name, site in trace.nodes.items():
+        if site["type"] != "sample":
+            continue
+        for frame in site["cond_indep_stack"]:
+            if frame.full_size is not None and frame.size < frame.full_size:
+                raise ValueError(
+                    f"model: plate {frame.name!r} around site {name!r} is subsampled, {frame.size} "
+                    f"of {frame.full_size}; the modes of a posterior need all data at once. Run it "
+                    "without subsampling, or train the guide by SVI with Trace_ELBO"
+                )
+        if not site["is_observed"] and not site_is_subsample(site):
+            raise ValueError(
+                f"model: site {name!r} is latent, but the guide does not cover it; a guide for a "
+                "part of a model can only be trained by SVI with Trace_ELBO"
+            )

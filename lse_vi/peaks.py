@@ -166,6 +166,8 @@ def _starts(prior: Tensor, peaks: Peaks | None, n: int) -> Tensor:
 @torch.no_grad()
 def _distinct(log_joint: LogJoint, ends: _Ends) -> Peaks | None:
     """The peaks among the ends, each once."""
+    if not bool(ends.converged.any()):
+        return None
     x, value, gradient = (part[ends.converged] for part in ends[:3])
     hessian = -log_joint.hessian(x)
     fine = hessian.isfinite().all(-1).all(-1)
