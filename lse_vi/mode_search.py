@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.potential import CLOSED_GATE, LSEICNN
-from lse_vi.states import State, snapshot
+from lse_vi.states import State, replace_where, snapshot
 
 
 @dataclass
@@ -48,6 +48,21 @@ class ModeSearch:
     def add(self, candidate: Candidate) -> None:
         """Keep a candidate whose run is over."""
         self.done.append(candidate)
+        self.run = None
+        self.save(None)
+
+    def improve(self, candidate: Candidate) -> None:
+        """Put ``candidate`` in the place of the one with as many modes, where it is better."""
+        place = candidate.modes - 1
+        old = self.done[place]
+        better = candidate.objective > old.objective
+        if bool(better.any()):
+            self.done[place] = Candidate(
+                old.modes,
+                replace_where(better, candidate.state, old.state),
+                torch.where(better, candidate.objective, old.objective),
+                old.history,
+            )
         self.run = None
         self.save(None)
 

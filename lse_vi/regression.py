@@ -24,14 +24,13 @@ from lse_vi.starts import start_on_clusters
 from lse_vi.states import State, replace_where, snapshot, take_first
 from lse_vi.targets import Targets, as_targets, digest, no_scaling, scaling_of
 
-PATIENCE = 10  # looks without 1% less error before a descent stops
-
 
 @dataclass(frozen=True)
 class FewestModes:
     r"""Keep the smallest number of modes that fits.
 
-    K = 1, 2, ... modes are fitted in turn; kept is the K with the smallest
+    K = 1, 2, ... modes are fitted in turn, then once more those one below the best, from the best
+    with each of its modes left out. Kept is the K with the smallest
 
     .. math:: \log\max(\mathrm{error}_K, \mathrm{tolerance}) + K \log \mathrm{gain}
 
@@ -48,7 +47,7 @@ class FewestModes:
         sharpness: least rho, per standard deviation of E.
     """
 
-    tolerance: float = 0.0125
+    tolerance: float = 0.015
     gain: float = 1.2
     sharpness: float = 0.5
 
@@ -72,7 +71,7 @@ def fit_potential(
     standardise: bool = True,
     held_out: float = 0.1,
     restarts: int = 8,
-    polish: Solver | None = LevenbergMarquardt(steps=100),  # noqa: B008  frozen
+    polish: int = 100,
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | Path | None = None,
@@ -102,7 +101,7 @@ def fit_potential(
         held_out: share of the points on which the fit is stopped early and judged.
         restarts: random starts (modes on clusters of the points) for each number of modes, in one
             batch; 0 goes on from the parameters of ``pot``, without ``discovery``.
-        polish: a further descent of the best restart.
+        polish: at most so many further steps for the best restart.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
         checkpoint: a file to write during the fit; an interrupted fit called again with the same
@@ -120,6 +119,7 @@ def fit_potential(
         2
     """
     check_count("restarts", restarts, minimum=0)
+    check_count("polish", polish, minimum=0)
     if discovery is not None and restarts == 0:
         raise ValueError("restarts=0 goes on from pot and needs discovery=None")
     given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
@@ -146,11 +146,14 @@ def fit_potential(
         torch.manual_seed(seed)
         order = torch.randperm(len(given)).to(given.x.device)
         test, train = targets[order[:n_test]], targets[order[n_test:]]
-        descend = partial(_descend, train=train, test=test, search=search, progress=progress)
+        descend = partial(
+            _descend, solver=solver, train=train, test=test, search=search, progress=progress
+        )
         try:
-            for modes in range(1, pot.modes + 1) if discovery else [pot.modes]:
-                if modes <= len(search.done) or (discovery and _enough(search, discovery)):
-                    continue
+            numbers = range(1, pot.modes + 1) if discovery else [pot.modes]
+            for modes in numbers[len(search.done) :]:
+                if discovery and _enough(search, discovery):
+                    break
                 start = _blank(pot, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
                 if restarts:
                     torch.manual_seed(seed)
@@ -158,7 +161,13 @@ def fit_potential(
                 else:
                     start.load_state_dict(_lift(pot.state_dict()))
                     scaling.apply_(start)
-                search.add(descend(start, solver, f"{modes} modes", discovery))
+                search.add(descend(start, f"{modes} modes", solver.steps, discovery))
+            for modes in range(len(search.done) - 1, 1, -1):
+                if discovery and bool((search.best() == modes).any()):  # found to need one more
+                    more = _blank(pot, modes + 1)
+                    more.load_state_dict(search.done[modes].state)
+                    title = f"{modes} of {modes + 1} modes"
+                    search.improve(descend(_without_each(more), title, solver.steps, discovery))
             if discovery:
                 best = search.assemble(partial(_blank, pot))
             else:
@@ -168,7 +177,7 @@ def fit_potential(
             if polish:
                 start = _blank(pot, best.modes, batch_shape=(1, *pot.batch_shape))
                 start.load_state_dict(_lift(best.state_dict()))
-                last = descend(start, polish, "polish", None)
+                last = descend(start, "polish", polish, None)
                 best.load_state_dict(last.state)
                 runs.append(last.history)
         except NonFiniteLossError as failure:
@@ -207,9 +216,15 @@ def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
         True
     """
     return {
-        "solver": Adam(steps=steps, learning_rate=1e-3, gate_learning_rate=1e-4, gate_penalty=1e-4),
+        "solver": Adam(
+            steps=steps,
+            learning_rate=1e-3,
+            gate_learning_rate=1e-4,
+            gate_penalty=1e-4,
+            patience=steps,
+        ),
         "discovery": None,
-        "polish": None,
+        "polish": 0,
         "standardise": False,
         "held_out": 0.0,
         "restarts": 0,
@@ -234,6 +249,18 @@ def _blank(pot: LSEICNN, modes: int, *, batch_shape: Sequence[int] | None = None
     return one
 
 
+def _without_each(pot: LSEICNN) -> LSEICNN:
+    """Each mode left out in turn: batch shape (modes, *batch), one mode less."""
+    states = []
+    for k in range(pot.modes):
+        keep = torch.ones_like(pot.alpha, dtype=torch.bool)
+        keep[..., k] = False
+        states.append(pot.prune(keep).state_dict())
+    start = _blank(pot, pot.modes - 1, batch_shape=(pot.modes, *pot.batch_shape))
+    start.load_state_dict({name: torch.stack([s[name] for s in states]) for name in states[0]})
+    return start
+
+
 def _lift(state: Mapping[str, Tensor]) -> State:
     """The state of a batch of one restart."""
     return {name: p.unsqueeze(0) for name, p in state.items()}
@@ -249,10 +276,11 @@ def _enough(search: ModeSearch, discovery: FewestModes) -> bool:
 
 def _descend(
     pot: LSEICNN,
-    solver: Solver,
     title: str,
+    steps: int,
     discovery: FewestModes | None,
     *,
+    solver: Solver,
     train: Targets,
     test: Targets,
     search: ModeSearch,
@@ -261,7 +289,9 @@ def _descend(
     """All restarts at once; goes on from the search's run if there is one."""
     share = len(test) / (len(train) + len(test))
     descent = solver.begin(pot, train, min_rho=discovery.sharpness if discovery else 0.0)
-    run: dict[str, Any] = search.run or {
+    saved = search.run if search.run and search.run["title"] == title else None
+    run: dict[str, Any] = saved or {
+        "title": title,
         "step": 0,
         "best": snapshot(pot),
         "score": torch.full_like(pot.log_rho.detach(), torch.inf),  # of the best state
@@ -270,20 +300,18 @@ def _descend(
         "stale": 0,
         "history": {key: [] for key in HISTORY},
     }
-    if search.run:
+    if saved:
         pot.load_state_dict(run["pot"])
         descent.load_state_dict(run["descent"])
-        search.run = None
     bar = tqdm(
-        range(run["step"], solver.steps), title, initial=run["step"], total=solver.steps,
-        disable=not progress,
+        range(run["step"], steps), title, initial=run["step"], total=steps, disable=not progress
     )  # fmt: skip
     for step in bar:
         loss = descent.step()
         if not bool(torch.isfinite(loss).all()):
             pot.load_state_dict(run["best"])
             raise NonFiniteLossError(step, pot)
-        if (step + 1) % solver.check_every and step + 1 < solver.steps:
+        if (step + 1) % solver.check_every and step + 1 < steps:
             continue
         with torch.no_grad():
             fitted = train.loss(pot).sqrt()
@@ -299,7 +327,7 @@ def _descend(
         run["mark"] = torch.where(lowest < 0.99 * run["mark"], lowest, run["mark"])
         _record(run["history"], step + 1, pot, train, fitted, unseen, score)
         bar.set_postfix(error=f"{float(lowest.max()):.2e}", refresh=False)
-        if run["stale"] >= PATIENCE:
+        if run["stale"] >= solver.patience:
             break
         run |= {"step": step + 1, "pot": pot.state_dict(), "descent": descent.state_dict()}
         search.save(run)

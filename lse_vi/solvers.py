@@ -33,6 +33,7 @@ class Solver(Protocol):
     Attributes:
         steps: how many at most.
         check_every: steps between looks at the held-out error.
+        patience: looks without 1% less error before the descent stops.
     """
 
     @property
@@ -42,6 +43,10 @@ class Solver(Protocol):
     @property
     def check_every(self) -> int:
         """Steps between looks at the held-out error."""
+
+    @property
+    def patience(self) -> int:
+        """Looks without 1% less error before the descent stops."""
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
         """A run that fits the trainable parameters of ``pot``, with rho at least ``min_rho``."""
@@ -61,16 +66,18 @@ class LevenbergMarquardt:
     Args:
         steps: at most so many.
         damping: the first lambda.
+        check_every, patience: see :class:`Solver`.
     """
 
     steps: int = 60
     damping: float = 1e-2
     check_every: int = 1
+    patience: int = 10
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
         check_positive("damping", self.damping)
-        check_count("check_every", self.check_every)
+        for name in ("steps", "check_every", "patience"):
+            check_count(name, getattr(self, name))
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
         """See :class:`Solver`."""
@@ -156,7 +163,7 @@ class Adam:
         gate_learning_rate: for alpha and log rho; the same by default.
         gate_penalty: epsilon in the paper's term epsilon sum_k |alpha_k| (Eq. 7). It stops at
             alpha = 0, a gate of 4.5e-5, so it closes no gate: it is here for comparison.
-        check_every: steps between looks at the held-out error.
+        check_every, patience: see :class:`Solver`.
     """
 
     steps: int = 5000
@@ -164,15 +171,16 @@ class Adam:
     gate_learning_rate: float | None = None
     gate_penalty: float = 0.0
     check_every: int = 100
+    patience: int = 10
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        for name in ("steps", "check_every", "patience"):
+            check_count(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
         if self.gate_learning_rate is not None:
             check_positive("gate_learning_rate", self.gate_learning_rate)
         if not check_number("gate_penalty", self.gate_penalty) >= 0:
             raise ValueError(f"gate_penalty must be at least 0, but got {self.gate_penalty}")
-        check_count("check_every", self.check_every)
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
         """See :class:`Solver`."""

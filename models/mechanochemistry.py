@@ -36,7 +36,7 @@ def run(seed: int = 0, out: Path = Path("results/mechanochemistry")) -> Metrics:
         gradient=gradient,
         discovery=None,
         solver=LevenbergMarquardt(steps=STEPS),
-        polish=None,
+        polish=0,
         restarts=1,
         seed=seed,
     )

@@ -117,7 +117,8 @@ def basin_accuracy(learned: Landscapes, seed: int) -> float:
 
 def split_time(blend: Blend) -> float:
     """When the blended landscape gets its second well, to a thousandth of the unit of time."""
-    starts = grid(13)
+    ends = torch.tensor([point.location for point in waddington.TWO_WELLS.stationary_points[::2]])
+    starts = torch.lerp(ends[0], ends[1], torch.linspace(-0.2, 1.2, 29).unsqueeze(-1))
 
     def second_well(t: float) -> float:
         return 1.0 if len(wells(stationary_points(blend.at(t), starts))) > 1 else -1.0

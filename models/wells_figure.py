@@ -59,10 +59,10 @@ def convergence(results: Results, path: Path) -> None:
         ax.set(yscale="log", xlabel="step (Levenberg-Marquardt)", title=NAMES[truth.name])
         ax.set_ylabel("error / spread of the data")
         count.set_ylabel("active modes", color=BLUE)
-        count.set(ylim=(0, 8), yticks=range(9))
+        count.set(ylim=(0, 6), yticks=range(7))
         count.tick_params(axis="y", colors=BLUE)
     lines = [axes[0].plot([], [], color=BLACK, lw=w)[0] for w in (0.5, 2)]
-    axes[0].legend(lines, ["one seed", "median"], loc="lower left")
+    axes[0].legend(lines, ["one seed", "median"], loc="upper right")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -95,7 +95,7 @@ def fits(results: Results, seed: int, path: Path) -> None:
         above.set(ylim=(exact.min() - 0.08 * spread, exact.max() + 0.05 * spread))
         above.set(ylabel="$E(x)$", title=NAMES[truth.name])
         below.set(xlabel="$x$", ylabel=f"error, {len(found)} seeds")
-    axes[0, 0].legend(fontsize="small")
+    axes[0, 0].legend(fontsize="small", loc="upper center")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -111,7 +111,7 @@ def _modes(ax: Axes, pot: LSEICNN, x: torch.Tensor) -> None:
 
 
 def evolution(results: Results, path: Path) -> None:
-    """rho, gates and shares of the modes over the fit of the first seed."""
+    """rho, gates and shares of the modes over the fit of the first seed, of the leading restart."""
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
     for ax, (truth, found) in zip(axes, results.items(), strict=True):
         history = found[0].history
@@ -120,7 +120,9 @@ def evolution(results: Results, path: Path) -> None:
         most = max(len(row) for row in history["shares"])
         for k in range(most):
             for key, style, name in (("shares", "-", "share"), ("gates", ":", "gate")):
-                curve = [row[k] if k < len(row) else np.nan for row in history[key]]
+                # Sorted: which mode is called first changes with the restart that leads.
+                rows = [sorted(row, reverse=True) for row in history[key]]
+                curve = [row[k] if k < len(row) else np.nan for row in rows]
                 label = f"{name} of a mode" if k == 0 else None
                 side.plot(steps, curve, style, color=COLORS[k % len(COLORS)], lw=1.2, label=label)
         counts = [len(row) for row in history["shares"]]
@@ -131,6 +133,6 @@ def evolution(results: Results, path: Path) -> None:
         side.set(ylim=(-0.02, 1.05), ylabel="mean responsibility; gate")
         if ax is axes[0]:
             handles = [h for part in (ax, side) for h in part.get_legend_handles_labels()[0]]
-            side.legend(handles=handles, fontsize="small", loc="center left")
+            side.legend(handles=handles, fontsize="small", loc="lower left")
     figure.savefig(path, dpi=130)
     plt.close(figure)

@@ -19,7 +19,7 @@ from lse_vi import (
     paper_recipe,
 )
 
-QUICK = {"progress": False, "restarts": 3, "solver": LevenbergMarquardt(steps=30), "polish": None}
+QUICK = {"progress": False, "restarts": 3, "solver": LevenbergMarquardt(steps=30), "polish": 0}
 
 
 def double_well(x):
@@ -169,7 +169,7 @@ class TestRuns:
         self, tmp_path, monkeypatch, solver
     ):
         x, file = torch.rand(60) * 4 - 2, tmp_path / "fit.pt"
-        options = QUICK | {"solver": solver, "polish": LevenbergMarquardt(steps=4)}
+        options = QUICK | {"solver": solver, "polish": 4}
         whole = fit_potential(small(2), x, value=double_well(x), **options)
         pot, record, calls = small(2), lse_vi.regression._record, 0
 
