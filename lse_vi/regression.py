@@ -47,7 +47,7 @@ class FewestModes:
         sharpness: least rho, per standard deviation of E.
     """
 
-    tolerance: float = 0.015
+    tolerance: float = 0.011
     gain: float = 1.2
     sharpness: float = 0.5
 
