@@ -23,7 +23,7 @@ REFRESH = 20  # steps between sets of points, checks and checkpoints
 WINDOW = 4  # checks over which progress is judged
 PROGRESS = 0.95  # the misfit must fall to this share from one window to the next
 # The weight of the score term and the share of the learning rate, until a plateau.
-PHASES = ((1.0, 1.0), (0.1, 0.3), (0.0, 0.1))
+PHASES = ((1.0, 1.0), (0.0, 0.3), (0.0, 0.1))
 TAIL = 30.0  # nats below the median at which l + E is cut off
 
 

@@ -233,6 +233,7 @@ def _ascend(log_joint: LogJoint, starts: Tensor, *, steps: int = 100, runs: int 
         live[rows] = moved & ~there & ~lost
         if step % 4 == 3:
             trail.append(x.clone())
+    trail.append(x)
     away = (~converged).nonzero().squeeze(1)
     away = away[value[away].argsort(descending=True)][:runs]
     return _Ends(x, value, g, converged, torch.stack([points[away] for points in trail]))
@@ -286,9 +287,15 @@ def _stray(log_joint: LogJoint, ends: _Ends, *, alone: bool) -> Peaks | None:
     precision = moduli(torch.where(fine[:, None, None], hessian, eye))
     mass = torch.where(fine, laplace_mass(value, precision), -torch.inf)
     best = mass.argmax().reshape(1)
-    if int(best) < len(flat) // steps * (steps - 1):
-        runs = torch.full_like(best, len(flat) // steps)
-        return Peaks(flat[best], value[best], precision[best], runs, torch.zeros_like(fine[best]))
+    runs = len(flat) // steps
+    if not torch.equal(flat[best], ends.trail[-1, best % runs]):
+        return Peaks(
+            flat[best],
+            value[best],
+            precision[best],
+            torch.full_like(best, runs),
+            torch.zeros_like(fine[best]),
+        )
     if alone:
         at = ", ".join(f"{v:.3g}" for v in flat[best].flatten().tolist())
         raise ValueError(
