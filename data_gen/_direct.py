@@ -1,4 +1,4 @@
-"""The direct method, compiled: random numbers, one trajectory, and a parallel batch of them.
+"""The direct method, compiled: random numbers, one trajectory, and a batch of them.
 
 The random numbers live in this file because numba notices an edit only in the file of the function
 that it has cached. Three choices make the inner loop fast: every index is unsigned (numba wraps
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from data_gen._arrays import FloatArray, IndexArray, IntArray
 
@@ -247,7 +247,7 @@ def trajectory(
     return ending, events, t, int(j)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
 def batch(
     first: int,
     key: Word,
@@ -260,12 +260,12 @@ def batch(
     endings: IntArray,
     stops: FloatArray,
 ) -> None:
-    """Trajectories first, first + 1, ... into grids (trajectories, times, species), in parallel.
+    """Trajectories first, first + 1, ... into grids (trajectories, times, species).
 
     `endings` (trajectories, 2) takes how each ended and its last reaction, `stops` its last time.
     """
-    for i in prange(len(grids)):
-        no_times, no_counts = np.empty(0), np.empty((0, 0), np.int64)
+    no_times, no_counts = np.empty(0), np.empty((0, 0), np.int64)
+    for i in range(len(grids)):
         ending, _, t, j = trajectory(
             first + i, key, x0, tables, function, max_events, times, grids[i], no_times, no_counts
         )

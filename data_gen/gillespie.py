@@ -6,6 +6,8 @@ threads, and trajectory i is the same in a run of 10 and in a run of 10,000.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -19,6 +21,7 @@ from data_gen._validate import non_negative, real_array, time_grid, whole_array,
 from data_gen.networks import MassAction, ReactionNetwork
 
 _BATCH = 512  # trajectories between two looks at the progress bar, errors and Ctrl-C
+_CHUNK = 8  # trajectories that a thread takes at once
 
 
 def simulate(
@@ -29,15 +32,14 @@ def simulate(
     seed: int = 0,
     *,
     max_events: int = 1_000_000_000,
+    threads: int | None = None,
     progress: bool = False,
 ) -> IntArray:
     r"""Counts of independent trajectories on a time grid.
 
     In state n the next event comes after an exponential time of rate :math:`\sum_j a_j(n)` and is
     reaction j with probability :math:`a_j(n) / \sum_i a_i(n)` (Gillespie 1977,
-    doi:10.1021/j100540a008). There is no approximation. Trajectories run in parallel on the
-    threads that `numba.set_num_threads` allows. They are OpenMP threads where numba finds no other,
-    and a process forked after a first call cannot use them again: spawn it instead.
+    doi:10.1021/j100540a008). There is no approximation.
 
     Args:
         network: the species, reactions and propensities.
@@ -46,6 +48,7 @@ def simulate(
         n_trajectories: how many trajectories.
         seed: a non-negative integer that fixes every trajectory.
         max_events: most events of one trajectory before it is given up.
+        threads: how many run trajectories side by side; one for each processor by default.
         progress: show a bar over trajectories.
 
     Returns:
@@ -66,19 +69,28 @@ def simulate(
     grid_times = time_grid("times", times)
     n = whole_number("n_trajectories", n_trajectories, minimum=1)
     limit = whole_number("max_events", max_events, minimum=1)
+    processors = os.cpu_count() or 1
+    workers = whole_number("threads", processors if threads is None else threads, minimum=1)
     key, (x, tables, function) = _key(seed), _compiled(network, start)
 
+    def run(rows: slice) -> None:
+        out = (counts[rows], endings[rows], stops[rows])
+        _direct.batch(rows.start, key, x, tables, function, limit, grid_times, *out)
+
+    # Threads of Python's own: the compiled code lets go of the interpreter. Those of numba are
+    # OpenMP's, which they share with torch, whose thread count they reset.
     counts = np.empty((n, len(grid_times), len(network.species)), np.int64)
     endings, stops = np.empty((n, 2), np.int64), np.empty(n)
-    with tqdm(total=n, unit="trajectory", disable=not progress) as bar:
+    bar = tqdm(total=n, unit="trajectory", disable=not progress)
+    with bar, ThreadPoolExecutor(workers) as pool:
         for first in range(0, n, _BATCH):
-            rows = slice(first, min(first + _BATCH, n))
-            out = (counts[rows], endings[rows], stops[rows])
-            _direct.batch(first, key, x, tables, function, limit, grid_times, *out)
-            for failed in (np.flatnonzero(endings[rows, 0]) + first).tolist():
+            stop = min(first + _BATCH, n)
+            chunks = [slice(i, min(i + _CHUNK, stop)) for i in range(first, stop, _CHUNK)]
+            list(pool.map(run, chunks))
+            for failed in (np.flatnonzero(endings[first:stop, 0]) + first).tolist():
                 ending, j = endings[failed].tolist()
                 _fail(network, ending, failed, stops[failed], j, counts[failed, -1], limit)
-            bar.update(rows.stop - first)
+            bar.update(stop - first)
     return counts
 
 

@@ -262,8 +262,9 @@ def _train(
     pot: LSEICNN, train: Tensor, test: Tensor, recipe: _Recipe, search: ModeSearch
 ) -> Candidate:
     """Adam on every restart at once; goes on from the search's run if there is one."""
-    n, steps = len(train), recipe.steps
-    train, test = train.unsqueeze(1), test.unsqueeze(1)  # an axis for the restarts
+    n, steps, lead = len(train), recipe.steps, pot.batch_shape  # (restarts, *batch)
+    train = train.unsqueeze(1).expand(-1, *lead, -1)
+    test = test.unsqueeze(1)
     optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
@@ -291,8 +292,11 @@ def _train(
         if step % REFRESH == 0:
             rule = recipe.rule_of(pot)
         optimiser.zero_grad()
-        log_z = rule.log_normalizer(pot)
-        objective = log_prior(pot) - pot(train).sum(0) - n * log_z  # (restarts, *batch)
+        energies, nodes = pot(torch.cat([train, rule.points.expand(-1, *lead, -1)])).split(
+            [n, len(rule.points)]
+        )  # in one pass through the network
+        log_z = torch.logsumexp(rule.log_weights - nodes, dim=0)
+        objective = log_prior(pot) - energies.sum(0) - n * log_z  # (restarts, *batch)
         loss = -objective.sum() / n
         loss.backward()
         if not _finite(loss, pot):

@@ -3,6 +3,7 @@
 Its laws are tested in test_gillespie_laws.py.
 """
 
+import multiprocessing
 import time
 
 import numba
@@ -18,14 +19,6 @@ from data_gen.networks import CustomKinetics, MassAction, ReactionNetwork
 
 DECAY = ReactionNetwork(["A"], [[-1]], MassAction([1.0], [[1]]))
 ARRIVALS = ReactionNetwork(["A"], [[1]], MassAction([1.0], [[0]]))
-
-
-@pytest.fixture
-def set_threads():
-    """`numba.set_num_threads`, undone at the end."""
-    before = numba.get_num_threads()
-    yield numba.set_num_threads
-    numba.set_num_threads(before)
 
 
 # --- random numbers -----------------------------------------------------------------------------
@@ -71,13 +64,22 @@ def test_waiting_times_are_exponential():
 # --- reproducibility ----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="this machine has one thread")
-def test_bits_do_not_depend_on_the_thread_count(set_threads):
-    runs = []
-    for threads in (1, 2):
-        set_threads(threads)
-        runs.append(simulate(schlogl.network(), 250, [0.01, 0.1], 700, seed=11))
-    np.testing.assert_array_equal(*runs)
+def test_bits_do_not_depend_on_the_thread_count():
+    runs = [
+        simulate(schlogl.network(), 250, [0.01, 0.1], 700, seed=11, threads=threads)
+        for threads in (1, 2, 5)
+    ]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    np.testing.assert_array_equal(runs[0], runs[2])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks, from Python 3.12
+def test_a_fork_after_a_first_run_can_simulate_too():
+    """No thread pool stays behind that a forked child would wait for."""
+    simulate(DECAY, 5, [1.0], 20)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        counts = pool.apply(simulate, (DECAY, 5, [1.0], 20))
+    np.testing.assert_array_equal(counts, simulate(DECAY, 5, [1.0], 20))
 
 
 def test_seeds():
@@ -315,14 +317,13 @@ def test_bad_path_values(argument, value, message):
 # --- speed --------------------------------------------------------------------------------------
 
 
-def test_schlogl_speed(set_threads):
+def test_schlogl_speed():
     """200 trajectories to t = 10, 8.7 million events, within 0.5 s of one thread's time."""
-    set_threads(1)
     times = np.arange(0.5, 10.1, 0.5)
     simulate(schlogl.network(), 250, times[:1], 1)  # compile, or load
     spent = []
     for seed in range(3):
         start = time.process_time()  # other processes on the machine do not count
-        simulate(schlogl.network(), 250, times, 200, seed)
+        simulate(schlogl.network(), 250, times, 200, seed, threads=1)
         spent.append(time.process_time() - start)
     assert min(spent) < 0.5
