@@ -1,14 +1,23 @@
 """Potentials with several wells and distributions with several modes, on Pyro and PyTorch.
 
 One network (:class:`LSEICNN`, a log-sum-exponential of gated convex networks), used as a potential,
-as a density that is normalised and sampled exactly (:class:`LSEDensity`), and in Pyro models.
+as a density that is normalised and sampled exactly (:class:`LSEDensity`), and as a guide with
+several modes for any Pyro model (:class:`AutoLSEICNN`).
 """
 
 from typing import Any
 
 from lse_vi.density import LSEDensity
 from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
+from lse_vi.elbo import EnergyELBO
+from lse_vi.elbo import EnergyELBO, ExactDraws
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
+from lse_vi.fit_guide import fit_guide
+from lse_vi.guide import AutoLSEICNN
+from lse_vi.guide_result import GuideResult
+from lse_vi.fit_guide import fit_guide
+from lse_vi.guide import AutoLSEICNN
+from lse_vi.guide_result import GuideResult
 from lse_vi.icnn import ICNN, WhitenedICNN
 from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
 from lse_vi.potential import LSEICNN, load
@@ -21,10 +30,17 @@ __all__ = [
     "ICNN",
     "LSEICNN",
     "Adam",
+    "AutoLSEICNN",
+    "AutoLSEICNN",
     "Blend",
+    "EnergyELBO",
+    "EnergyELBO",
     "Envelope",
+    "ExactDraws",
     "FewestModes",
     "FitResult",
+    "GuideResult",
+    "GuideResult",
     "LSEDensity",
     "LaplaceMixture",
     "LevenbergMarquardt",
@@ -34,6 +50,8 @@ __all__ = [
     "WhitenedICNN",
     "basins",
     "fit_density",
+    "fit_guide",
+    "fit_guide",
     "fit_potential",
     "gradient_flow",
     "load",
