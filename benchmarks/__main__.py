@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("wells",)
+BENCHMARKS = ("guide", "wells")
 
 
 def main() -> None:

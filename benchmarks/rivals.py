@@ -114,7 +114,9 @@ def gaussian_mixture(
     def mixture() -> MixtureSameFamily:
         root = raw.tril(-1) + torch.diag_embed(nn.functional.softplus(raw.diagonal(0, 1, 2)))
         return MixtureSameFamily(
-            Categorical(logits=logits), MultivariateNormal(loc, scale_tril=root), validate_args=False
+            Categorical(logits=logits),
+            MultivariateNormal(loc, scale_tril=root),
+            validate_args=False,
         )
 
     start = process_time()

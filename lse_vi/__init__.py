@@ -9,12 +9,8 @@ from typing import Any
 
 from lse_vi.density import LSEDensity
 from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
-from lse_vi.elbo import EnergyELBO
 from lse_vi.elbo import EnergyELBO, ExactDraws
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
-from lse_vi.fit_guide import fit_guide
-from lse_vi.guide import AutoLSEICNN
-from lse_vi.guide_result import GuideResult
 from lse_vi.fit_guide import fit_guide
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_result import GuideResult
@@ -31,15 +27,12 @@ __all__ = [
     "LSEICNN",
     "Adam",
     "AutoLSEICNN",
-    "AutoLSEICNN",
     "Blend",
-    "EnergyELBO",
     "EnergyELBO",
     "Envelope",
     "ExactDraws",
     "FewestModes",
     "FitResult",
-    "GuideResult",
     "GuideResult",
     "LSEDensity",
     "LaplaceMixture",
@@ -50,7 +43,6 @@ __all__ = [
     "WhitenedICNN",
     "basins",
     "fit_density",
-    "fit_guide",
     "fit_guide",
     "fit_potential",
     "gradient_flow",

@@ -2,16 +2,22 @@ r"""The ELBO of an energy-based guide, with its gradient as a covariance under t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
+from lse_vi.checks import check_count
+from lse_vi.density import LSEDensity
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.log_joint import LogJoint
 from lse_vi.normalize import LaplaceMixture, Method, Rule
+from lse_vi.potential import LSEICNN
+from lse_vi.support import Box
 
 
 def rule_elbo(rule: Rule, energy: Tensor, log_joint: Tensor) -> Tensor:
@@ -34,14 +40,42 @@ def rule_elbo(rule: Rule, energy: Tensor, log_joint: Tensor) -> Tensor:
     return (log_w.exp() * (log_joint + rule.log_weights - log_w)).sum()
 
 
+@dataclass(frozen=True)
+class ExactDraws:
+    """Exact draws of the density itself, as a rule of equal weights.
+
+    The rule needs log Z for its scale, which it takes from ``scale``; what is integrated with it
+    relative to Z, such as the gradient of an ELBO, does not depend on that.
+
+    Args:
+        samples: number of draws.
+        scale: how log Z is found.
+    """
+
+    samples: int = 2048
+    scale: Method = LaplaceMixture()  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        check_count("samples", self.samples, 2)
+
+    @torch.no_grad()
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """The draws, each of weight Z exp(E) / samples."""
+        density = LSEDensity(pot, box, method=self.scale)
+        points = density.sample((self.samples,))
+        log_z = density.log_normalizer
+        return Rule(points, log_z + pot(points) - math.log(self.samples), density.rule.error)
+
+
 class EnergyELBO(Trace_ELBO):
     r"""A loss for ``SVI`` with :class:`~lse_vi.AutoLSEICNN` whose gradient has little variance.
 
     .. math:: \nabla_\theta \mathrm{KL}(q \| p) = \mathrm{Cov}_q(E + l, \nabla_\theta E)
 
     The points are importance samples by default (self-normalised, so the gradient is consistent,
-    with a bias of order 1/samples); ``method=ExactDraws(n)`` takes exact draws, whose gradient is
-    unbiased. All points are evaluated at once. Parameters of the model are trained too.
+    with a bias of order 1/n); ``method=ExactDraws(n)`` takes exact draws, whose gradient is on
+    average 1 - 1/n times the true one. All points are evaluated at once. Parameters of the model
+    are trained too.
 
     Args:
         method: where the points come from.
