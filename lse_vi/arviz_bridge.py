@@ -23,6 +23,8 @@ from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Size, Tensor
 
 from lse_vi.checks import check_count
+from lse_vi.guide import AutoLSEICNN
+from lse_vi.guide_draws import weighted_draws
 
 Program = Callable[[], Any]
 Draws = dict[str, Tensor]
@@ -45,6 +47,7 @@ def to_arviz(
     sample_stats: Mapping[str, Any] | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    resample: bool = False,
     seed: int | None = None,
     **kwargs: Any,
 ) -> Any:
@@ -67,6 +70,10 @@ def to_arviz(
         sample_stats: statistics (chain, draw, *shape) of given draws, e.g. log weights.
         coords: labels along dimensions, for ArviZ.
         dims: names of the dimensions of a site, in place of those of its plates.
+        resample: take the draws of an :class:`~lse_vi.AutoLSEICNN` by Pareto-smoothed importance
+            weights, which makes up for what the guide lacks where k-hat is below 0.7. With or
+            without it ``sample_stats`` holds their log weights, and the attributes k-hat, the
+            effective sample size, the ELBO and the log evidence.
         seed: makes the result reproducible and leaves the global random state untouched.
 
     Returns:
@@ -97,6 +104,17 @@ def to_arviz(
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
+        if isinstance(posterior, AutoLSEICNN) and posterior.is_for(model):
+            weighted = weighted_draws(
+                posterior, *args, num_samples=num_samples, resample=resample, **kwargs
+            )
+            posterior, attrs = weighted.values, attrs | weighted.attrs
+            sample_stats = {**weighted.sample_stats, **(sample_stats or {})}
+        elif resample:
+            raise ValueError(
+                "resample needs importance weights, which only an AutoLSEICNN of this very model "
+                f"has, but posterior is {type(posterior).__name__}"
+            )
         groups = gather(
             partial(posterior, *args, **kwargs) if callable(posterior) else posterior,
             partial(model, *args, **kwargs),

@@ -1,0 +1,101 @@
+"""Figures of a fitted guide: its draws by mode, and the weights of the modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lse_vi.checks import check_count
+from lse_vi.guide_result import GuideResult
+from lse_vi.plots import COLORS, GREY, NAMED
+
+MOST = 8  # scalar variables in a pairs plot
+
+
+def plot_pairs(
+    result: GuideResult, *, sites: Sequence[str] | None = None, draws: int = 1000, seed: int = 0
+) -> Figure:
+    """Draws of the guide, every two variables against each other, coloured by mode.
+
+    On the diagonal are histograms. The variables are the entries of the model's sites, in its own
+    units; the first eight unless ``sites`` says which.
+
+    Args:
+        result: of :func:`~lse_vi.fit_guide`.
+        sites: names of sites to show.
+        draws: number of draws.
+
+    Raises:
+        ValueError: for a site that the model does not have, or more than eight variables chosen.
+    """
+    check_count("draws", draws, 2)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        z = result.guide.get_posterior().sample((draws,))
+        values = torch.vmap(result.guide.constrain)(z)
+    for name in sites or ():
+        if name not in values:
+            raise ValueError(f"sites: the model has {sorted(values)}, but not {name!r}")
+    labels, columns = [], []
+    for name in sites or values:
+        flat = values[name].reshape(draws, -1).cpu().numpy()
+        index = np.ndindex(*values[name].shape[1:])
+        labels += [name + (f"[{', '.join(map(str, i))}]" if i else "") for i in index]
+        columns += list(flat.T)
+    if sites and len(labels) > MOST:
+        raise ValueError(f"sites: at most {MOST} variables fit in a figure, but got {len(labels)}")
+    labels, columns = labels[:MOST], columns[:MOST]
+    mode = result.mode_of(z).cpu().numpy()
+    count = len(labels)
+    figure, axes = plt.subplots(
+        count, count, figsize=(1.6 * count + 1, 1.6 * count + 1), squeeze=False, sharex="col"
+    )
+    for (i, j), ax in np.ndenumerate(axes):
+        if j > i:
+            ax.set_axis_off()
+            continue
+        for k in range(len(result.mode_weights)):
+            own, color = mode == k, _color(k)
+            if i != j:
+                ax.plot(columns[j][own], columns[i][own], ".", ms=2, alpha=0.5, color=color)
+        if i == j:
+            parts = [columns[i][mode == k] for k in range(len(result.mode_weights))]
+            colors = [_color(k) for k in range(len(parts))]
+            ax.hist(parts, bins=30, stacked=True, color=colors)
+            ax.set_yticks([])
+        if i == count - 1:
+            ax.set_xlabel(labels[j])
+        if j == 0 and i > 0:
+            ax.set_ylabel(labels[i])
+    figure.tight_layout()
+    return figure
+
+
+def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
+    """The mass of every mode as a bar, in the colours of :func:`plot_pairs`; missed ones in grey.
+
+    Returns the axes.
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    weights = result.mode_weights.cpu().numpy()
+    missed = result.missed.share.cpu().numpy()
+    ax.bar(range(len(weights)), weights, color=[_color(k) for k in range(len(weights))])
+    ax.bar(
+        range(len(weights), len(weights) + len(missed)), missed, color="none", edgecolor=GREY,
+        linestyle="--", label="found outside the guide (estimate)" if len(missed) else None,
+    )  # fmt: skip
+    if len(missed):
+        ax.legend()
+    ax.set_xlabel("mode")
+    ax.set_ylabel("weight")
+    return ax
+
+
+def _color(mode: int) -> str:
+    """One of the colours that all figures use; modes beyond the heaviest are grey."""
+    return COLORS[mode] if mode < min(NAMED, len(COLORS)) else GREY
