@@ -289,5 +289,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=400, help="draws of the posterior")
     parser.add_argument("--guide", choices=GUIDES, default="full", help="family of the posterior")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it brings
     print(table(run(**vars(options))))
     print(f"figure8.png, metrics.json and posterior.nc are in {options.out}")
