@@ -37,8 +37,8 @@ def landscapes(
         ax.set_xlabel("expression $x_1$")
     for ax in axes[:, 0]:
         ax.set_ylabel("expression $x_2$")
-    axes[0, 0].legend(loc="upper center", bbox_to_anchor=(1.15, -0.03), ncols=3, fontsize="small")
-    axes[1, 1].legend(loc="upper center", bbox_to_anchor=(-0.15, -0.14), ncols=3, fontsize="small")
+    handles = [h for ax in (axes[0, 0], axes[1, 1]) for h in ax.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
