@@ -14,16 +14,22 @@ Metrics = dict[str, Any]
 def run_study(
     name: str,
     about: str | None,
-    run: Callable[[int, Path], Metrics],
+    run: Callable[..., Metrics],
     table: Callable[[Metrics], str],
     arguments: Sequence[str] | None,
+    **counts: int,
 ) -> None:
-    """Read ``--seed`` and ``--out``, run, write ``metrics.json``, print the table."""
+    """Read ``--seed`` and ``--out``, run, write ``metrics.json``, print the table.
+
+    ``counts`` are further options of the study, whole numbers, with their defaults.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m models {name}", description=about)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results") / name)
+    for option, default in counts.items():
+        parser.add_argument(f"--{option}", type=int, default=default, help=f"default {default}")
     options = parser.parse_args(arguments)
-    print(table(save(run(options.seed, options.out), options.out)))
+    print(table(save(run(**vars(options)), options.out)))
     print(
         "\n" + ", ".join(sorted(path.name for path in options.out.iterdir())), "are in", options.out
     )

@@ -1,6 +1,6 @@
 """Mechanochemistry: stress and chemical potential of a crystal that changes phase (Fig. 5-7).
 
-``python -m models mechanochemistry [--seed 0] [--out results/mechanochemistry]``
+``python -m models mechanochemistry [--seed 0] [--modes 5] [--steps 40]``
 """
 
 from __future__ import annotations
@@ -24,18 +24,23 @@ STEPS = 40
 IN_RANGE = 0.5  # the path of Eq. 16 leaves the range of the data at this t
 
 
-def run(seed: int = 0, out: Path = Path("results/mechanochemistry")) -> Metrics:
+def run(
+    seed: int = 0,
+    out: Path = Path("results/mechanochemistry"),
+    modes: int = MODES,
+    steps: int = STEPS,
+) -> Metrics:
     """The whole study; writes the figures to ``out`` and returns the metrics."""
     out.mkdir(parents=True, exist_ok=True)
     torch.set_default_dtype(torch.float64)
     x, gradient = crystal.sample(TRAIN, seed)
     began = time.perf_counter()
     fit = fit_potential(
-        LSEICNN(7, MODES, hidden=HIDDEN),
+        LSEICNN(7, modes, hidden=HIDDEN),
         x,
         gradient=gradient,
         discovery=None,
-        solver=LevenbergMarquardt(steps=STEPS),
+        solver=LevenbergMarquardt(steps=steps),
         polish=0,
         restarts=1,
         seed=seed,
@@ -113,4 +118,4 @@ def table(metrics: Metrics) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the study from the command line."""
-    run_study("mechanochemistry", __doc__, run, table, arguments)
+    run_study("mechanochemistry", __doc__, run, table, arguments, modes=MODES, steps=STEPS)

@@ -9,9 +9,9 @@ from models.command import save
 
 
 def test_a_small_run_gives_all_metrics_and_figures(tmp_path, monkeypatch):
-    for name, value in {"TRAIN": 200, "MODES": 2, "HIDDEN": (4,), "STEPS": 12}.items():
+    for name, value in {"TRAIN": 200, "HIDDEN": (4,)}.items():
         monkeypatch.setattr(study, name, value)
-    metrics = save(study.run(seed=1, out=tmp_path), tmp_path)
+    metrics = save(study.run(seed=1, out=tmp_path, modes=2, steps=12), tmp_path)
     assert len(metrics["r2_gradient"]) == 7
     assert metrics["r2_potential"] > 0.5
     assert {"r2_path_in_range", "r2_path_beyond", "seconds"} <= set(metrics)
@@ -27,3 +27,9 @@ def test_targets(tmp_path, seed):
     assert min(metrics["r2_gradient"]) >= 0.998
     assert metrics["r2_potential"] >= 0.999
     assert metrics["r2_path_in_range"] >= 0.99
+
+
+@pytest.mark.slow
+def test_a_larger_network_comes_closer(tmp_path):
+    metrics = study.run(seed=10, out=tmp_path, modes=8, steps=60)
+    assert min(metrics["r2_gradient"]) >= 0.9995
