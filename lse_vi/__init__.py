@@ -12,10 +12,14 @@ from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
 from lse_vi.elbo import EnergyELBO, ExactDraws
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
 from lse_vi.fit_guide import fit_guide
+from lse_vi.fit_memory import MemoryFit, NonFiniteMemoryError, fit_memory
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_result import GuideResult
 from lse_vi.icnn import ICNN, WhitenedICNN
+from lse_vi.invariants import Components, Isotropic, TransverselyIsotropic
+from lse_vi.memory import Elastic, Memory
 from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
+from lse_vi.play import Play
 from lse_vi.potential import LSEICNN, load
 from lse_vi.potential_fit import PotentialFit
 from lse_vi.regression import FewestModes, fit_potential, paper_recipe
@@ -28,22 +32,31 @@ __all__ = [
     "Adam",
     "AutoLSEICNN",
     "Blend",
+    "Components",
+    "Elastic",
     "EnergyELBO",
     "Envelope",
     "ExactDraws",
     "FewestModes",
     "FitResult",
     "GuideResult",
+    "Isotropic",
     "LSEDensity",
     "LaplaceMixture",
     "LevenbergMarquardt",
+    "Memory",
+    "MemoryFit",
     "NonFiniteLossError",
+    "NonFiniteMemoryError",
+    "Play",
     "PotentialFit",
     "Quadrature",
+    "TransverselyIsotropic",
     "WhitenedICNN",
     "basins",
     "fit_density",
     "fit_guide",
+    "fit_memory",
     "fit_potential",
     "gradient_flow",
     "load",

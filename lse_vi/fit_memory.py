@@ -1,0 +1,162 @@
+"""Fit of a material model to paths of strain and stress: one visible loop."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lse_vi.checkpoint import Checkpoint
+from lse_vi.checks import check_count, check_finite, check_positive
+from lse_vi.memory import Elastic, select
+
+REFRESH = 50  # steps between entries of the history and checkpoints
+
+
+class NonFiniteMemoryError(RuntimeError):
+    """A fit met a loss that is not finite; the model holds the last good state."""
+
+
+@dataclass
+class MemoryFit:
+    """What :func:`fit_memory` did.
+
+    Attributes:
+        model: the model that was given, fitted.
+        history: lists ``step`` and ``loss``, the mean squared error in units of ``stress_unit``.
+    """
+
+    model: Elastic
+    history: dict[str, list[float]] = field(repr=False)
+
+
+def fit_memory(
+    model: Elastic,
+    strain: Tensor,
+    stress: Tensor,
+    *,
+    times: Tensor | None = None,
+    steps: int = 2000,
+    batch: int = 64,
+    learning_rate: float = 0.02,
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> MemoryFit:
+    r"""Fit ``model`` in place, by Adam on batches of whole paths, one-cycle schedule.
+
+    The loss is the mean squared error of all components of the stress; internal states are not
+    observed.
+
+    Args:
+        model: an :class:`~lse_vi.memory.Elastic`, Memory or Play.
+        strain, stress: (paths, times, *event).
+        times: (paths, times) or (times,), for a model that goes by time.
+        steps: of Adam.
+        batch: paths per step.
+        learning_rate: its peak.
+        seed: of the batches; the global random state is left alone.
+        progress: show a bar with the loss.
+        checkpoint: a file to write every 50 steps; an interrupted fit called again with the same
+            model, data and settings goes on from it and ends where an uninterrupted one does.
+
+    Raises:
+        ValueError: for paths that disagree in shape or are not finite.
+        NonFiniteMemoryError: when the loss stops being finite; the model is the last good one.
+
+    Example:
+        >>> from lse_vi import LSEICNN, Isotropic
+        >>> from lse_vi.memory import Elastic
+        >>> strain = 0.1 * torch.rand(8, 20, 1, 1) * torch.eye(3)
+        >>> model = Elastic(LSEICNN(3, 2), Isotropic(), strain_unit=0.1)
+        >>> result = fit_memory(model, strain, 2.0 * strain, steps=100, progress=False)
+        >>> result.history["step"]
+        [50, 100]
+    """
+    check_count("steps", steps)
+    check_count("batch", batch)
+    check_positive("learning_rate", learning_rate)
+    if not isinstance(stress, Tensor) or stress.shape != strain.shape:
+        came = tuple(stress.shape) if isinstance(stress, Tensor) else type(stress).__name__
+        raise ValueError(
+            f"stress must have the shape of strain, {tuple(strain.shape)}, but got {came}"
+        )
+    check_finite("stress", stress)
+    prepared = model.prepare(strain, times)
+    target = (stress / model.stress_unit).transpose(0, 1)  # (times, paths, *event)
+    generator = torch.Generator().manual_seed(seed)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.Adam(parameters)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, learning_rate, total_steps=steps, pct_start=0.2
+    )
+    file = Checkpoint(
+        checkpoint,
+        {
+            "data": _digest(strain, stress, *([] if times is None else [times])),
+            "model": _digest(*model.state_dict().values()),
+            "schedule": repr((steps, batch, learning_rate, seed)),
+        },
+    )
+    first, history, running = 0, _new_history(), 0.0
+    if saved := file.load():
+        first, history, running = saved["step"], saved["history"], saved["running"]
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        generator.set_state(saved["generator"])
+
+    bar = tqdm(range(first, steps), type(model).__name__, initial=first, total=steps,
+               disable=not progress)  # fmt: skip
+    for step in bar:
+        paths = torch.randperm(strain.shape[0], generator=generator)[:batch].to(strain.device)
+        part = select(prepared, paths)
+        error = model.unit_stress(part, model.march(part)) - target[:, paths]
+        loss = error.square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        # Sharp switches make rare steep gradients; one of them can undo a thousand steps.
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        if not bool(torch.isfinite(loss.detach() + norm)):
+            raise NonFiniteMemoryError(
+                f"the loss is not finite at step {step}; the model is the last good one. "
+                "A smaller learning_rate helps."
+            )
+        optimiser.step()
+        schedule.step()
+        running += float(loss.detach()) / REFRESH
+        if (step + 1) % REFRESH == 0 or step + 1 == steps:
+            share = REFRESH / ((step % REFRESH) + 1)
+            history["step"].append(step + 1)
+            history["loss"].append(running * share)
+            bar.set_postfix(loss=f"{running * share:.2e}", refresh=False)
+            running = 0.0
+            file.save(
+                {
+                    "step": step + 1,
+                    "history": history,
+                    "running": running,
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "generator": generator.get_state(),
+                }
+            )
+    return MemoryFit(model, history)
+
+
+def _new_history() -> dict[str, list[Any]]:
+    return {"step": [], "loss": []}
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(repr(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,195 @@
+r"""Invariants of strain: what a potential may read so that it does not depend on the observer.
+
+A set of invariants I(E) is an object with three maps: strain to invariants, strain with its rate to
+invariants of both, and slopes dPsi/dI to the stress S = sum_i dPsi/dI_i dI_i/dE (the chain rule,
+for full strain in three dimensions). Strains are symmetric tensors (*shape, 3, 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from lse_vi.checks import check_count, check_finite
+
+
+class Invariants(Protocol):
+    """What a potential reads of its input, and how its slopes become forces on that input.
+
+    Attributes:
+        event_shape: shape of one input.
+        dim: number of invariants of an input.
+        rate_dim: number of invariants of an input and its rate together.
+    """
+
+    event_shape: tuple[int, ...]
+    dim: int
+    rate_dim: int
+
+    def __call__(self, strain: Tensor) -> Tensor:
+        """I(E): (*shape, *event) -> (*shape, dim)."""
+
+    def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
+        """I(E) and those that hold the rate: two (*shape, *event) -> (*shape, rate_dim)."""
+
+    def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
+        """sum_i slope_i dI_i/dE: (*shape, *event) and (*shape, dim) -> (*shape, *event)."""
+
+
+class Isotropic:
+    r"""The paper's set: tr E, tr E^2, tr E^3; with the rate also the six invariants that hold E'.
+
+    These are tr E', tr E'^2, tr E'^3, tr E E', tr E^2 E' and tr E E'^2. No direction is special, so
+    an unstrained material of this set carries a pressure at most.
+
+    Example:
+        >>> Isotropic()(torch.eye(3))
+        tensor([3., 3., 3.])
+    """
+
+    event_shape = (3, 3)
+    dim = 3
+    rate_dim = 9
+
+    def __call__(self, strain: Tensor) -> Tensor:
+        """I(E): (*shape, 3, 3) -> (*shape, 3)."""
+        square = strain @ strain
+        return torch.stack([_trace(strain), _dot(strain, strain), _dot(square, strain)], dim=-1)
+
+    def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
+        """I(E) and the invariants that hold the rate: (*shape, 9)."""
+        square, rate_square = strain @ strain, rate @ rate
+        mixed = [
+            _trace(rate),
+            _dot(rate, rate),
+            _dot(rate_square, rate),
+            _dot(strain, rate),
+            _dot(square, rate),
+            _dot(strain, rate_square),
+        ]
+        return torch.cat([self(strain), torch.stack(mixed, dim=-1)], dim=-1)
+
+    def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
+        """Slope_1 I + 2 slope_2 E + 3 slope_3 E^2: (*shape, 3, 3)."""
+        first, second, third = slope[..., None, None].unbind(-3)
+        eye = torch.eye(3, dtype=strain.dtype, device=strain.device)
+        return first * eye + 2 * second * strain + 3 * third * (strain @ strain)
+
+
+class TransverselyIsotropic:
+    r"""The isotropic set and a . E a, a . E^2 a, for one special axis a.
+
+    With the rate also a . E' a, a . E'^2 a and a . E E' a. This set holds the energy of a material
+    with a strain of transformation along a, which no isotropic set does.
+
+    Args:
+        axis: the direction a, three numbers, not all zero.
+
+    Example:
+        >>> TransverselyIsotropic()(torch.diag(torch.tensor([2.0, 0.0, 0.0])))
+        tensor([2., 4., 8., 2., 4.])
+    """
+
+    event_shape = (3, 3)
+    dim = 5
+    rate_dim = 14
+
+    def __init__(self, axis: Sequence[float] = (1.0, 0.0, 0.0)) -> None:
+        a = torch.tensor([float(v) for v in axis], dtype=torch.float64)
+        if a.shape != (3,) or not bool(torch.isfinite(a).all()) or not bool(a.any()):
+            raise ValueError(f"axis must be three finite numbers, not all zero, but got {axis}")
+        self.axis = a / a.norm()
+        self.isotropic = Isotropic()
+
+    def __call__(self, strain: Tensor) -> Tensor:
+        """I(E): (*shape, 3, 3) -> (*shape, 5)."""
+        along = self._along(strain)
+        fibre = [along @ self.axis.to(strain), _square(along)]
+        return torch.cat([self.isotropic(strain), torch.stack(fibre, dim=-1)], dim=-1)
+
+    def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
+        """I(E) and the invariants that hold the rate: (*shape, 14)."""
+        along, rate_along = self._along(strain), self._along(rate)
+        a = self.axis.to(strain)
+        fibre = [along @ a, _square(along), rate_along @ a, _square(rate_along)]
+        fibre.append((along * rate_along).sum(-1))
+        isotropic = self.isotropic.with_rate(strain, rate)
+        return torch.cat([isotropic, torch.stack(fibre, dim=-1)], dim=-1)
+
+    def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
+        """The isotropic part + slope_4 a a + slope_5 (a Ea + Ea a): (*shape, 3, 3)."""
+        a = self.axis.to(strain)
+        outer = a * self._along(strain).unsqueeze(-1)  # (E a)_i a_j
+        first, second = slope[..., 3, None, None], slope[..., 4, None, None]
+        fibre = first * torch.outer(a, a) + second * (outer + outer.mT)
+        return self.isotropic.stress(strain, slope[..., :3]) + fibre
+
+    def _along(self, tensor: Tensor) -> Tensor:
+        """T a, (*shape, 3)."""
+        return tensor @ self.axis.to(tensor)
+
+
+class Components:
+    """No symmetry: the input is a vector (*shape, dim) that the potential reads as it is.
+
+    Args:
+        dim: its dimension.
+
+    Example:
+        >>> Components(2).with_rate(torch.zeros(5, 2), torch.ones(5, 2)).shape
+        torch.Size([5, 4])
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = check_count("dim", dim)
+        self.event_shape = (dim,)
+        self.rate_dim = 2 * dim
+
+    def __call__(self, strain: Tensor) -> Tensor:
+        """The input itself."""
+        return strain
+
+    def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
+        """Input and rate side by side: (*shape, 2 dim)."""
+        return torch.cat([strain, rate], dim=-1)
+
+    def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
+        """The slopes themselves."""
+        return slope
+
+
+def check_strain(name: str, strain: Any, event_shape: tuple[int, ...]) -> Tensor:
+    """``strain`` as paths (*paths, times, *event): finite, symmetric, of two times or more."""
+    if not isinstance(strain, Tensor) or not strain.is_floating_point():
+        kind = strain.dtype if isinstance(strain, Tensor) else type(strain).__name__
+        raise TypeError(f"{name} must be a tensor of floating-point numbers, but got {kind}")
+    events = len(event_shape)
+    shape = tuple(strain.shape)
+    if len(shape) <= events or shape[-events:] != event_shape or shape[-events - 1] < 2:
+        expected = ", ".join(map(str, event_shape))
+        raise ValueError(
+            f"{name} must have shape (*paths, times, {expected}) with two times or more, "
+            f"but got {shape}"
+        )
+    check_finite(name, strain)
+    if events == 2:
+        skew = float((strain - strain.mT).abs().amax())
+        if skew > 1e-5 * float(strain.abs().amax()):
+            raise ValueError(f"{name} must be symmetric, but differs from its transpose by {skew}")
+    return strain
+
+
+def _trace(a: Tensor) -> Tensor:
+    return a.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """tr(A B) of symmetric tensors."""
+    return (a * b).sum((-2, -1))
+
+
+def _square(v: Tensor) -> Tensor:
+    return v.square().sum(-1)

@@ -1,0 +1,310 @@
+r"""Potentials with memory: a force dE/dx from a potential E(x, h) whose states h follow the path.
+
+.. math:: y = \partial_x E(x, h), \qquad dh/ds = NN(x, dx/ds, h)      (paper Eq. 29-31)
+
+with s the length of the path (a material that knows no clock) or time (the paper's form). The
+words here are those of a material: the input is a strain, E the free energy Psi, the force a
+stress. With :class:`~lse_vi.invariants.Components` the input is any vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lse_vi.checks import check_finite, check_positive
+from lse_vi.invariants import Invariants, check_strain
+from lse_vi.potential import LSEICNN
+from lse_vi.rates import ArcLength, Clock, Rate, RelaxationRate, Stepper
+from lse_vi.unroll import unroll
+
+
+class Response(NamedTuple):
+    """What a model does along paths.
+
+    Attributes:
+        stress: dPsi/dE, (*paths, times, *event).
+        state: internal states h, (*paths, times, states).
+    """
+
+    stress: Tensor
+    state: Tensor
+
+
+class Strains(NamedTuple):
+    """Paths made ready, in the model's units, times first; every tensor is (times, paths, ...).
+
+    Attributes:
+        strain: (times, paths, *event).
+        x: its invariants, (times, paths, dim).
+    """
+
+    strain: Tensor
+    x: Tensor
+
+
+class Drives(NamedTuple):
+    """What :class:`Strains` holds, and what moves the states along a path of finer steps.
+
+    Attributes:
+        start, end: features of each step at both ends, (steps, paths, rate_dim).
+        ds: progress of each step, (steps, paths, 1).
+        sample: the step at which each sample is reached, (times, paths).
+        fine: invariants along the finer path, (steps + 1, paths, dim).
+    """
+
+    strain: Tensor
+    x: Tensor
+    start: Tensor
+    end: Tensor
+    ds: Tensor
+    sample: Tensor
+    fine: Tensor
+
+
+Prepared = TypeVar("Prepared", Strains, Drives)
+
+
+def select(prepared: Prepared, paths: Tensor) -> Prepared:
+    """Some of the paths."""
+    return type(prepared)(*(part[:, paths] for part in prepared))
+
+
+class Elastic(nn.Module):
+    r"""A material without memory: S = dPsi/dE, Psi an LSE-ICNN potential of invariants.
+
+    Args:
+        potential: Psi / (strain_unit stress_unit), a function of the invariants of E / strain_unit.
+        invariants: the set it reads, such as :class:`~lse_vi.invariants.Isotropic`.
+        strain_unit: a typical strain; networks learn best on numbers near one.
+        stress_unit: a typical stress.
+
+    Example:
+        >>> from lse_vi import LSEICNN, Isotropic
+        >>> material = Elastic(LSEICNN(3, 2), Isotropic(), strain_unit=0.1)
+        >>> material(torch.zeros(4, 101, 3, 3)).stress.shape
+        torch.Size([4, 101, 3, 3])
+    """
+
+    states = 0
+
+    def __init__(
+        self,
+        potential: LSEICNN,
+        invariants: Invariants,
+        *,
+        strain_unit: float = 1.0,
+        stress_unit: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if potential.dim != invariants.dim + self.states or potential.batch_shape:
+            raise ValueError(
+                f"potential must be a single one that reads {invariants.dim} invariants and "
+                f"{self.states} states, but it has dim {potential.dim} and batch_shape "
+                f"{tuple(potential.batch_shape)}"
+            )
+        self.potential, self.invariants = potential, invariants
+        self.strain_unit = check_positive("strain_unit", strain_unit)
+        self.stress_unit = check_positive("stress_unit", stress_unit)
+
+    def forward(self, strain: Tensor, times: Tensor | None = None) -> Response:
+        """The response to paths of strain (*paths, times, *event), from h = 0 at the first.
+
+        Args:
+            strain: E, symmetric if a tensor.
+            times: (*paths, times) or (times,), increasing, for a model that goes by time.
+        """
+        prepared = self.prepare(strain, times)
+        state = self.march(prepared)
+        lead = strain.shape[: strain.dim() - len(self.invariants.event_shape)]
+        stress = self.stress_unit * self.unit_stress(prepared, state)
+        return Response(_restore(stress, lead), _restore(state, lead))
+
+    def prepare(self, strain: Tensor, times: Tensor | None = None) -> Any:
+        """All that does not depend on the parameters, worked out once."""
+        path = self._path(strain)
+        return Strains(path, self.invariants(path))
+
+    def march(self, prepared: Any) -> Tensor:
+        """The states at the samples, (times, paths, states)."""
+        return prepared.x[..., :0]
+
+    def unit_stress(self, prepared: Any, state: Tensor) -> Tensor:
+        """The stress in units of ``stress_unit``, (times, paths, *event)."""
+        slope = self.potential.gradient(torch.cat([prepared.x, state], dim=-1))
+        return self.invariants.stress(prepared.strain, slope[..., : self.invariants.dim])
+
+    def energy(self, strain: Tensor, state: Tensor) -> Tensor:
+        """Psi(E, h): (*shape, *event) and (*shape, states) -> (*shape)."""
+        x = self.invariants(strain / self.strain_unit)
+        unit = self.strain_unit * self.stress_unit
+        return unit * self.potential(torch.cat([x, state], dim=-1))
+
+    def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
+        """Energy lost in the step up to each sample, (*paths, times): none without memory."""
+        return torch.zeros_like(self.prepare(strain, times).x[..., 0]).mT.reshape(
+            strain.shape[: strain.dim() - len(self.invariants.event_shape)]
+        )
+
+    def _path(self, strain: Tensor) -> Tensor:
+        """Checked strains in the model's unit, (times, paths, *event)."""
+        event = tuple(self.invariants.event_shape)
+        check_strain("strain", strain, event)
+        if strain.dtype != self.potential.alpha.dtype:
+            raise TypeError(
+                f"strain must be of dtype {self.potential.alpha.dtype}, as the parameters, "
+                f"but got {strain.dtype}"
+            )
+        flat = strain.reshape(-1, *strain.shape[-len(event) - 1 :])
+        return (flat / self.strain_unit).transpose(0, 1).contiguous()
+
+
+class Memory(Elastic):
+    r"""A material whose internal states follow the path at a rate of their own.
+
+    .. math:: S = \partial_E \Psi(I(E), h), \qquad dh/ds = NN(I(E), I(E, dE/ds), h), \qquad h = 0
+        \text{ at the start}
+
+    Steps are explicit. A step between samples that is longer than ``max_increment`` is divided, so
+    the result hardly depends on how densely a path was sampled.
+
+    Args:
+        potential: as for :class:`Elastic`, of dim invariants.dim + rate.states.
+        rate: the network of dh/ds, of invariants.rate_dim features.
+        clock: what s is: :class:`~lse_vi.rates.ArcLength` or :class:`~lse_vi.rates.Time`.
+        stepper: :class:`~lse_vi.rates.Euler`, :class:`~lse_vi.rates.Heun` or, for a relaxation
+            rate, :class:`~lse_vi.rates.Exponential`.
+        max_increment: the longest step in strain, |dE|; infinity to take the samples as they are.
+
+    Example:
+        >>> from lse_vi import LSEICNN, Isotropic
+        >>> from lse_vi.rates import Exponential
+        >>> material = Memory(
+        ...     LSEICNN(3 + 2, 2), Isotropic(), RelaxationRate(9, 2), stepper=Exponential()
+        ... )
+        >>> response = material(torch.zeros(4, 101, 3, 3))
+        >>> response.stress.shape, response.state.shape
+        (torch.Size([4, 101, 3, 3]), torch.Size([4, 101, 2]))
+    """
+
+    def __init__(
+        self,
+        potential: LSEICNN,
+        invariants: Invariants,
+        rate: Rate | RelaxationRate,
+        *,
+        stepper: Stepper,
+        clock: Clock | None = None,
+        max_increment: float = float("inf"),
+        strain_unit: float = 1.0,
+        stress_unit: float = 1.0,
+    ) -> None:
+        self.states = rate.states
+        units = {"strain_unit": strain_unit, "stress_unit": stress_unit}
+        super().__init__(potential, invariants, **units)
+        if not max_increment > 0:
+            raise ValueError(f"max_increment must be positive, but got {max_increment}")
+        self.rate, self.stepper, self.clock = rate, stepper, clock or ArcLength()
+        self.max_increment = max_increment / self.strain_unit
+
+    def prepare(self, strain: Tensor, times: Tensor | None = None) -> Drives:
+        """The features along the path, in steps of at most ``max_increment``."""
+        path = self._path(strain)
+        events = len(self.invariants.event_shape)
+        if times is not None:
+            times = _check_times(times, strain.shape[: strain.dim() - events]).to(path).mT
+        grid = Grid(path.flatten(-events) if events > 1 else path, self.max_increment)
+        fine = grid.refine(path)
+        rate, ds = self.clock(fine, None if times is None else grid.refine(times), events)
+        start = self.invariants.with_rate(fine[:-1], rate)
+        end = self.invariants.with_rate(fine[1:], rate)
+        x = self.invariants(path)
+        return Drives(path, x, start, end, ds, grid.sample, self.invariants(fine))
+
+    def march(self, prepared: Drives) -> Tensor:
+        """The states at the samples, (times, paths, states)."""
+        states = self._unroll(prepared)
+        index = prepared.sample.unsqueeze(-1).expand(-1, -1, self.states)
+        return states.gather(0, index)
+
+    @torch.no_grad()
+    def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
+        r"""Energy lost in the step up to each sample, (*paths, times); the first is zero.
+
+        A step goes in two: the strain moves at fixed states, which stores all of its work, then the
+        states move at fixed strain. What Psi loses in that is dissipated, to the last digit:
+        Psi(E_{n+1}, h_n) - Psi(E_{n+1}, h_{n+1}). Nothing in this model keeps it from being
+        negative, and stresses alone do not say what Psi is as a function of h:
+        :class:`~lse_vi.play.Play` is the model that obeys the second law.
+        """
+        prepared = self.prepare(strain, times)
+        states = self._unroll(prepared)
+        x = prepared.fine[1:]
+        before = self.potential(torch.cat([x, states[:-1]], dim=-1))
+        after = self.potential(torch.cat([x, states[1:]], dim=-1))
+        total = nn.functional.pad((before - after).cumsum(0), (0, 0, 1, 0))
+        lost = total.gather(0, prepared.sample).diff(dim=0, prepend=torch.zeros_like(total[:1]))
+        lead = strain.shape[: strain.dim() - len(self.invariants.event_shape)]
+        return self.strain_unit * self.stress_unit * _restore(lost, lead)
+
+    def _unroll(self, prepared: Drives) -> Tensor:
+        """The states along the finer path, (steps + 1, paths, states)."""
+        steps = int(prepared.sample[-1].max())
+        start, end = (self.rate.drive(part[:steps]) for part in (prepared.start, prepared.end))
+
+        def step(h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
+            return self.stepper(self.rate, h, start, end, ds)
+
+        at_rest = prepared.x.new_zeros(prepared.x.shape[1], self.states)
+        return unroll(step, at_rest, start, end, prepared.ds[:steps])
+
+
+class Grid:
+    """A finer grid on every path: steps longer than ``longest`` are divided evenly.
+
+    Paths of fewer steps than the longest one rest at their end.
+
+    Args:
+        points: (times, paths, coordinates).
+        longest: the longest step.
+    """
+
+    def __init__(self, points: Tensor, longest: float) -> None:
+        pieces = (points.diff(dim=0).norm(dim=-1) / longest).ceil().clamp_min(1)  # (times-1, paths)
+        reached = nn.functional.pad(pieces.cumsum(0), (0, 0, 1, 0))
+        self.sample = reached.long()
+        step = torch.arange(int(self.sample[-1].max()) + 1, device=points.device)
+        step = step.to(points).expand(points.shape[1], -1).contiguous()
+        interval = torch.searchsorted(reached.mT.contiguous(), step, right=True).mT - 1
+        self.interval = interval.clamp_max(len(points) - 2)  # (steps + 1, paths)
+        into = step.mT - reached.gather(0, self.interval)
+        self.share = (into / pieces.gather(0, self.interval)).clamp_max(1.0)
+
+    def refine(self, values: Tensor) -> Tensor:
+        """Values (times, paths, *event) on the finer grid, straight between the samples."""
+        extra = (1,) * (values.dim() - 2)
+        index = self.interval.reshape(*self.interval.shape, *extra).expand(
+            -1, -1, *values.shape[2:]
+        )
+        share = self.share.reshape(*self.share.shape, *extra)
+        return torch.lerp(values.gather(0, index), values.gather(0, index + 1), share)
+
+
+def _restore(values: Tensor, lead: torch.Size) -> Tensor:
+    """(times, paths, *event) -> (*paths, times, *event)."""
+    return values.transpose(0, 1).reshape(*lead, *values.shape[2:])
+
+
+def _check_times(times: Tensor, lead: torch.Size) -> Tensor:
+    """``times`` as (paths, times), increasing."""
+    if times.shape not in (lead, lead[-1:]):
+        raise ValueError(
+            f"times must have shape {tuple(lead[-1:])} or {tuple(lead)}, as the strain, but got "
+            f"{tuple(times.shape)}"
+        )
+    check_finite("times", times)
+    if not bool((times.diff(dim=-1) > 0).all()):
+        raise ValueError("times must increase along every path, but some step is not positive")
+    return times.expand(lead).reshape(-1, lead[-1])

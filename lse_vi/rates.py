@@ -1,0 +1,207 @@
+"""How internal states move: the clock they follow, the network of their rate, and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from lse_vi.checks import check_count, check_counts
+
+# -- clocks: what a path's progress s is measured in --
+
+
+class Clock(Protocol):
+    """Rates of change along a path, and the progress of each step."""
+
+    def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
+        """dE/ds and ds of each step: strains (times + 1, paths, *event) -> (times, paths, ...)."""
+
+
+class ArcLength:
+    r"""s is the length of the path, \int |dE|: the rate is a direction, and no unit of time enters.
+
+    For materials that know no clock: the response depends on the order of strains alone. A rest,
+    E_{n+1} = E_n, makes no progress.
+    """
+
+    def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
+        """Directions (times, paths, *event), and lengths (times, paths, 1)."""
+        change = strain.diff(dim=0)
+        length = change.flatten(-events).norm(dim=-1)
+        unit = length.clamp_min(torch.finfo(strain.dtype).tiny)
+        return change / unit.reshape(unit.shape + (1,) * events), length.unsqueeze(-1)
+
+
+class Time:
+    """s is time, as in the paper: the rate is E', and the same path run faster is another path."""
+
+    def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
+        """Rates (times, paths, *event), and steps of time (times, paths, 1)."""
+        if times is None:
+            raise ValueError("times must be given for a model that goes by time, unlike ArcLength")
+        step = times.diff(dim=0)  # (times, paths)
+        rest = step.clamp_min(torch.finfo(strain.dtype).tiny)
+        rate = strain.diff(dim=0) / rest.reshape(rest.shape + (1,) * events)
+        return rate, step.unsqueeze(-1)
+
+
+# -- networks: dh/ds from what drives it and from h --
+
+
+class Rate(nn.Module):
+    r"""The paper's rate network (Eq. 30): dh/ds = NN(features, h), tanh between its layers.
+
+    The part of the first layer that reads the features is :meth:`drive`: it needs no states, so it
+    is worked out for all times at once.
+
+    Args:
+        features: number of features.
+        states: number of internal states.
+        hidden: widths of the hidden layers.
+
+    Example:
+        >>> rate = Rate(9, 6)
+        >>> drive = rate.drive(torch.zeros(100, 9))
+        >>> rate(torch.zeros(100, 6), drive).shape
+        torch.Size([100, 6])
+    """
+
+    def __init__(
+        self,
+        features: int,
+        states: int,
+        *,
+        hidden: Sequence[int] = (15, 15),
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("features", features)
+        self.states = check_count("states", states)
+        self.trunk = _Trunk(features, states, check_counts("hidden", hidden), torch.tanh, dtype)
+        self.head = nn.Linear(self.trunk.width, states, dtype=dtype)
+
+    def drive(self, features: Tensor) -> Tensor:
+        """(*shape, features) -> (*shape, first width)."""
+        return self.trunk.features(features)
+
+    def forward(self, h: Tensor, drive: Tensor) -> Tensor:
+        """dh/ds: (*shape, states)."""
+        return self.head(self.trunk(h, drive))
+
+
+class RelaxationRate(nn.Module):
+    r"""A network that pulls each state to a target, dh/ds = a (b - h), with a(., h) >= 0.
+
+    The speed a and the target b are networks of the features and h. Where a is near zero, the
+    state rests, as within the elastic range; where a is large, it stays at its target, as on a
+    plateau. A plain network has to learn that balance of inflow and outflow by itself, and does
+    so slowly; and this form can be stepped with any a, see :class:`Exponential`.
+
+    Args:
+        features, states, hidden: as for :class:`Rate`.
+
+    Example:
+        >>> rate = RelaxationRate(9, 2)
+        >>> a, b = rate.relaxation(torch.zeros(100, 2), rate.drive(torch.zeros(100, 9)))
+        >>> a.shape, bool((a >= 0).all())
+        (torch.Size([100, 2]), True)
+    """
+
+    def __init__(
+        self,
+        features: int,
+        states: int,
+        *,
+        hidden: Sequence[int] = (32, 32),
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("features", features)
+        self.states = check_count("states", states)
+        self.trunk = _Trunk(features, states, check_counts("hidden", hidden), silu, dtype)
+        self.head = nn.Linear(self.trunk.width, 2 * states, dtype=dtype)
+        with torch.no_grad():
+            self.head.weight[:states] *= 10.0  # speeds range from rest to many per unit of strain
+            self.head.bias[:states] = 0.0
+            self.trunk.states.weight *= 0.3  # else gradients through hundreds of steps can explode
+
+    def drive(self, features: Tensor) -> Tensor:
+        """(*shape, features) -> (*shape, first width)."""
+        return self.trunk.features(features)
+
+    def relaxation(self, h: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+        """Speeds a >= 0 and targets b, each (*shape, states)."""
+        speed, target = self.head(self.trunk(h, drive)).chunk(2, dim=-1)
+        return softplus(speed), target
+
+    def forward(self, h: Tensor, drive: Tensor) -> Tensor:
+        """dh/ds: (*shape, states)."""
+        speed, target = self.relaxation(h, drive)
+        return speed * (target - h)
+
+
+class _Trunk(nn.Module):
+    """Hidden layers over features and states."""
+
+    def __init__(
+        self, features: int, states: int, hidden: tuple[int, ...], act: Any, dtype: Any
+    ) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("hidden must hold at least one width, but got ()")
+        self.act, self.width = act, hidden[-1]
+        self.features = nn.Linear(features, hidden[0], dtype=dtype)
+        self.states = nn.Linear(states, hidden[0], bias=False, dtype=dtype)
+        self.layers = nn.ModuleList(nn.Linear(n, m, dtype=dtype) for n, m in pairwise(hidden))
+
+    def forward(self, h: Tensor, drive: Tensor) -> Tensor:
+        z = self.act(drive + self.states(h))
+        for layer in self.layers:
+            z = self.act(layer(z))
+        return z
+
+
+# -- steps: from h_n to h_{n+1} --
+
+
+class Stepper(Protocol):
+    """One explicit step of dh/ds, from its drives at both ends."""
+
+    def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
+        """h after ds: (*shape, states)."""
+
+
+class Euler:
+    """h + ds rate(start), first order: the paper's."""
+
+    def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
+        """h after ds: (*shape, states)."""
+        return h + ds * rate(h, start)
+
+
+class Heun:
+    """The mean of the rates at the start and at Euler's end: second order."""
+
+    def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
+        """h after ds: (*shape, states)."""
+        first = rate(h, start)
+        second = rate(h + ds * first, end)
+        return h + 0.5 * ds * (first + second)
+
+
+class Exponential:
+    r"""Exact for constant a and b: b + (h - b) exp(-a ds). First order, stable for any a and ds.
+
+    For a :class:`RelaxationRate`, read at the strain at which the step ends: where a ds is large, h
+    arrives at the target of that strain, however long the step.
+    """
+
+    def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
+        """h after ds: (*shape, states)."""
+        speed, target = rate.relaxation(h, end)
+        return h + (h - target) * torch.expm1(-speed * ds)
