@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all notebooks lint format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m models schlogl
@@ -13,6 +13,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# Full settings, outputs written into the files; the tests run them with short ones.
+notebooks: $(STAMP)
+	LSE_VI_FAST= $(BIN)/python -m pytest --overwrite notebooks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,5 +35,5 @@ clean:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[studies,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[studies,notebooks,dev]"
 	touch $(STAMP)

@@ -55,7 +55,8 @@ class FitResult:
     """What :func:`fit_density` found; prints as a table of modes.
 
     Attributes:
-        density: the fitted :class:`LSEDensity`, batch shape (*batch,).
+        density: the fitted :class:`LSEDensity`, batch shape (*batch,). Its parameters are frozen;
+            ``density.potential.requires_grad_()`` makes them trainable again.
         active_modes: number of modes that carry data, (*batch,).
         mode_weights: mass of each mode, (*batch, modes).
         mode_locations: mean of each mode under q, (*batch, modes, dim).
@@ -339,7 +340,7 @@ def _finite(loss: Tensor, pot: LSEICNN) -> bool:
 
 @torch.no_grad()
 def _result(density: LSEDensity, data: Tensor, done: list[Candidate]) -> FitResult:
-    pot, rule = density.potential, density.rule
+    pot, rule = density.potential.requires_grad_(False), density.rule
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
     weights = mass.sum(0)  # (*batch, modes)
     locations = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0) / weights.unsqueeze(-1)

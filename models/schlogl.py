@@ -66,7 +66,7 @@ def paper_fit(x: Tensor, scale: Scale, seed: int) -> FitResult:
     # All the data are fitted (no held-out share): the prior guards against overfitting here, and
     # a smaller network than the paper's (10, 10) is enough for 200 points.
     fit = fit_density(x, bounds=scale.bounds, hidden=(5, 5), held_out=0.0, restarts=2, seed=seed)
-    potential = fit.density.potential
+    potential = fit.density.potential.requires_grad_()
     box = Box.of(scale.bounds, 1, x)
     method, log_volume = FixedRule(box, panels=64), float(box.log_volume)
     n, n_times, _ = x.shape
