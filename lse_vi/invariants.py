@@ -50,7 +50,7 @@ class Isotropic:
         tensor([3., 3., 3.])
     """
 
-    event_shape = (3, 3)
+    event_shape: tuple[int, ...] = (3, 3)
     dim = 3
     rate_dim = 9
 
@@ -93,7 +93,7 @@ class TransverselyIsotropic:
         tensor([2., 4., 8., 2., 4.])
     """
 
-    event_shape = (3, 3)
+    event_shape: tuple[int, ...] = (3, 3)
     dim = 5
     rate_dim = 14
 

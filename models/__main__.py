@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-STUDIES = ("schlogl", "wells", "mechanochemistry", "waddington")
+STUDIES = ("schlogl", "wells", "mechanochemistry", "waddington", "elasticity")
 
 
 def main() -> None:

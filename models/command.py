@@ -17,17 +17,21 @@ def run_study(
     run: Callable[..., Metrics],
     table: Callable[[Metrics], str],
     arguments: Sequence[str] | None,
-    **counts: int,
+    **extra: int,
 ) -> None:
     """Read ``--seed`` and ``--out``, run, write ``metrics.json``, print the table.
 
-    ``counts`` are further options of the study, whole numbers, with their defaults.
+    ``extra`` are further options of the study with their defaults: whole numbers, or False for a
+    switch.
     """
     parser = argparse.ArgumentParser(prog=f"python -m models {name}", description=about)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results") / name)
-    for option, default in counts.items():
-        parser.add_argument(f"--{option}", type=int, default=default, help=f"default {default}")
+    for option, default in extra.items():
+        if default is False:
+            parser.add_argument(f"--{option}", action="store_true")
+        else:
+            parser.add_argument(f"--{option}", type=int, default=default, help=f"default {default}")
     options = parser.parse_args(arguments)
     print(table(save(run(**vars(options)), options.out)))
     print(
