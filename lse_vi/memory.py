@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lse_vi.checks import check_finite, check_positive
+from lse_vi.grids import Grid, SampleSteps, Steps, last, read
 from lse_vi.invariants import Invariants, check_strain
 from lse_vi.potential import LSEICNN
 from lse_vi.rates import ArcLength, Clock, Rate, RelaxationRate, Stepper
@@ -46,13 +47,13 @@ class Strains(NamedTuple):
 
 
 class Drives(NamedTuple):
-    """What :class:`Strains` holds, and what moves the states along a path of finer steps.
+    """What :class:`Strains` holds, and what moves the states.
 
     Attributes:
         start, end: features of each step at both ends, (steps, paths, rate_dim).
         ds: progress of each step, (steps, paths, 1).
-        sample: the step at which each sample is reached, (times, paths).
-        fine: invariants along the finer path, (steps + 1, paths, dim).
+        position: of each sample among the steps, (times, paths).
+        x_steps: invariants at the steps, (steps + 1, paths, dim).
     """
 
     strain: Tensor
@@ -60,8 +61,8 @@ class Drives(NamedTuple):
     start: Tensor
     end: Tensor
     ds: Tensor
-    sample: Tensor
-    fine: Tensor
+    position: Tensor
+    x_steps: Tensor
 
 
 Prepared = TypeVar("Prepared", Strains, Drives)
@@ -118,7 +119,7 @@ class Elastic(nn.Module):
         """
         prepared = self.prepare(strain, times)
         state = self.march(prepared)
-        lead = strain.shape[: strain.dim() - len(self.invariants.event_shape)]
+        lead = self._lead(strain)
         stress = self.stress_unit * self.unit_stress(prepared, state)
         return Response(_restore(stress, lead), _restore(state, lead))
 
@@ -144,9 +145,11 @@ class Elastic(nn.Module):
 
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
         """Energy lost in the step up to each sample, (*paths, times): none without memory."""
-        return torch.zeros_like(self.prepare(strain, times).x[..., 0]).mT.reshape(
-            strain.shape[: strain.dim() - len(self.invariants.event_shape)]
-        )
+        return _restore(torch.zeros_like(self.prepare(strain).x[..., 0]), self._lead(strain))
+
+    def _lead(self, strain: Tensor) -> torch.Size:
+        """(*paths, times)."""
+        return strain.shape[: strain.dim() - len(self.invariants.event_shape)]
 
     def _path(self, strain: Tensor) -> Tensor:
         """Checked strains in the model's unit, (times, paths, *event)."""
@@ -167,8 +170,7 @@ class Memory(Elastic):
     .. math:: S = \partial_E \Psi(I(E), h), \qquad dh/ds = NN(I(E), I(E, dE/ds), h), \qquad h = 0
         \text{ at the start}
 
-    Steps are explicit. A step between samples that is longer than ``max_increment`` is divided, so
-    the result hardly depends on how densely a path was sampled.
+    Steps are explicit.
 
     Args:
         potential: as for :class:`Elastic`, of dim invariants.dim + rate.states.
@@ -176,7 +178,8 @@ class Memory(Elastic):
         clock: what s is: :class:`~lse_vi.rates.ArcLength` or :class:`~lse_vi.rates.Time`.
         stepper: :class:`~lse_vi.rates.Euler`, :class:`~lse_vi.rates.Heun` or, for a relaxation
             rate, :class:`~lse_vi.rates.Exponential`.
-        max_increment: the longest step in strain, |dE|; infinity to take the samples as they are.
+        steps: where the steps are taken: :class:`~lse_vi.grids.SampleSteps`, the default, or
+            :class:`~lse_vi.grids.EvenSteps`, which do not depend on how densely a path is sampled.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -197,37 +200,39 @@ class Memory(Elastic):
         *,
         stepper: Stepper,
         clock: Clock | None = None,
-        max_increment: float = float("inf"),
+        steps: Steps | None = None,
         strain_unit: float = 1.0,
         stress_unit: float = 1.0,
     ) -> None:
         self.states = rate.states
         units = {"strain_unit": strain_unit, "stress_unit": stress_unit}
         super().__init__(potential, invariants, **units)
-        if not max_increment > 0:
-            raise ValueError(f"max_increment must be positive, but got {max_increment}")
-        self.rate, self.stepper, self.clock = rate, stepper, clock or ArcLength()
-        self.max_increment = max_increment / self.strain_unit
+        self.rate, self.stepper = rate, stepper
+        self.clock, self.steps = clock or ArcLength(), steps or SampleSteps()
 
     def prepare(self, strain: Tensor, times: Tensor | None = None) -> Drives:
-        """The features along the path, in steps of at most ``max_increment``."""
+        """The features along the path."""
         path = self._path(strain)
         events = len(self.invariants.event_shape)
+        points = path.flatten(-events) if events > 1 else path
+        grid = Grid(self.steps(self.strain_unit * points))
         if times is not None:
-            times = _check_times(times, strain.shape[: strain.dim() - events]).to(path).mT
-        grid = Grid(path.flatten(-events) if events > 1 else path, self.max_increment)
-        fine = grid.refine(path)
-        rate, ds = self.clock(fine, None if times is None else grid.refine(times), events)
-        start = self.invariants.with_rate(fine[:-1], rate)
-        end = self.invariants.with_rate(fine[1:], rate)
-        x = self.invariants(path)
-        return Drives(path, x, start, end, ds, grid.sample, self.invariants(fine))
+            times = grid.refine(_check_times(times, self._lead(strain)).to(path).mT)
+        at_steps = grid.refine(path)
+        rate, ds = self.clock(at_steps, times, events)
+        return Drives(
+            strain=path,
+            x=self.invariants(path),
+            start=self.invariants.with_rate(at_steps[:-1], rate),
+            end=self.invariants.with_rate(at_steps[1:], rate),
+            ds=ds,
+            position=grid.position,
+            x_steps=self.invariants(at_steps),
+        )
 
     def march(self, prepared: Drives) -> Tensor:
         """The states at the samples, (times, paths, states)."""
-        states = self._unroll(prepared)
-        index = prepared.sample.unsqueeze(-1).expand(-1, -1, self.states)
-        return states.gather(0, index)
+        return read(self._unroll(prepared), prepared.position)
 
     @torch.no_grad()
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
@@ -241,17 +246,16 @@ class Memory(Elastic):
         """
         prepared = self.prepare(strain, times)
         states = self._unroll(prepared)
-        x = prepared.fine[1:]
+        x = prepared.x_steps[1:]
         before = self.potential(torch.cat([x, states[:-1]], dim=-1))
         after = self.potential(torch.cat([x, states[1:]], dim=-1))
         total = nn.functional.pad((before - after).cumsum(0), (0, 0, 1, 0))
-        lost = total.gather(0, prepared.sample).diff(dim=0, prepend=torch.zeros_like(total[:1]))
-        lead = strain.shape[: strain.dim() - len(self.invariants.event_shape)]
-        return self.strain_unit * self.stress_unit * _restore(lost, lead)
+        lost = read(total, prepared.position).diff(dim=0, prepend=torch.zeros_like(total[:1]))
+        return self.strain_unit * self.stress_unit * _restore(lost, self._lead(strain))
 
     def _unroll(self, prepared: Drives) -> Tensor:
-        """The states along the finer path, (steps + 1, paths, states)."""
-        steps = int(prepared.sample[-1].max())
+        """The states at the steps, (steps + 1, paths, states)."""
+        steps = last(prepared.position)
         start, end = (self.rate.drive(part[:steps]) for part in (prepared.start, prepared.end))
 
         def step(h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
@@ -259,37 +263,6 @@ class Memory(Elastic):
 
         at_rest = prepared.x.new_zeros(prepared.x.shape[1], self.states)
         return unroll(step, at_rest, start, end, prepared.ds[:steps])
-
-
-class Grid:
-    """A finer grid on every path: steps longer than ``longest`` are divided evenly.
-
-    Paths of fewer steps than the longest one rest at their end.
-
-    Args:
-        points: (times, paths, coordinates).
-        longest: the longest step.
-    """
-
-    def __init__(self, points: Tensor, longest: float) -> None:
-        pieces = (points.diff(dim=0).norm(dim=-1) / longest).ceil().clamp_min(1)  # (times-1, paths)
-        reached = nn.functional.pad(pieces.cumsum(0), (0, 0, 1, 0))
-        self.sample = reached.long()
-        step = torch.arange(int(self.sample[-1].max()) + 1, device=points.device)
-        step = step.to(points).expand(points.shape[1], -1).contiguous()
-        interval = torch.searchsorted(reached.mT.contiguous(), step, right=True).mT - 1
-        self.interval = interval.clamp_max(len(points) - 2)  # (steps + 1, paths)
-        into = step.mT - reached.gather(0, self.interval)
-        self.share = (into / pieces.gather(0, self.interval)).clamp_max(1.0)
-
-    def refine(self, values: Tensor) -> Tensor:
-        """Values (times, paths, *event) on the finer grid, straight between the samples."""
-        extra = (1,) * (values.dim() - 2)
-        index = self.interval.reshape(*self.interval.shape, *extra).expand(
-            -1, -1, *values.shape[2:]
-        )
-        share = self.share.reshape(*self.share.shape, *extra)
-        return torch.lerp(values.gather(0, index), values.gather(0, index + 1), share)
 
 
 def _restore(values: Tensor, lead: torch.Size) -> Tensor:

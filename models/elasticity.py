@@ -24,6 +24,7 @@ from torch import Tensor
 
 from data_gen import elasticity as material
 from lse_vi import LSEICNN, Elastic, Isotropic, Memory, Play, TransverselyIsotropic, fit_memory
+from lse_vi.grids import EvenSteps
 from lse_vi.invariants import Invariants
 from lse_vi.rates import ArcLength, Euler, Exponential, Rate, RelaxationRate, Time
 from models import elasticity_figure
@@ -88,7 +89,7 @@ def blank(kind: str, invariants: Invariants, strain: Tensor) -> Elastic:
         return Memory(psi(6), invariants, rate, stepper=Euler(), clock=Time(), **units)
     if kind == "memory":
         relaxation = RelaxationRate(rate_features, 2, dtype=strain.dtype)
-        units |= {"stepper": Exponential(), "clock": ArcLength(), "max_increment": 0.01}
+        units |= {"stepper": Exponential(), "clock": ArcLength(), "steps": EvenSteps(0.01)}
         return Memory(psi(2), invariants, relaxation, **units)
     return Play(psi(), invariants, **units).start(strain)
 
