@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("guide", "wells")
+BENCHMARKS = ("guide", "throughput", "wells")
 
 
 def main() -> None:
