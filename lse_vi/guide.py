@@ -9,6 +9,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions.score_parts import ScoreParts
 from pyro.infer.autoguide import AutoContinuous, init_to_median
 from torch import Tensor
 from torch.distributions import biject_to
@@ -105,7 +106,7 @@ class AutoLSEICNN(AutoContinuous):
         # A density keeps what it has computed, so it serves until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
         if self._density is None or self._density[0] != version:
-            self._density = version, LSEDensity(pot, method=self.method or _method(pot.dim))
+            self._density = version, _Latent(pot, method=self.method or _method(pot.dim))
         return self._density[1]
 
     @torch.no_grad()
@@ -155,7 +156,7 @@ class AutoLSEICNN(AutoContinuous):
         draws = [start]
         try:
             for _ in range(PRIOR_DRAWS):
-                with poutine.block():
+                with poutine.block(), pyro.validation_enabled(False):
                     trace = poutine.trace(self._prior[0]).get_trace(*args, **kwargs)
                 parts = [
                     biject_to(site["fn"].support).inv(trace.nodes[name]["value"])
@@ -223,6 +224,18 @@ class AutoLSEICNN(AutoContinuous):
         )  # fmt: skip
 
 
+class _Latent(LSEDensity):
+    """The density of an auxiliary site, whose log q Pyro leaves out of the score function's cost.
+
+    ``Trace_ELBO`` weighs a site's score by l - log q summed over the sites of the *model*. The
+    gradient of the entropy term here, log q grad log q, is what that lacks.
+    """
+
+    def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
+        log_q = self.log_prob(x)
+        return ScoreParts(log_q, score_function=log_q, entropy_term=0.5 * log_q.square())
+
+
 def _method(dim: int) -> Method:
     """Quadrature while it is quick, as a guide's density changes at every step."""
     return Quadrature(tolerance=1e-5, panels=2) if dim <= 2 else LaplaceMixture(16_384)
@@ -253,9 +266,8 @@ def _allot(peaks: Peaks, log_joint: LogJoint, modes: int) -> tuple[Tensor, Tenso
     pool = peaks.x.unsqueeze(1) + noise @ root.mT
     log_ratio = log_joint(pool.flatten(0, 1)).reshape(len(peaks), POOL)
     log_ratio = log_ratio + 0.5 * noise.square().sum(-1)
-    log_ratio = log_ratio.nan_to_num(-torch.inf, neginf=-torch.inf).clamp_min(
-        log_ratio.amax(1, keepdim=True) - 50
-    )
+    log_ratio = log_ratio.nan_to_num(-torch.inf, neginf=-torch.inf)
+    log_ratio = log_ratio.clamp_min(log_ratio.amax(1, keepdim=True) - 50)
     share = torch.softmax(peaks.log_mass, 0)
     missed = 0.5 * log_ratio.var(1)
     count = torch.ones_like(share)

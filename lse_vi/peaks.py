@@ -99,9 +99,8 @@ def find_peaks(
     Raises:
         ValueError: if the log joint is NaN or infinite at every start, or cannot be normalised.
     """
-    peaks, total, lost = known, 0, 0
+    peaks, total, lost, before = known, 0, 0, 0
     while total < rounds * starts:
-        before = 0 if peaks is None else len(peaks)
         ends = _ascend(log_joint, _starts(prior, peaks, starts))
         found = _distinct(log_joint, ends)
         if peaks is None:
@@ -113,10 +112,11 @@ def find_peaks(
                 "without a maximum? Give every latent variable a proper prior."
             )
         total, lost = total + starts, lost + int((~ends.converged).sum())
-        if total > starts and len(peaks) == before and bool((peaks.hits >= OFTEN).all()):
+        heavy = _heavy(peaks)
+        if total > starts and len(heavy) == before and bool((heavy.hits >= OFTEN).all()):
             break
-    assert peaks is not None
-    return Search(_heavy(peaks), total, lost)
+        before = len(heavy)
+    return Search(heavy, total, lost)
 
 
 def laplace_mass(log_joint: Tensor, precision: Tensor) -> Tensor:
