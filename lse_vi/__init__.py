@@ -12,7 +12,7 @@ from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
 from lse_vi.elbo import EnergyELBO, ExactDraws
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
 from lse_vi.fit_guide import fit_guide
-from lse_vi.fit_memory import MemoryFit, NonFiniteMemoryError, fit_memory
+from lse_vi.fit_memory import MemoryFit, fit_memory
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_result import GuideResult
 from lse_vi.icnn import ICNN, WhitenedICNN
@@ -47,7 +47,6 @@ __all__ = [
     "Memory",
     "MemoryFit",
     "NonFiniteLossError",
-    "NonFiniteMemoryError",
     "Play",
     "PotentialFit",
     "Quadrature",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +12,10 @@ from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_finite, check_positive
+from lse_vi.fit import NonFiniteLossError
 from lse_vi.memory import Elastic, select
 
 REFRESH = 50  # steps between entries of the history and checkpoints
-
-
-class NonFiniteMemoryError(RuntimeError):
-    """A fit met a loss that is not finite; the model holds the last good state."""
 
 
 @dataclass
@@ -67,7 +63,7 @@ def fit_memory(
 
     Raises:
         ValueError: for paths that disagree in shape or are not finite.
-        NonFiniteMemoryError: when the loss stops being finite; the model is the last good one.
+        NonFiniteLossError: when the loss stops being finite; the model is the last good one.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -98,14 +94,15 @@ def fit_memory(
     file = Checkpoint(
         checkpoint,
         {
-            "data": _digest(strain, stress, *([] if times is None else [times])),
+            "data": _digest(*prepared, target),
             "model": _digest(*model.state_dict().values()),
             "schedule": repr((steps, batch, learning_rate, seed)),
         },
     )
-    first, history, running = 0, _new_history(), 0.0
+    first, losses = 0, []
+    history: dict[str, list[float]] = {"step": [], "loss": []}
     if saved := file.load():
-        first, history, running = saved["step"], saved["history"], saved["running"]
+        first, history = saved["step"], saved["history"]
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
@@ -123,24 +120,19 @@ def fit_memory(
         # Sharp switches make rare steep gradients; one of them can undo a thousand steps.
         norm = nn.utils.clip_grad_norm_(parameters, 1.0)
         if not bool(torch.isfinite(loss.detach() + norm)):
-            raise NonFiniteMemoryError(
-                f"the loss is not finite at step {step}; the model is the last good one. "
-                "A smaller learning_rate helps."
-            )
+            raise NonFiniteLossError(step, model.potential)
         optimiser.step()
         schedule.step()
-        running += float(loss.detach()) / REFRESH
+        losses.append(float(loss.detach()))
         if (step + 1) % REFRESH == 0 or step + 1 == steps:
-            share = REFRESH / ((step % REFRESH) + 1)
             history["step"].append(step + 1)
-            history["loss"].append(running * share)
-            bar.set_postfix(loss=f"{running * share:.2e}", refresh=False)
-            running = 0.0
+            history["loss"].append(sum(losses) / len(losses))
+            bar.set_postfix(loss=f"{history['loss'][-1]:.2e}", refresh=False)
+            losses.clear()
             file.save(
                 {
                     "step": step + 1,
                     "history": history,
-                    "running": running,
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "schedule": schedule.state_dict(),
@@ -148,10 +140,6 @@ def fit_memory(
                 }
             )
     return MemoryFit(model, history)
-
-
-def _new_history() -> dict[str, list[Any]]:
-    return {"step": [], "loss": []}
 
 
 def _digest(*tensors: Tensor) -> str:

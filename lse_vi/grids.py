@@ -109,4 +109,4 @@ def _interpolate(values: Tensor, index: Tensor, share: Tensor) -> Tensor:
 
 def _from_zero(values: Tensor) -> Tensor:
     """``values`` with a row of zeros before them."""
-    return torch.cat([torch.zeros_like(values[:1]), values])
+    return torch.nn.functional.pad(values, (0, 0, 1, 0))

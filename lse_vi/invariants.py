@@ -176,8 +176,9 @@ def check_strain(name: str, strain: Any, event_shape: tuple[int, ...]) -> Tensor
         )
     check_finite(name, strain)
     if events == 2:
-        skew = float((strain - strain.mT).abs().amax())
-        if skew > 1e-5 * float(strain.abs().amax()):
+        e = strain.detach()
+        skew = float((e - e.mT).abs().amax())
+        if skew > 1e-5 * float(e.abs().amax()):
             raise ValueError(f"{name} must be symmetric, but differs from its transpose by {skew}")
     return strain
 

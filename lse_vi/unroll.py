@@ -45,7 +45,7 @@ def unroll(step: Step, start: Tensor, *drives: Tensor) -> Tensor:
         for slices in zip(*drives, strict=True):
             states.append(step(states[-1], *slices))
         path = torch.stack(states)
-    if not torch.is_grad_enabled():
+    if not step(start.unsqueeze(0), *(drive[:1] for drive in drives)).requires_grad:
         return path
     before = path[:-1].requires_grad_()
     after = step(before, *drives)

@@ -50,9 +50,11 @@ def test_gradient_against_finite_differences(recurrence):
 
 
 def test_without_gradients_there_is_no_graph(recurrence):
-    _, step, start, drives = recurrence
+    net, step, start, drives = recurrence
     with torch.no_grad():
         assert not unroll(step, start, *drives).requires_grad
+    net.requires_grad_(False)
+    assert not unroll(step, start, *drives).requires_grad
 
 
 def test_drives_of_different_lengths_are_refused(recurrence):

@@ -1,0 +1,205 @@
+"""Models with memory: stress is dPsi/dE, states follow the path, gradients flow through time."""
+
+import math
+
+import pytest
+import torch
+
+from lse_vi import LSEICNN, Components, Elastic, Isotropic, Memory, TransverselyIsotropic
+from lse_vi.grids import EvenSteps, SampleSteps
+from lse_vi.memory import select
+from lse_vi.rates import ArcLength, Euler, Exponential, Heun, Rate, RelaxationRate, Time
+
+TIMES, PATHS, STATES = 9, 4, 3
+UNITS = {"strain_unit": 0.2, "stress_unit": 0.5}
+
+
+def strains(*lead, times=TIMES, scale=0.2):
+    """Smooth random paths of symmetric strains, (*lead, times, 3, 3)."""
+    s = torch.linspace(0, 1, times).reshape(-1, 1, 1)
+    a, b = scale * torch.randn(2, *lead, 1, 3, 3)
+    e = a * s + b * torch.sin(5 * s)
+    return (e + e.mT) / 2
+
+
+def relaxing(invariants=None, stepper=None, **options):
+    invariants = invariants or TransverselyIsotropic()
+    rate = RelaxationRate(invariants.rate_dim, STATES, hidden=(7,))
+    potential = LSEICNN(invariants.dim + STATES, 2, hidden=(5,))
+    options = {"steps": EvenSteps(0.05), **UNITS, **options}
+    return Memory(potential, invariants, rate, stepper=stepper or Exponential(), **options)
+
+
+def plain(clock, stepper=None):
+    invariants = Isotropic()
+    rate = Rate(invariants.rate_dim, STATES, hidden=(7,))
+    potential = LSEICNN(invariants.dim + STATES, 2, hidden=(5,))
+    return Memory(potential, invariants, rate, stepper=stepper or Euler(), clock=clock, **UNITS)
+
+
+def elastic():
+    return Elastic(LSEICNN(5, 2, hidden=(5,)), TransverselyIsotropic(), **UNITS)
+
+
+@pytest.mark.parametrize("build", [elastic, relaxing])
+def test_stress_is_the_derivative_of_the_energy(build):
+    model, strain = build(), strains(PATHS).requires_grad_()
+    response = model(strain)
+    (slope,) = torch.autograd.grad(model.energy(strain, response.state.detach()).sum(), strain)
+    torch.testing.assert_close(response.stress, (slope + slope.mT) / 2)
+
+
+@pytest.mark.parametrize("lead", [(), (PATHS,), (2, 3)])
+def test_paths_keep_their_shape_and_do_not_mix(lead):
+    model, strain = relaxing(), strains(*lead)
+    response = model(strain)
+    assert response.stress.shape == strain.shape
+    assert response.state.shape == (*strain.shape[:-2], STATES)
+    assert model.dissipation(strain).shape == strain.shape[:-2]
+    one = (0,) * len(lead)
+    torch.testing.assert_close(model(strain[one]).stress, response.stress[one])
+    assert torch.equal(response.state[..., 0, :], torch.zeros(*lead, STATES))
+
+
+def test_vectors_as_they_are_are_an_input_too():
+    model = relaxing(Components(2))
+    assert model(torch.randn(PATHS, TIMES, 2)).stress.shape == (PATHS, TIMES, 2)
+
+
+def test_a_model_by_length_knows_no_clock():
+    model, strain, times = plain(ArcLength()), strains(PATHS), torch.linspace(0, 1, TIMES)
+    torch.testing.assert_close(model(strain, times).stress, model(strain, times**2).stress)
+    resting = torch.cat([strain[:, :4], strain[:, 3:]], dim=1)  # a rest is no progress
+    torch.testing.assert_close(model(resting).stress[:, 4:], model(strain).stress[:, 3:])
+
+
+def test_a_model_by_time_knows_one():
+    model, strain, times = plain(Time()), strains(PATHS), torch.linspace(0, 1, TIMES)
+    slow, fast = model(strain, times).state, model(strain, 0.1 * times).state
+    assert (slow - fast).abs().max() > 1e-3
+    later = model(strain, times + 7.0).state
+    torch.testing.assert_close(slow, later)
+
+
+def test_samples_put_in_between_change_nothing():
+    model, strain = relaxing(), strains(PATHS)
+    middle = 0.5 * (strain[:, 1:] + strain[:, :-1])
+    finer = torch.stack([strain[:, :-1], middle], dim=2).flatten(1, 2)
+    finer = torch.cat([finer, strain[:, -1:]], dim=1)
+    torch.testing.assert_close(model(finer).stress[:, ::2], model(strain).stress)
+    lost = model.dissipation(finer)
+    both = lost[:, 1::2] + lost[:, 2::2]
+    torch.testing.assert_close(both, model.dissipation(strain)[:, 1:], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("stepper", "order"), [(Euler(), 1), (Exponential(), 1), (Heun(), 2)])
+def test_steppers_converge_at_their_order(stepper, order, seed):
+    """On a straight path, halving the steps divides the error by 2^order."""
+    torch.manual_seed(seed)
+    strain = strains(times=2)
+    model = relaxing(stepper=stepper)
+    ends = []
+    for n in (64, 128, 2048):
+        model.steps = EvenSteps(float((strain[1] - strain[0]).norm()) / n)
+        ends.append(model(strain).state[-1].detach())
+    coarse, fine, exact = ends
+    ratio = float((coarse - exact).norm() / (fine - exact).norm())
+    assert math.log2(ratio) == pytest.approx(order, abs=0.35)
+
+
+def test_the_exponential_step_is_exact_for_constant_speed_and_target():
+    class Constant:
+        def relaxation(self, h, drive):
+            return torch.full_like(h, 50.0), torch.full_like(h, 2.0)
+
+    h = torch.zeros(1)
+    for ds in (0.01, 0.02):
+        h = Exponential()(Constant(), h, None, None, torch.tensor([ds]))
+    torch.testing.assert_close(h, 2.0 * (1 - torch.exp(torch.tensor([-1.5]))))
+
+
+@pytest.mark.parametrize("build", [relaxing, lambda: plain(ArcLength(), Heun())])
+def test_gradient_through_time_against_finite_differences(build):
+    model, strain = build(), strains(2, times=5)
+    weights = torch.randn(2, 5, 3, 3)
+
+    def loss():
+        return (weights * model(strain).stress).sum()
+
+    loss().backward()
+    for p in model.parameters():
+        direction = torch.randn_like(p)
+        with torch.no_grad():
+            values = []
+            for eps in (1e-5, -1e-5):
+                p.add_(eps * direction)
+                values.append(loss())
+                p.sub_(eps * direction)
+        numeric = (values[0] - values[1]) / 2e-5
+        torch.testing.assert_close((p.grad * direction).sum(), numeric, rtol=1e-5, atol=1e-8)
+
+
+def test_work_is_stored_or_dissipated():
+    """Work = change of Psi + dissipation, as the samples become dense."""
+    model = relaxing(steps=EvenSteps(0.002)).requires_grad_(False)
+    strain = strains(times=401)
+    response = model(strain)
+    work = torch.trapezoid(response.stress.flatten(1).mT, strain.flatten(1).mT, dim=-1).sum()
+    psi = model.energy(strain, response.state)
+    lost = model.dissipation(strain).sum()
+    assert float(lost.abs()) > 1e-4
+    assert float(work) == pytest.approx(
+        float(psi[-1] - psi[0] + lost), abs=0.01 * float(lost.abs())
+    )
+
+
+def test_some_of_the_paths():
+    model, strain = relaxing(), strains(PATHS)
+    part = select(model.prepare(strain), torch.tensor([2, 0]))
+    torch.testing.assert_close(
+        model.march(part), model(strain).state[[2, 0]].transpose(0, 1), rtol=1e-9, atol=1e-12
+    )
+
+
+class TestBadInput:
+    def test_potential_of_another_size(self):
+        with pytest.raises(ValueError, match="reads 5 invariants and 0 states"):
+            Elastic(LSEICNN(3, 2), TransverselyIsotropic())
+        with pytest.raises(ValueError, match="batch_shape"):
+            Elastic(LSEICNN(3, 2, batch_shape=(4,)), Isotropic())
+
+    @pytest.mark.parametrize(
+        ("strain", "error", "match"),
+        [
+            (torch.zeros(3, 3), ValueError, "shape"),
+            (torch.zeros(1, 3, 3), ValueError, "two times"),
+            (torch.zeros(4, 3, 3, dtype=torch.int64), TypeError, "floating-point"),
+            (torch.zeros(4, 3, 3, dtype=torch.float32), TypeError, "dtype"),
+            (torch.full((4, 3, 3), float("nan")), ValueError, "strain"),
+            (torch.arange(36.0).reshape(4, 3, 3), ValueError, "symmetric"),
+        ],
+    )
+    def test_strain(self, strain, error, match):
+        with pytest.raises(error, match=match):
+            relaxing()(strain)
+
+    @pytest.mark.parametrize(
+        ("times", "match"),
+        [
+            (None, "times must be given"),
+            (torch.zeros(TIMES + 1), "shape"),
+            (torch.zeros(TIMES), "increase"),
+        ],
+    )
+    def test_times(self, times, match):
+        with pytest.raises(ValueError, match=match):
+            plain(Time())(strains(PATHS), times)
+
+    def test_step_without_hidden_layers(self):
+        with pytest.raises(ValueError, match="hidden"):
+            Rate(3, 2, hidden=())
+
+
+def test_the_default_steps_are_the_samples():
+    assert isinstance(plain(ArcLength()).steps, SampleSteps)
