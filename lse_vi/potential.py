@@ -26,6 +26,7 @@ from lse_vi.icnn import ICNN, NETWORKS, ConvexStack, Layout, WhitenedICNN
 from lse_vi.newton import descend
 
 CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
+BLOCK = 2**24  # bytes of the largest layer that are evaluated at once
 FORMAT = 1
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -118,8 +119,11 @@ class LSEICNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """E(x): (*sample, *batch, dim) -> (*sample, *batch)."""
-        _, layout, logits, _, _ = self._evaluate(x)
-        return layout.restore(self._energy(logits, layout)).squeeze(-1)
+        parts = []
+        for part in self._split(x):
+            _, layout, logits, _, _ = self._evaluate(part)
+            parts.append(layout.restore(self._energy(logits, layout)).squeeze(-1))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def mode_potentials(self, x: Tensor) -> Tensor:
         """f_k(x): (*sample, *batch, dim) -> (*sample, *batch, modes)."""
@@ -128,6 +132,7 @@ class LSEICNN(nn.Module):
 
     def responsibilities(self, x: Tensor) -> Tensor:
         """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
+        check_points("x", x, self.dim, self.alpha.dtype)
         _, layout, logits, _, _ = self._evaluate(x)
         return layout.restore(torch.softmax(logits, dim=1))
 
@@ -137,9 +142,16 @@ class LSEICNN(nn.Module):
 
     def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """E(x) and grad E(x) from one pass through the network."""
-        stack, layout, logits, layers, frame = self._evaluate(x)
-        gradient = stack.pullback(torch.softmax(logits, dim=1), layers, frame)
-        return layout.restore(self._energy(logits, layout)).squeeze(-1), layout.restore(gradient)
+        parts = []
+        for part in self._split(x):
+            stack, layout, logits, layers, frame = self._evaluate(part)
+            gradient = stack.pullback(torch.softmax(logits, dim=1), layers, frame)
+            energy = self._energy(logits, layout)
+            parts.append((layout.restore(energy).squeeze(-1), layout.restore(gradient)))
+        if len(parts) == 1:
+            return parts[0]
+        energies, gradients = zip(*parts, strict=True)
+        return torch.cat(energies), torch.cat(gradients)
 
     def hessian(self, x: Tensor) -> Tensor:
         """Second derivatives of E: (*sample, *batch, dim) -> (*sample, *batch, dim, dim)."""
@@ -156,9 +168,21 @@ class LSEICNN(nn.Module):
             ]
         return torch.stack([row for (row,) in rows], dim=-2)
 
+    def _split(self, x: Tensor) -> Sequence[Tensor]:
+        """``x`` in pieces of its first sample dimension that keep the largest layer below BLOCK.
+
+        Larger tensors get new memory from the system at every call, which costs up to three times
+        the arithmetic.
+        """
+        check_points("x", x, self.dim, self.alpha.dtype)
+        if x.dim() <= self.alpha.dim():
+            return [x]
+        lead = max(x.shape[1:-1].numel(), self.batch_shape.numel())
+        row = lead * self.modes * max(self.hidden, default=self.dim) * x.element_size()
+        return x.split(max(1, BLOCK // row)) if row * len(x) > BLOCK else [x]
+
     def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, list[Tensor], Tensor]:
         """log s_k - rho f_k as (batch, modes, n), with what the gradient needs."""
-        check_points("x", x, self.dim, self.alpha.dtype)
         stack, layout = self.network.stack().place(x)
         f, layers, frame = stack.forward(layout.x)
         log_gates = layout.per_batch(self.log_gates, 1).unsqueeze(-1)

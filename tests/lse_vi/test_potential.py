@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+import lse_vi.potential
 from lse_vi import ICNN, LSEICNN, WhitenedICNN
 
 NETWORKS = st.sampled_from([ICNN, WhitenedICNN])
@@ -335,3 +336,20 @@ def test_copies_leave_the_original_alone(random_potential):
             for p in copy.parameters():
                 p.zero_()
     assert all(torch.equal(p, before[name]) for name, p in pot.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 3), (7, 2, 3), (1, 3)])
+def test_pieces_make_the_whole(random_potential, monkeypatch, shape):
+    """Many points are evaluated in pieces: same energies, gradients and parameter gradients."""
+    pot = random_potential(0, 2, 4, batch_shape=(3,) if len(shape) > 1 else ())
+    x = torch.randn(*shape, 2)
+    results = []
+    for block in (2**24, 2**12):
+        monkeypatch.setattr(lse_vi.potential, "BLOCK", block)
+        pot.zero_grad()
+        energy, gradient = pot.energy_and_gradient(x)
+        torch.testing.assert_close(energy, pot(x))
+        (energy.sum() + gradient.square().sum()).backward()
+        results.append([energy, gradient, *(p.grad.clone() for p in pot.parameters())])
+    for whole, pieces in zip(*results, strict=True):
+        torch.testing.assert_close(pieces, whole)
