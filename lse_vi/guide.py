@@ -87,6 +87,13 @@ class AutoLSEICNN(AutoContinuous):
         # Like Pyro's autoguides, without the model: it is often a closure, which cannot be pickled.
         return {**super().__getstate__(), "_prior": (None,), "_density": None}
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # The state may hold another number of modes: a fit leaves as many as it needs.
+        alpha = state.get(f"{prefix}potential.alpha")
+        if alpha is not None and self.prototype_trace is not None:
+            self.install(self._blank(len(alpha), like=self.potential.alpha))
+        super()._load_from_state_dict(state, prefix, *rest)
+
     # -- Pyro's interface -----------------------------------------------------------------------
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:

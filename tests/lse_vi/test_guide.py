@@ -274,7 +274,7 @@ class TestInPyro:
     def test_saved_and_loaded(self):
         """As state of a module, in a guide made anew, and whole, without the model."""
         guide = fitted().guide
-        again = AutoLSEICNN(square, modes=2)
+        again = AutoLSEICNN(square, modes=8)  # the fit found use for two
         again(NINE)
         again.load_state_dict(guide.state_dict())
         file = io.BytesIO()
