@@ -109,8 +109,8 @@ def test_modes_lie_above_the_paraboloid_at_their_minima(
             away = torch.linalg.solve_triangular(factor, step.unsqueeze(-1), upper=False)
             f = SingleModes(pot).value_and_gradient(minima.x + away.squeeze(-1))[0]
             floor = minima.f + step.square().sum(-1) / 2
-            # x is rounded to 2e-16 of itself, so u = L (x - m) to that times the condition.
-            assert (f >= floor - 1e-14 * condition * (1 + f.abs())).all()
+            # x is rounded to 2e-16 of itself, so u = L (x - m) to that times L's condition.
+            assert (f >= floor - 1e-14 * torch.linalg.cond(factor) * (1 + f.abs())).all()
 
 
 @settings(deadline=None, max_examples=30)
