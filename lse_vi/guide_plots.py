@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lse_vi.checks import check_count
 from lse_vi.guide_result import GuideResult
@@ -77,22 +78,25 @@ def plot_pairs(
 
 
 def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
-    """The mass of every mode as a bar, in the colours of :func:`plot_pairs`; missed ones in grey.
+    """The share of every mode in the mass, in the colours of :func:`plot_pairs`.
 
-    Returns the axes.
+    Modes that the guide missed are empty bars, by Laplace's estimate. Returns the axes.
     """
     ax = plt.subplots()[1] if ax is None else ax
-    weights = result.mode_weights.cpu().numpy()
     missed = result.missed.share.cpu().numpy()
-    ax.bar(range(len(weights)), weights, color=[_color(k) for k in range(len(weights))])
-    ax.bar(
-        range(len(weights), len(weights) + len(missed)), missed, color="none", edgecolor=GREY,
-        linestyle="--", label="found outside the guide (estimate)" if len(missed) else None,
-    )  # fmt: skip
+    weights = result.mode_weights.cpu().numpy() * (1 - missed.sum())
+    count = len(weights)
+    ax.bar(range(count), weights, color=[_color(k) for k in range(count)])
     if len(missed):
-        ax.legend()
+        ax.bar(
+            range(count, count + len(missed)), missed, color="none", edgecolor=GREY,
+            linestyle="--", label="found outside the guide (estimate)",
+        )  # fmt: skip
+        ax.margins(y=0.2)  # room for the legend
+        ax.legend(loc="upper right")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("mode")
-    ax.set_ylabel("weight")
+    ax.set_ylabel("share of the mass")
     return ax
 
 
