@@ -72,9 +72,7 @@ class Grid:
 
     def __init__(self, position: Tensor) -> None:
         self.position = position
-        step = (
-            torch.arange(last(position) + 1).to(position).expand(position.shape[1], -1).contiguous()
-        )
+        step = torch.arange(last(position) + 1).to(position).repeat(position.shape[1], 1)
         interval = torch.searchsorted(position.mT.contiguous(), step, right=True).mT - 1
         self.interval = interval.clamp(0, len(position) - 2)  # (steps + 1, paths)
         start = position.gather(0, self.interval)

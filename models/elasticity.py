@@ -128,13 +128,13 @@ def measure(model: Elastic, kind: str, test: Paths) -> dict[str, float]:
     r2 = [float(r2_score(exact[..., i, i].ravel(), fitted[..., i, i].ravel())) for i in (0, 1)]
     if kind == "fixed":
         return {"r2": r2[0], "r2_lateral": r2[1]}
-    lost = model.dissipation(torch.as_tensor(test.strain), clock(test.strain)).numpy()
     finer = respond(model, refined(test.strain))[:, ::2]
     return {
         "r2": r2[0],
         "r2_lateral": r2[1],
         "dissipation_error": dissipation_error(fitted, test),
-        "negative_dissipation_share": float((lost < -1e-8).mean()),
+        "negative_dissipation_share": negative_share(model, test.strain),
+        "negative_dissipation_share_random": negative_share(model, walks(TEST)),
         "loop_error": loop_error(model),
         "refinement_error": float(_relative(finer - fitted, exact).max()),
     }
@@ -149,6 +149,19 @@ def dissipation_error(stress: np.ndarray, test: Paths) -> float:
     exact = test.exact.dissipation.sum(-1)
     counts = exact > 0.1 * material.CYCLE_DISSIPATION
     return float(np.abs(work / np.where(counts, exact, 1.0) - 1.0)[counts].mean())
+
+
+def negative_share(model: Elastic, strain: np.ndarray) -> float:
+    """Share of steps that dissipate less than -1e-8."""
+    lost = model.dissipation(torch.as_tensor(strain), clock(strain))
+    return float((lost < -1e-8).double().mean())
+
+
+def walks(paths: int) -> np.ndarray:
+    """Random walks in full strain, from no strain to about 0.1: (paths, times, 3, 3)."""
+    steps = np.random.default_rng(0).normal(scale=0.01, size=(paths, POINTS - 1, 3, 3))
+    symmetric = 0.5 * (steps + steps.swapaxes(-1, -2))
+    return np.pad(symmetric.cumsum(1), ((0, 0), (1, 0), (0, 0), (0, 0)))
 
 
 def loop_error(model: Elastic) -> float:
