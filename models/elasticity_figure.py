@@ -49,7 +49,8 @@ def parity(
     figure, axes = plt.subplots(1, len(fitted), figsize=(16, 4.4), layout="constrained")
     for ax, (kind, by_set) in zip(axes, fitted.items(), strict=True):
         s11 = exact[kind][..., 0, 0].ravel()
-        ends = [s11.min(), s11.max()]
+        everything = np.concatenate([s11, *(s[..., 0, 0].ravel() for s in by_set.values())])
+        ends = [everything.min() - 0.01, everything.max() + 0.01]
         ax.plot(ends, ends, color=GREY, lw=1)
         for name, stress in by_set.items():
             label = f"{name}, $R^2$ = {r2[kind][name]:.5f}"
@@ -58,7 +59,7 @@ def parity(
                 rasterized=True,
             )  # fmt: skip
         ax.set(xlabel="exact $S_{11}$", ylabel="predicted $S_{11}$", title=TITLES[kind])
-        ax.set_aspect("equal")
+        ax.set(xlim=ends, ylim=ends, box_aspect=1)
         ax.legend(fontsize="small", loc="upper left", markerscale=3)
     figure.savefig(path, dpi=130)
     plt.close(figure)
