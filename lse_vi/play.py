@@ -106,7 +106,11 @@ class Play(Elastic):
 
     @property
     def thresholds(self) -> Tensor:
-        """(k+, k-), in units of strain_unit * stress_unit."""
+        """(k+, k-), in units of strain_unit * stress_unit.
+
+        Stresses alone tell k+ + k-, the dissipation of a full cycle: a constant added to f_1
+        and to k+ and taken from k- changes none.
+        """
         return softplus(self.raw[1:])
 
     def march(self, prepared: Strains) -> Tensor:
