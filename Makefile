@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+DOCS_STAMP := .venv/docs-installed
 
-.PHONY: demo test test-all notebooks lint format clean
+.PHONY: demo test test-all notebooks docs lint format clean
 
 demo: $(STAMP)
 	$(BIN)/python -m models schlogl
@@ -18,6 +19,11 @@ test-all: $(STAMP)
 notebooks: $(STAMP)
 	LSE_VI_FAST= $(BIN)/python -m pytest --overwrite notebooks
 
+# The site, in docs/_build/html; a warning or a link that leads nowhere is an error.
+docs: $(DOCS_STAMP)
+	rm -rf docs/_build
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -29,7 +35,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv results
+	rm -rf .venv results docs/_build
 
 # torch first and pinned: asked for without the pin, it brings gigabytes of CUDA.
 $(STAMP): pyproject.toml constraints.txt
@@ -37,3 +43,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[studies,notebooks,dev]"
 	touch $(STAMP)
+
+# Apart, as the tests do without it.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(DOCS_STAMP)

@@ -56,6 +56,11 @@ class Response(NamedTuple):
         stress: S, (*paths, times, 3, 3).
         force: kappa, (*paths, times).
         dissipation: energy lost per volume in the step up to each time, (*paths, times).
+
+    Example:
+        >>> response = respond(uniaxial(sawtooth(4, points=50)))
+        >>> response.phase.shape, response.stress.shape
+        ((4, 50), (4, 50, 3, 3))
     """
 
     phase: FloatArray
@@ -65,7 +70,15 @@ class Response(NamedTuple):
 
 
 def energy(strain: ArrayLike, phase: ArrayLike) -> FloatArray:
-    """Psi at strains (*shape, 3, 3) and shares of the second phase (*shape): (*shape)."""
+    """Psi at strains (*shape, 3, 3) and shares of the second phase (*shape): (*shape).
+
+    Raises:
+        ValueError: if the strains are not symmetric, not finite or of another shape.
+
+    Example:
+        >>> float(energy(uniaxial(EPS0), 1.0))  # the second phase at rest
+        0.006
+    """
     elastic, c = _elastic(strain, phase)
     return 0.5 * np.einsum("...ij,...ij->...", elastic, _stiffness(elastic)) + c * ENERGY_GAP
 
@@ -81,7 +94,12 @@ def stress(strain: ArrayLike, phase: ArrayLike) -> FloatArray:
 
 
 def conjugate_force(strain: ArrayLike, phase: ArrayLike) -> FloatArray:
-    """kappa = -dPsi/dc, (*shape), for the arguments of `energy`."""
+    """kappa = -dPsi/dc, (*shape), for the arguments of `energy`.
+
+    Example:
+        >>> round(float(conjugate_force(uniaxial(FORWARD_STRAINS[0]), 0.0)), 6)  # k+: c grows
+        0.006
+    """
     return np.einsum("...ij,ij->...", stress(strain, phase), _E0) - ENERGY_GAP
 
 
@@ -123,7 +141,12 @@ def respond(strain: ArrayLike) -> Response:
 
 
 def uniaxial(e11: ArrayLike) -> FloatArray:
-    """Strains (*shape, 3, 3) of which only E11, (*shape), is not zero."""
+    """Strains (*shape, 3, 3) of which only E11, (*shape), is not zero.
+
+    Example:
+        >>> uniaxial([0.0, -0.1]).shape
+        (2, 3, 3)
+    """
     e11 = np.asarray(e11, dtype=np.float64)
     strain = np.zeros((*e11.shape, 3, 3))
     strain[..., 0, 0] = e11

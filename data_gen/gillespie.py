@@ -102,6 +102,11 @@ class Path:
         times: 0 and then the time of each event, shape (events + 1,).
         counts: the state from that time on, shape (events + 1, species).
         t_end: the path is known on [0, t_end].
+
+    Example:
+        >>> path = Path(np.array([0.0, 0.7]), np.array([[1], [0]]), t_end=2.0)
+        >>> path.at([0.5, 1.0]).tolist()
+        [[1], [0]]
     """
 
     times: FloatArray

@@ -30,6 +30,12 @@ def birth_death_rates(network: ReactionNetwork, n_max: int) -> tuple[FloatArray,
 
     Raises:
         ValueError: if the network is of another kind, or a propensity is negative or not finite.
+
+    Example:
+        >>> from data_gen import schlogl
+        >>> birth, death = birth_death_rates(schlogl.network(), 1200)
+        >>> float(birth[0]), float(death[0])
+        (200.0, 0.0)
     """
     top = whole_number("n_max", n_max, minimum=1)
     if not isinstance(network, ReactionNetwork):

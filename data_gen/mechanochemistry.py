@@ -35,12 +35,22 @@ _TO_STRAINS[3:, 3:] = np.sqrt(2) * np.eye(3)
 
 
 def strains(x: FloatArray) -> FloatArray:
-    """e_1, ..., e_6 at points (..., 7): trace, two deviatoric ones, three shears; (..., 6)."""
+    """e_1, ..., e_6 at points (..., 7): trace, two deviatoric ones, three shears; (..., 6).
+
+    Example:
+        >>> strains(np.array([0.1, 0.1, 0.1, 0.0, 0.0, 0.0, 0.5])).round(4).tolist()
+        [0.1732, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
     return x[..., :6] @ _TO_STRAINS.T
 
 
 def potential(x: FloatArray) -> FloatArray:
-    """Psi at points (..., 7): shape (...)."""
+    """Psi at points (..., 7): shape (...).
+
+    Example:
+        >>> potential(np.array(TETRAGONAL_WELLS)).round(6).tolist()
+        [-0.6, -0.6, -0.6]
+    """
     e1, e2, e3, e4, e5, e6 = np.moveaxis(strains(x), -1, 0)
     c = x[..., 6]
     r2, i3 = e2**2 + e3**2, e3 * (e3**2 - 3 * e2**2)
@@ -54,7 +64,12 @@ def potential(x: FloatArray) -> FloatArray:
 
 
 def gradient(x: FloatArray) -> FloatArray:
-    """Stress and chemical potential at points (..., 7): (dPsi/dE11, ..., dPsi/dE12, dPsi/dc)."""
+    """Stress and chemical potential at points (..., 7): (dPsi/dE11, ..., dPsi/dE12, dPsi/dc).
+
+    Example:
+        >>> gradient(np.zeros((5, 7))).shape
+        (5, 7)
+    """
     e = strains(x)
     e2, e3, c = e[..., 1], e[..., 2], x[..., 6]
     r2, i3 = e2**2 + e3**2, e3 * (e3**2 - 3 * e2**2)
@@ -85,6 +100,10 @@ def path(t: ArrayLike) -> FloatArray:
     """The path of the paper's Eq. 16 at t in [0, 1]: (times, 7); within the bounds up to t = 0.5.
 
     E(t) = 0.4 t (e1 e1 - 0.3 (I - e1 e1)), c(t) = t.
+
+    Example:
+        >>> path(0.5).round(3).tolist()
+        [0.2, -0.06, -0.06, 0.0, 0.0, 0.0, 0.5]
     """
     direction = np.array([0.4, -0.12, -0.12, 0.0, 0.0, 0.0, 1.0])
     return np.asarray(t, dtype=float)[..., None] * direction

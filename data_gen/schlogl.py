@@ -83,7 +83,12 @@ def law(t: ArrayLike) -> FloatArray:
 
 
 def stationary() -> FloatArray:
-    """Exact probabilities of the counts 0..N_MAX in the long run, shape (N_MAX + 1,)."""
+    """Exact probabilities of the counts 0..N_MAX in the long run, shape (N_MAX + 1,).
+
+    Example:
+        >>> round(float(stationary()[: LOW_MAX + 1].sum()), 4)
+        0.2203
+    """
     return master_equation.stationary_law(network(), N_MAX)
 
 
@@ -91,12 +96,22 @@ def drift() -> Polynomial:
     """The rate equation dx/dt = K1 A x^2/2 - K2 x^3/6 + K3 B - K4 x, copies per unit of time.
 
     It is the limit of many copies, where n(n-1) becomes x^2.
+
+    Example:
+        >>> float(drift()(0.0))
+        200.0
     """
     return Polynomial([K3 * B, -K4, K1 * A / 2, -K2 / 6])
 
 
 def potential() -> Polynomial:
-    """U with dU/dx = -drift: its minima are the stable fixed points."""
+    """U with dU/dx = -drift: its minima are the stable fixed points.
+
+    Example:
+        >>> low, middle, high = potential()(fixed_points())
+        >>> bool(low < middle > high)
+        True
+    """
     return -drift().integ()
 
 

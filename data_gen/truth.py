@@ -15,6 +15,10 @@ class StationaryPoint(NamedTuple):
     Attributes:
         location: coordinates, length dim.
         kind: by the signs of the Hessian's eigenvalues: all positive, all negative, or both.
+
+    Example:
+        >>> StationaryPoint((0.0, 1.0), "saddle").kind
+        'saddle'
     """
 
     location: tuple[float, ...]
@@ -32,6 +36,11 @@ class PotentialTruth:
         gradient: (points, dim) -> (points, dim).
         stationary_points: every one inside the bounds.
         digits: decimals to which the locations are declared.
+
+    Example:
+        >>> from data_gen import wells
+        >>> [point.location for point in wells.DOUBLE.stationary_points if point.kind == "minimum"]
+        [(-1.6141,), (1.2391,)]
     """
 
     name: str

@@ -33,27 +33,47 @@ SPLIT_TIME = 5.27
 
 
 def potential(x: FloatArray, b: ArrayLike) -> FloatArray:
-    """Xi at points (..., 2): shape (...); b broadcasts against that."""
+    """Xi at points (..., 2): shape (...); b broadcasts against that.
+
+    Example:
+        >>> potential(np.zeros((5, 2)), 1.0).shape
+        (5,)
+    """
     x1, x2, b = x[..., 0], x[..., 1], np.asarray(b)
     growth = (x**2 / 2 - x**3 / 3).sum(-1)
     return -growth - b * x1 / (1 + x2**N) - b * x2 / (1 + x1**N)
 
 
 def gradient(x: FloatArray, b: ArrayLike) -> FloatArray:
-    """grad Xi at points (..., 2), same shape; b broadcasts against (...)."""
+    """grad Xi at points (..., 2), same shape; b broadcasts against (...).
+
+    Example:
+        >>> float(np.abs(gradient(np.array([0.8135, 0.8135]), 1.0)).max()) < 1e-3  # the saddle
+        True
+    """
     other = x[..., ::-1]
     inhibition = 1 / (1 + other**N) - N * other * x ** (N - 1) / (1 + x**N) ** 2
     return x**2 - x - np.asarray(b)[..., None] * inhibition
 
 
 def blend(t: ArrayLike) -> FloatArray:
-    """The weight s(t) of the landscape with b = 1 in Fig. 13, a logistic curve."""
+    """The weight s(t) of the landscape with b = 1 in Fig. 13, a logistic curve.
+
+    Example:
+        >>> blend([0.0, 14.0]).round(3).tolist()
+        [0.01, 0.995]
+    """
     odds = BLEND_START / (1 - BLEND_START) * np.exp(BLEND_RATE * np.asarray(t, dtype=float))
     return odds / (1 + odds)
 
 
 def blended_b(t: float) -> float:
-    """The b of the landscape (1 - s) Xi_0.1 + s Xi_1 at time t of Fig. 13."""
+    """The b of the landscape (1 - s) Xi_0.1 + s Xi_1 at time t of Fig. 13.
+
+    Example:
+        >>> round(blended_b(SPLIT_TIME), 2)  # B_CRITICAL
+        0.36
+    """
     return 0.1 + 0.9 * float(blend(t))
 
 

@@ -104,6 +104,9 @@ def gradient_flow(
     Returns:
         Paths (times, *sample, dim).
 
+    Raises:
+        ValueError: for times that do not increase, or starts that are not finite.
+
     Example:
         >>> from lse_vi import LSEICNN
         >>> gradient_flow(LSEICNN(2, 3), torch.zeros(5, 2), [0.0, 1.0, 2.0]).shape
@@ -153,6 +156,17 @@ def stationary_points(
         landscape: E.
         starts: (n, dim); points outside their bounding box are left out.
         separation: points closer than this share of the starts' spread are one.
+
+    Raises:
+        ValueError: for starts that are not finite, of another dimension, or all the same.
+
+    Example:
+        >>> from lse_vi import LSEICNN, WhitenedICNN
+        >>> pot = LSEICNN(2, 2, hidden=(), rho=1.0, network=WhitenedICNN)
+        >>> pot.network.reset_parameters(torch.tensor([[-2.0, 0.0], [2.0, 0.0]]))
+        >>> grid = torch.cartesian_prod(torch.linspace(-3, 3, 9), torch.linspace(-1, 1, 5))
+        >>> stationary_points(pot, grid).kinds
+        ('minimum', 'minimum', 'saddle')
     """
     check_points("starts", starts, landscape.dim, starts.dtype)
     check_finite("starts", starts)
@@ -206,6 +220,17 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         minima: (m, dim), as from :func:`stationary_points` or :meth:`LSEICNN.minima`.
         doublings: the flow is followed for ten times the slowest relaxation time of the minima,
             and so many times twice as long for those that have not arrived.
+
+    Raises:
+        ValueError: for minima of no positive curvature, or points of another dimension.
+
+    Example:
+        >>> from lse_vi import LSEICNN, WhitenedICNN
+        >>> pot = LSEICNN(1, 2, hidden=(), rho=1.0, network=WhitenedICNN)
+        >>> pot.network.reset_parameters(torch.tensor([[-3.0], [3.0]]))
+        >>> minima = torch.tensor([[-3.0], [3.0]])
+        >>> basins(pot, torch.tensor([[-1.0], [0.5], [4.0]]), minima).tolist()
+        [0, 1, 1]
     """
     check_points("x", x, landscape.dim, x.dtype)
     check_points("minima", minima, landscape.dim, x.dtype)

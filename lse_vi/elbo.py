@@ -50,6 +50,12 @@ class ExactDraws:
     Args:
         samples: number of draws.
         scale: how log Z is found.
+
+    Example:
+        >>> from lse_vi import WhitenedICNN
+        >>> pot = LSEICNN(2, 2, rho=1.0, network=WhitenedICNN)
+        >>> ExactDraws(samples=100).rule(pot, None).points.shape
+        torch.Size([100, 2])
     """
 
     samples: int = 2048

@@ -25,6 +25,14 @@ class MemoryFit:
     Attributes:
         model: the model that was given, fitted.
         history: lists ``step`` and ``loss``, the mean squared error in units of ``stress_unit``.
+
+    Example:
+        >>> from lse_vi import LSEICNN, Isotropic
+        >>> strain = 0.1 * torch.rand(8, 20, 1, 1) * torch.eye(3)
+        >>> fit = fit_memory(Elastic(LSEICNN(3, 1), Isotropic()), strain, strain, progress=False,
+        ...                  steps=10)
+        >>> fit.model(strain).stress.shape
+        torch.Size([8, 20, 3, 3])
     """
 
     model: Elastic

@@ -82,6 +82,15 @@ class Quadrature:
         panels: per axis, to start with: panels of ``nodes`` on a box, of four points on R^d.
         nodes: Gauss-Legendre nodes per panel and axis.
         max_nodes: refinement stops here too; the error then says how far it got.
+
+    Raises:
+        ValueError: when used in more than two dimensions.
+
+    Example:
+        >>> from lse_vi import LSEDensity
+        >>> q = LSEDensity(LSEICNN(1, 3), bounds=(-1, 1), method=Quadrature(tolerance=1e-6))
+        >>> bool(q.log_normalizer_error <= 1e-5)
+        True
     """
 
     tolerance: float = 1e-8
@@ -191,6 +200,12 @@ class Envelope:
 
     Args:
         samples: number of draws.
+
+    Example:
+        >>> from lse_vi import LSEDensity
+        >>> pot = LSEICNN(3, 2, rho=1.0, network=WhitenedICNN)
+        >>> LSEDensity(pot, method=Envelope(samples=1000)).log_normalizer_error.shape
+        torch.Size([])
     """
 
     samples: int = 8192
@@ -220,6 +235,14 @@ class LaplaceMixture:
     Args:
         samples: number of draws.
         defensive: share of the draws that comes from the envelope, in (0, 1).
+
+    Raises:
+        ValueError: when used with plain modes, or on a box that no draw falls into.
+
+    Example:
+        >>> pot = LSEICNN(3, 2, rho=1.0, network=WhitenedICNN)
+        >>> LaplaceMixture(samples=1000).rule(pot, None).points.shape
+        torch.Size([1000, 3])
     """
 
     samples: int = 8192

@@ -86,9 +86,9 @@ class Play(Elastic):
     def start(self, strain: Tensor) -> Play:
         """Two equal bowls around zero, the second tilted: the phase changes along the paths.
 
-        Its share runs from 0 at no strain to 1 at the largest of the paths (*paths, times,
-        *event). Call this before a fit: a share that no strain moves has no gradient, and a random
-        start is often such a case.
+        Its share runs from 0 at no strain to 1 at the largest of those given, of shape
+        (*paths, times, *event). Call this before a fit: a share that no strain moves has no
+        gradient, and a random start is often such a case.
         """
         x = self.prepare(strain).x.flatten(0, 1)
         far = x[x.norm(dim=-1).argmax()]

@@ -370,9 +370,20 @@ def _substitute(module: Module, tensors: Mapping[str, Tensor], prefix: str) -> M
 def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEICNN:
     """Read a potential that :meth:`LSEICNN.save` wrote. No code in the file is run.
 
+    Args:
+        path: the file.
+        device: where the parameters go; the CPU by default.
+
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is corrupt or is not a saved potential.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     LSEICNN(2, 3).save(f"{folder}/wells.pt")
+        ...     print(load(f"{folder}/wells.pt").modes)
+        3
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"path: there is no file {path}")

@@ -29,6 +29,15 @@ class PotentialFit:
         history: lists over the looks at the fit, each entry a number, or nested lists over the
             batch: ``step``, ``loss``, ``held_out``, ``active_modes``, ``rho``, and over the
             modes ``gates`` and ``shares`` (mean responsibilities). Of the best restart.
+
+    Example:
+        >>> import torch
+        >>> from lse_vi import fit_potential
+        >>> x = torch.linspace(-2, 2, 100)
+        >>> pot = LSEICNN(1, 2, hidden=(5,))
+        >>> res = fit_potential(pot, x, value=(x**2 - 1) ** 2, restarts=2, progress=False)
+        >>> res.minima.points.shape, len(res.history["step"]) == len(res.history["loss"])
+        (torch.Size([2, 1]), True)
     """
 
     potential: LSEICNN

@@ -27,6 +27,12 @@ class ArcLength:
 
     For materials that know no clock: the response depends on the order of strains alone. A rest,
     E_{n+1} = E_n, makes no progress.
+
+    Example:
+        >>> path = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]]).unsqueeze(1)  # one path
+        >>> direction, length = ArcLength()(path, None, 1)
+        >>> length.flatten().tolist(), direction[0, 0].tolist()
+        ([5.0, 0.0], [0.6000000238418579, 0.800000011920929])
     """
 
     def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
@@ -38,7 +44,17 @@ class ArcLength:
 
 
 class Time:
-    """s is time, as in the paper: the rate is E', and the same path run faster is another path."""
+    """s is time, as in the paper: the rate is E', and the same path run faster is another path.
+
+    Raises:
+        ValueError: when called without times.
+
+    Example:
+        >>> path, times = torch.tensor([[0.0], [1.0]]).unsqueeze(1), torch.tensor([[0.0], [0.5]])
+        >>> rate, step = Time()(path, times, 1)
+        >>> rate.item(), step.item()
+        (2.0, 0.5)
+    """
 
     def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
         """Rates (times, paths, *event), and steps of time (times, paths, 1)."""
@@ -177,7 +193,14 @@ class Stepper(Protocol):
 
 
 class Euler:
-    """h + ds rate(start), first order: the paper's."""
+    """h + ds rate(start), first order: the paper's.
+
+    Example:
+        >>> decay = lambda h, drive: -h
+        >>> h = Euler()(decay, torch.ones(1), torch.zeros(1), torch.zeros(1), torch.tensor(0.1))
+        >>> round(h.item(), 3)
+        0.9
+    """
 
     def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
         """h after ds: (*shape, states)."""
@@ -185,7 +208,14 @@ class Euler:
 
 
 class Heun:
-    """The mean of the rates at the start and at Euler's end: second order."""
+    """The mean of the rates at the start and at Euler's end: second order.
+
+    Example:
+        >>> decay = lambda h, drive: -h
+        >>> h = Heun()(decay, torch.ones(1), torch.zeros(1), torch.zeros(1), torch.tensor(0.1))
+        >>> round(h.item(), 3)
+        0.905
+    """
 
     def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
         """h after ds: (*shape, states)."""
@@ -199,6 +229,12 @@ class Exponential:
 
     For a :class:`RelaxationRate`, read at the strain at which the step ends: where a ds is large, h
     arrives at the target of that strain, however long the step.
+
+    Example:
+        >>> rate = RelaxationRate(9, 2)
+        >>> drive = rate.drive(torch.zeros(5, 9))
+        >>> Exponential()(rate, torch.zeros(5, 2), drive, drive, torch.tensor(0.1)).shape
+        torch.Size([5, 2])
     """
 
     def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:

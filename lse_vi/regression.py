@@ -45,6 +45,15 @@ class FewestModes:
         tolerance: error that is good enough, as a share of the spread of the targets.
         gain: more than 1.
         sharpness: least rho, per standard deviation of E.
+
+    Raises:
+        ValueError: for a tolerance or sharpness that is not positive, or a gain of one or less.
+
+    Example:
+        >>> x, pot = torch.linspace(-2, 2, 50), LSEICNN(1, 4, hidden=(5,))
+        >>> few = {"discovery": FewestModes(tolerance=0.1), "restarts": 2, "progress": False}
+        >>> int(fit_potential(pot, x, value=x**2, **few).active_modes)  # a second gains nothing
+        1
     """
 
     tolerance: float = 0.011

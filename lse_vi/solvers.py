@@ -66,7 +66,18 @@ class LevenbergMarquardt:
     Args:
         steps: at most so many.
         damping: the first lambda.
-        check_every, patience: see :class:`Solver`.
+        check_every, patience: see :class:`~lse_vi.solvers.Solver`.
+
+    Raises:
+        ValueError: for a setting that is not positive.
+
+    Example:
+        >>> from lse_vi import fit_potential
+        >>> x = torch.linspace(-2, 2, 50)
+        >>> few = {"discovery": None, "restarts": 2, "polish": 0, "progress": False}
+        >>> solver = LevenbergMarquardt(steps=5)
+        >>> fit_potential(LSEICNN(1, 2), x, value=x**4, solver=solver, **few).history["step"]
+        [1, 2, 3, 4, 5]
     """
 
     steps: int = 60
@@ -80,7 +91,7 @@ class LevenbergMarquardt:
             check_count(name, getattr(self, name))
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
-        """See :class:`Solver`."""
+        """See :class:`~lse_vi.solvers.Solver`."""
         return _LevenbergMarquardtRun(self, pot, targets, min_rho)
 
 
@@ -163,7 +174,18 @@ class Adam:
         gate_learning_rate: for alpha and log rho; the same by default.
         gate_penalty: epsilon in the paper's term epsilon sum_k |alpha_k| (Eq. 7). It stops at
             alpha = 0, a gate of 4.5e-5, so it closes no gate: it is here for comparison.
-        check_every, patience: see :class:`Solver`.
+        check_every, patience: see :class:`~lse_vi.solvers.Solver`.
+
+    Raises:
+        ValueError: for a setting that is not positive, or a negative penalty.
+
+    Example:
+        >>> from lse_vi import fit_potential
+        >>> x = torch.linspace(-2, 2, 50)
+        >>> few = {"discovery": None, "restarts": 2, "polish": 0, "progress": False}
+        >>> solver = Adam(steps=300)
+        >>> fit_potential(LSEICNN(1, 2), x, value=x**4, solver=solver, **few).potential.modes
+        2
     """
 
     steps: int = 5000
@@ -183,7 +205,7 @@ class Adam:
             raise ValueError(f"gate_penalty must be at least 0, but got {self.gate_penalty}")
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
-        """See :class:`Solver`."""
+        """See :class:`~lse_vi.solvers.Solver`."""
         return _AdamRun(self, pot, targets, min_rho)
 
 

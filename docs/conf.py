@@ -1,0 +1,86 @@
+"""The documentation site: `make docs` builds it with warnings as errors."""
+
+import re
+from importlib.metadata import version as installed
+from typing import Any
+
+project = "lse_vi"
+author = "the lse_vi developers"
+release = version = installed("lse-vi")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+html_theme = "furo"
+html_title = "lse_vi"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0072B2", "color-brand-content": "#0072B2"},
+    "dark_css_variables": {"color-brand-primary": "#56B4E9", "color-brand-content": "#56B4E9"},
+}
+copybutton_prompt_text = ">>> |\\.\\.\\. "
+copybutton_prompt_is_regexp = True
+
+nb_execution_mode = "off"  # they come with their outputs; the tests run them
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_use_param = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+
+nitpicky = True  # a name that leads nowhere is an error
+nitpick_ignore_regex = [
+    # Names of other projects, and types inside the library that no user makes.
+    ("py:.*", r"(collections|torch|numpy|pyro|matplotlib|nn|pathlib|numba)\..*"),
+    ("py:class", "Tensor|Any"),
+    ("py:class", r".*\b(ConvexStack|Drives|FloatArray|LogJoint|Search|Strains|Targets)"),
+]
+
+_SHAPE = re.compile(r"[\w.]*\([^()`]*\*[a-z][^()`]*\)")  # such as (*sample, *batch, dim)
+
+_as_written: dict[str, list[str]] = {}
+
+
+def _as_code(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings write shapes and moduli in plain text; set the one as code, the other as it is."""
+    margin = None  # of a formula that is under way
+    for i, line in enumerate(lines):
+        if line.strip() == "Example:":
+            break
+        indent = len(line) - len(line.lstrip())
+        if margin is not None and line.strip() and indent <= margin:
+            margin = None
+        if ".. math::" in line:
+            margin = indent
+        if margin is None and ":math:" not in line:
+            lines[i] = _SHAPE.sub(r"``\g<0>``", line).replace("|", r"\|")
+    _as_written[name] = list(lines)
+
+
+def _without_type(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon takes what stands before a colon in an attribute's docstring for its type."""
+    if what in ("attribute", "data", "property"):
+        lines[:] = _as_written[name]
+
+
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Fields of a named tuple are told by its docstring."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _as_code, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", _without_type, priority=600)
+    app.connect("autodoc-skip-member", _skip)

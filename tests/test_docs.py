@@ -1,0 +1,87 @@
+"""The documentation holds every public name and every equation of the paper, and no stale name."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import data_gen
+import lse_vi
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+MODULES = ("plots", "guide_plots")
+UNDER_WORK = {"lse_vi.FitResult", "lse_vi.NonFiniteLossError", "lse_vi.GuideResult"} | {
+    f"lse_vi.guide_plots.{name}" for name in ("plot_pairs", "plot_mode_weights")
+}
+
+
+def defined_in(module: Any) -> set[str]:
+    """The public functions and classes that a module defines."""
+    return {
+        f"{module.__name__}.{name}"
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+        if inspect.isclass(value) or inspect.isfunction(value)
+    }
+
+
+def public_names() -> set[str]:
+    names = {f"lse_vi.{name}" for name in lse_vi.__all__}
+    for module in MODULES:
+        names |= defined_in(importlib.import_module(f"lse_vi.{module}"))
+    for name in data_gen.__all__:
+        names |= defined_in(importlib.import_module(f"data_gen.{name}"))
+    return names
+
+
+def entries() -> set[str]:
+    """What the API pages describe, by full name."""
+    found = set()
+    for page in DOCS.glob("api/*.rst"):
+        prefix = ""
+        for line in page.read_text().splitlines():
+            if match := re.match(r"\.\. currentmodule:: (\S+)", line):
+                prefix = match[1] + "."
+            if match := re.match(r"\.\. auto(?:class|function):: (\S+)", line):
+                found.add(match[1] if "." in match[1] else prefix + match[1])
+    return found
+
+
+def locate(path: str) -> Any:
+    """The object of a dotted name; ModuleNotFoundError if there is none."""
+    first, *rest = path.split(".")
+    value = importlib.import_module(first)
+    for part in rest:
+        if not hasattr(value, part):
+            importlib.import_module(f"{value.__name__}.{part}")
+        value = getattr(value, part)
+    return value
+
+
+def test_every_public_name_has_an_entry():
+    assert public_names() - entries() == set()
+
+
+@pytest.mark.parametrize("name", sorted(public_names() - UNDER_WORK))
+def test_every_public_name_has_a_docstring_with_an_example(name):
+    assert ">>>" in (inspect.getdoc(locate(name)) or "")
+
+
+def test_the_pages_name_nothing_that_does_not_exist():
+    pattern = re.compile(r"`~?((?:lse_vi|data_gen|models)\.[\w.]+)`")
+    for page in PAGES:
+        for name in pattern.findall(page.read_text()):
+            assert locate(name) is not None, (page.name, name)
+
+
+def test_every_equation_figure_and_table_of_the_paper_has_one_row():
+    rows = re.findall(
+        r"^\| ((?:Eq\.|Fig\.|Table) [\w-]+) \|", (DOCS / "paper.md").read_text(), re.M
+    )
+    expected = [f"Eq. {i}" for i in range(1, 33)] + [f"Eq. A-{i}" for i in range(1, 13)]
+    expected += [f"Fig. {i}" for i in range(1, 14)] + ["Table 1"]
+    assert sorted(rows) == sorted(expected)
