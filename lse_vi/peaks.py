@@ -278,32 +278,44 @@ def _stray(log_joint: LogJoint, ends: _Ends, *, alone: bool) -> Peaks | None:
     Raises:
         ValueError: if it is the last, and no other start came to a peak.
     """
-    steps, flat = len(ends.trail), ends.trail.flatten(0, 1)
-    if not len(flat):
+    runs, points = ends.trail.shape[1], ends.trail.flatten(0, 1)
+    if not runs:
         return None
-    hessian, value = -log_joint.hessian(flat), log_joint(flat)
-    fine = hessian.isfinite().all(-1).all(-1) & value.isfinite()
-    eye = torch.eye(flat.shape[1]).to(flat)
-    precision = moduli(torch.where(fine[:, None, None], hessian, eye))
-    mass = torch.where(fine, laplace_mass(value, precision), -torch.inf)
-    best = mass.argmax().reshape(1)
-    runs = len(flat) // steps
-    if not torch.equal(flat[best], ends.trail[-1, best % runs]):
-        return Peaks(
-            flat[best],
-            value[best],
-            precision[best],
-            torch.full_like(best, runs),
-            torch.zeros_like(fine[best]),
-        )
+    mass, value, precision = _weigh(log_joint, points)
+    best = int(mass.argmax())
+    if not torch.equal(points[best], ends.trail[-1, best % runs]):
+        return _heaviest(log_joint, points[best], hits=runs)
     if alone:
-        at = ", ".join(f"{v:.3g}" for v in flat[best].flatten().tolist())
+        at = ", ".join(f"{v:.3g}" for v in points[best].tolist())
         raise ValueError(
             "model: the log joint is unbounded, and its mass grows without end towards "
             f"({at}) in unconstrained coordinates, where it is {float(value[best]):.4g}. The "
             "posterior is improper: give every latent variable a proper prior."
         )
     return None
+
+
+def _weigh(log_joint: LogJoint, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Laplace mass (n,), l (n,) and |H| (n, dim, dim) at any points; no mass where l has no H."""
+    hessian, value = -log_joint.hessian(x), log_joint(x)
+    fine = hessian.isfinite().all(-1).all(-1) & value.isfinite()
+    precision = moduli(torch.where(fine[:, None, None], hessian, torch.eye(x.shape[1]).to(x)))
+    return torch.where(fine, laplace_mass(value, precision), -torch.inf), value, precision
+
+
+@torch.no_grad()
+def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int, rounds: int = 24) -> Peaks:
+    """Climb the Laplace mass from ``x`` (dim,), by the best of some random steps at a time."""
+    for _ in range(rounds):
+        _, _, precision = _weigh(log_joint, x.unsqueeze(0))
+        noise = torch.randn(32, len(x), 1).to(x) * torch.rand(32, 1, 1).to(x)
+        step = torch.linalg.solve_triangular(torch.linalg.cholesky(precision).mT, noise, upper=True)
+        points = torch.cat([x.unsqueeze(0), x + step.squeeze(-1)])
+        mass, value, precision = _weigh(log_joint, points)
+        best = mass.argmax().reshape(1)
+        x = points[best].squeeze(0)
+    count = torch.full_like(best, hits)
+    return Peaks(points[best], value[best], precision[best], count, torch.zeros_like(best).bool())
 
 
 def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:
