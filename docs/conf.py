@@ -4,6 +4,10 @@ import re
 from importlib.metadata import version as installed
 from typing import Any
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.transforms import SphinxTransform
+
 project = "lse_vi"
 author = "the lse_vi developers"
 release = version = installed("lse-vi")
@@ -19,6 +23,8 @@ extensions = [
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 html_theme = "furo"
 html_title = "lse_vi"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0072B2", "color-brand-content": "#0072B2"},
     "dark_css_variables": {"color-brand-primary": "#56B4E9", "color-brand-content": "#56B4E9"},
@@ -42,7 +48,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 nitpicky = True  # a name that leads nowhere is an error
 nitpick_ignore_regex = [
     # Names of other projects, and types inside the library that no user makes.
-    ("py:.*", r"(collections|torch|numpy|pyro|matplotlib|nn|pathlib|numba)\..*"),
+    ("py:.*", r"(collections|mpl_toolkits|torch|numpy|pyro|matplotlib|nn|pathlib|numba)\..*"),
     ("py:class", "Tensor|Any"),
     ("py:class", r".*\b(ConvexStack|Drives|FloatArray|LogJoint|Search|Strains|Targets)"),
 ]
@@ -79,8 +85,25 @@ def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) ->
     return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
 
 
+class LinkNames(SphinxTransform):
+    """Full names in code, such as `lse_vi.LSEICNN`, lead to their entries."""
+
+    default_priority = 5
+
+    def apply(self, **options: Any) -> None:
+        """Wrap each such literal in a reference."""
+        for node in list(self.document.findall(nodes.literal)):
+            name = node.astext()
+            constant = name.rsplit(".", 1)[-1].isupper()
+            if re.fullmatch(r"(lse_vi|data_gen)(\.\w+)+", name) and not constant:
+                link = pending_xref("", node.deepcopy(), reftarget=name, refdoc=self.env.docname,
+                                    refdomain="py", reftype="obj")  # fmt: skip
+                node.replace_self(link)
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.add_transform(LinkNames)
     app.connect("autodoc-process-docstring", _as_code, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", _without_type, priority=600)
     app.connect("autodoc-skip-member", _skip)

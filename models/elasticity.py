@@ -226,7 +226,7 @@ def run(seed: int = 0, out: Path = Path("results/elasticity"), quick: bool = Fal
     }
     elasticity_figure.data(test.strain, test.exact, out / "figure9.png")
     elasticity_figure.parity(
-        {kind: test.stress(kind) for kind in models}, fitted, results["r2"], out / "figure10.png"
+        {kind: test.stress(kind) for kind in models}, fitted, out / "figure10.png"
     )
     elasticity_figure.held_out(test.strain, test.exact.stress, fitted, out / "figure11.png")
     metrics["seconds"] = time.perf_counter() - began

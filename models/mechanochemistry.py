@@ -83,7 +83,7 @@ def run(
     }
     mechanochemistry_figure.projections(pot, out / "figure5.png")
     mechanochemistry_figure.parity(
-        (exact, energy), (exact_gradient, fitted_gradient), metrics, out / "figure6.png"
+        (exact, energy), (exact_gradient, fitted_gradient), out / "figure6.png"
     )
     mechanochemistry_figure.extrapolation(
         t, (exact_along, along), (crystal.gradient(path), gradient_along), IN_RANGE,

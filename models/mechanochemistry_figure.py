@@ -8,14 +8,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 
 from data_gen import mechanochemistry as crystal
 from lse_vi import LSEICNN
-from models.command import Metrics
+from lse_vi.plots import plot_parity
+from lse_vi.plots.style import BLACK, BLUE, COLORS, STYLE
 
-BLACK, GREY = "#000000", "#999999"
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#D55E00")
 LABELS = ("E_{11}", "E_{22}", "E_{33}", "E_{23}", "E_{13}", "E_{12}", "c")
 Pair = tuple[np.ndarray, np.ndarray]  # exact, fitted
 
@@ -34,6 +32,7 @@ def _points(**coordinates: np.ndarray) -> np.ndarray:
     return np.concatenate([strains @ np.linalg.inv(images), c[..., None]], axis=-1)
 
 
+@plt.rc_context(STYLE)
 def projections(pot: LSEICNN, path: Path) -> None:
     """Psi in four planes, exact above and learned below; the offset is taken out plane by plane."""
     strain, c = np.linspace(-0.15, 0.15, 101), np.linspace(0, 1, 101)
@@ -43,7 +42,7 @@ def projections(pot: LSEICNN, path: Path) -> None:
         ("e2", strain, "c", c, {"e3": 0.05}, "$e_3$ = 0.05"),
         ("e1", strain, "e6", strain, {"c": 0.5}, "c = 0.5"),
     ]
-    figure, axes = plt.subplots(2, 4, figsize=(14, 6.6), layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6.6))
     for column, (first, x, second, y, fixed, title) in zip(axes.T, planes, strict=True):
         points = _points(**{first: x[None, :], second: y[:, None], **fixed})
         exact = crystal.potential(points)
@@ -55,9 +54,11 @@ def projections(pot: LSEICNN, path: Path) -> None:
             shades = ax.contourf(x, y, values, levels, cmap="viridis", extend="both")
             ax.contour(x, y, values, levels, colors="white", linewidths=0.4)
             ax.set(xlabel=_label(first), ylabel=_label(second))
-            ax.set_title(rf"{name} $\Psi$, {title}", fontsize="medium")
+            ax.set_title(rf"{name} $\Psi$, {title}")
+            if "c" not in (first, second):
+                ax.set_box_aspect(1)  # two strains
         figure.colorbar(shades, ax=column, shrink=0.8, format="%.2f", ticks=levels[::3])
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)
     plt.close(figure)
 
 
@@ -65,12 +66,11 @@ def _label(name: str) -> str:
     return "concentration c" if name == "c" else f"$e_{name[1]}$"
 
 
-def parity(potential: Pair, gradient: Pair, metrics: Metrics, path: Path) -> None:
+@plt.rc_context(STYLE)
+def parity(potential: Pair, gradient: Pair, path: Path) -> None:
     """Fitted against exact on held-out points: the potential and the parts of the gradient."""
-    exact, fitted = gradient
-    figure, axes = plt.subplots(1, 4, figsize=(16, 4.4), layout="constrained")
-    _diagonal(axes[0], *potential)
-    axes[0].plot(*potential, ".", color=COLORS[0], label=f"$R^2$ = {metrics['r2_potential']:.5f}")
+    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2))
+    plot_parity(*potential, ax=axes[0])
     axes[0].set(xlabel=r"exact $\Psi$", ylabel=r"learned $\Psi$, offset removed", title="potential")
     parts = (
         (axes[1], range(3), "derivatives by normal strain"),
@@ -78,30 +78,21 @@ def parity(potential: Pair, gradient: Pair, metrics: Metrics, path: Path) -> Non
         (axes[3], range(6, 7), "chemical potential"),
     )
     for ax, columns, title in parts:
-        _diagonal(ax, exact[:, columns], fitted[:, columns])
-        for j in columns:
-            label = rf"$\partial\Psi/\partial {LABELS[j]}$, $R^2$ = {metrics['r2_gradient'][j]:.5f}"
-            ax.plot(exact[:, j], fitted[:, j], ".", ms=5, color=COLORS[j], label=label)
-        ax.set(xlabel="exact", ylabel="learned", title=title)
-    for ax in axes:
-        ax.legend(fontsize="small", loc="upper left")
-    figure.savefig(path, dpi=130)
+        labels = [rf"$\partial\Psi/\partial {LABELS[j]}$" for j in columns]
+        plot_parity(*(part[:, columns] for part in gradient), labels=labels, ax=ax)
+        ax.set(ylabel="learned", title=title)
+    figure.savefig(path)
     plt.close(figure)
 
 
-def _diagonal(ax: Axes, exact: np.ndarray, fitted: np.ndarray) -> None:
-    ends = [min(exact.min(), fitted.min()), max(exact.max(), fitted.max())]
-    ax.plot(ends, ends, color=GREY, lw=1)
-    ax.set_aspect("equal")
-
-
+@plt.rc_context(STYLE)
 def extrapolation(
     t: np.ndarray, potential: Pair, gradient: Pair, in_range: float, path: Path
 ) -> None:
     """Along the path of Eq. 16, which leaves the range of the data at t = ``in_range``."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.3), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.3))
     axes[0].plot(t, potential[0], color=BLACK, lw=2.5, alpha=0.45, label="exact")
-    axes[0].plot(t, potential[1], "--", color=COLORS[0], label="learned, offset removed")
+    axes[0].plot(t, potential[1], "--", color=BLUE, label="learned, offset removed")
     axes[0].set(ylabel=r"potential $\Psi$", title="potential")
     # On this path the second and third normal components agree, and there is no shear.
     for ax, columns, title in (
@@ -118,6 +109,6 @@ def extrapolation(
         ax.axvline(in_range, color=BLACK, ls=":", lw=1)
         ax.text(in_range, 0.02, " extrapolation", transform=ax.get_xaxis_transform(), fontsize=8)
         ax.set_xlabel(r"path parameter $t$ ($c = t$, $E_{11} = 0.4 t$)")
-        ax.legend(fontsize="small")
-    figure.savefig(path, dpi=130)
+        ax.legend()
+    figure.savefig(path)
     plt.close(figure)

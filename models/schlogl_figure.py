@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.figure import SubFigure
 
 from data_gen import gillespie, schlogl
+from lse_vi.plots.style import BLACK, BLUE, GREEN, PALE, STYLE, VERMILLION
 
-BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#D55E00", "#009E73"  # Okabe-Ito
 SHOWN = 800  # counts on the axes: beyond, every law is below 1e-6
 
 
+@plt.rc_context(STYLE)
 def draw(
     times: Sequence[float],
     counts: np.ndarray,
@@ -35,12 +36,12 @@ def draw(
         seed: of the trajectories, to draw some of them finely.
         path: where the PNG goes.
     """
-    figure = plt.figure(figsize=(11, 9.5), layout="constrained")
+    figure = plt.figure(figsize=(11, 9.5))
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1.9, 1])
     _trajectories(top, times, counts, exact, seed)
     _over_time(middle, times, counts, exact, lse, kde)
     _bands(bottom, times, counts, exact, bands)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)
     plt.close(figure)
 
 
@@ -56,10 +57,10 @@ def _trajectories(
     for row, t in enumerate(times):
         right.scatter(np.full(len(counts), t), counts[:, row], s=3, color=BLUE, alpha=0.35)
     right.plot(times, exact @ grid, color=BLACK, lw=1, label="mean of the exact law")
-    right.plot(times, counts.mean(0), "o", mfc="none", color=ORANGE, label="mean of the data")
+    right.plot(times, counts.mean(0), "o", mfc="none", color=VERMILLION, label="mean of the data")
     right.set(xlabel="time t", ylabel="molecules n", title=f"the data: {len(counts)} per time")
     right.set_ylim(0, 880)  # room for the legend
-    right.legend(frameon=False, loc="upper left", ncols=2)
+    right.legend(loc="upper left", ncols=2)
 
 
 def _over_time(
@@ -75,17 +76,17 @@ def _over_time(
     for ax in axes[len(chosen) :]:
         ax.set_axis_off()
     for ax, i in zip(axes, chosen, strict=False):
-        ax.hist(counts[:, i], bins=np.arange(0, SHOWN + 1, 20), density=True, color="0.88")
+        ax.hist(counts[:, i], bins=np.arange(0, SHOWN + 1, 20), density=True, color=PALE)
         ax.plot(exact[i, :SHOWN], color=BLACK, lw=2.2, label="exact law")
         ax.plot(kde[i, :SHOWN], color=GREEN, lw=1.1, ls="--", label="KDE (Sheather-Jones)")
-        ax.plot(lse[i, :SHOWN], color=ORANGE, lw=1.4, label="LSE-ICNN")
-        ax.set_title(f"t = {times[i]:g}", fontsize=10)
+        ax.plot(lse[i, :SHOWN], color=VERMILLION, lw=1.4, label="LSE-ICNN")
+        ax.set_title(f"t = {times[i]:g}")
         ax.set_yticks([])
     for ax in axes[:: len(axes) // 2]:
         ax.set_ylabel("probability of n")
     for ax in axes[len(axes) // 2 :]:
         ax.set_xlabel("molecules n")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend()
 
 
 def _bands(
@@ -101,11 +102,11 @@ def _bands(
     grid = np.arange(SHOWN)
     for ax, i in zip(axes, chosen, strict=True):
         ax.fill_between(
-            grid, low[i, :SHOWN], high[i, :SHOWN], color=ORANGE, alpha=0.3, label="90% band"
+            grid, low[i, :SHOWN], high[i, :SHOWN], color=VERMILLION, alpha=0.3, label="90% band"
         )
-        ax.plot(mean[i, :SHOWN], color=ORANGE, lw=1.4, label="posterior predictive")
+        ax.plot(mean[i, :SHOWN], color=VERMILLION, lw=1.4, label="posterior predictive")
         ax.plot(exact[i, :SHOWN], color=BLACK, lw=1.4, label="exact law")
         ax.plot(counts[:, i], np.zeros(len(counts)), "|", color=BLUE, ms=7, alpha=0.5, label="data")
         ax.set(title=f"t = {times[i]:g}", xlabel="molecules n", yticks=[], ylim=(0, None))
     axes[0].set_ylabel("probability of n")
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend()

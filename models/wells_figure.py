@@ -14,18 +14,19 @@ from data_gen import wells
 from data_gen.truth import PotentialTruth
 from lse_vi import LSEICNN, PotentialFit, WhitenedICNN
 from lse_vi.icnn import whitened
+from lse_vi.plots.style import BLACK, BLUE, COLORS, GREY, STYLE, VERMILLION, second_axis
 
-BLACK, BLUE, ORANGE, GREY = "#000000", "#0072B2", "#D55E00", "#999999"
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
 NAMES = {"double": "double well (Eq. 8)", "modulated": "modulated well (Eq. 9)",
          "minimum": "minimum of parabolas (Eq. 10)"}  # fmt: skip
+MODES = tuple(color for color in COLORS if color != VERMILLION)  # that is the fit
 Results = Mapping[PotentialTruth, Sequence[PotentialFit]]
 
 
+@plt.rc_context(STYLE)
 def sharpness(path: Path) -> None:
     """The soft minimum of the three parabolas of Eq. 10 for several rho."""
     x = torch.linspace(-3, 3, 601).unsqueeze(-1)
-    figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
+    figure, ax = plt.subplots(figsize=(6.5, 4.2))
     for rho, color in zip((5.0, 20.0, 100.0), (COLORS[0], COLORS[1], COLORS[2]), strict=True):
         pot = LSEICNN(1, 3, hidden=(), rho=rho, gate=1 - 1e-9, network=WhitenedICNN)
         pot.network.reset_parameters(
@@ -41,15 +42,16 @@ def sharpness(path: Path) -> None:
     ax.plot(x, wells.MINIMUM.potential(x.numpy()), color=BLACK, lw=1, label=r"$\min_k f_k$")
     ax.set(xlabel="$x$", ylabel="$E(x)$", ylim=(-0.1, 1.0), title=r"$\rho$ sets how sharp E turns")
     ax.legend()
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)
     plt.close(figure)
 
 
+@plt.rc_context(STYLE)
 def convergence(results: Results, path: Path) -> None:
     """Error and number of modes over the steps of the fit, each seed thin, the median thick."""
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2))
     for ax, (truth, fits) in zip(axes, results.items(), strict=True):
-        count = ax.twinx()
+        count = second_axis(ax)
         length = max(len(fit.history["step"]) for fit in fits)
         for key, side, color in (("loss", ax, BLACK), ("active_modes", count, BLUE)):
             curves = np.array([_padded(fit.history[key], length) for fit in fits])
@@ -63,7 +65,7 @@ def convergence(results: Results, path: Path) -> None:
         count.tick_params(axis="y", colors=BLUE)
     lines = [axes[0].plot([], [], color=BLACK, lw=w)[0] for w in (0.5, 2)]
     axes[0].legend(lines, ["one seed", "median"], loc="upper right")
-    figure.savefig(path, dpi=130)
+    figure.savefig(path)
     plt.close(figure)
 
 
@@ -72,11 +74,10 @@ def _padded(values: Sequence[float], length: int) -> np.ndarray:
     return np.concatenate([values, np.full(length - len(values), values[-1])])
 
 
+@plt.rc_context(STYLE)
 def fits(results: Results, seed: int, path: Path) -> None:
     """One fit with its modes and minima above, the errors of every seed below."""
-    figure, axes = plt.subplots(
-        2, 3, figsize=(14, 6.4), height_ratios=[3, 1], sharex=True, layout="constrained"
-    )
+    figure, axes = plt.subplots(2, 3, figsize=(14, 6.4), height_ratios=[3, 1], sharex=True)
     x = torch.linspace(-3, 3, 601).unsqueeze(-1)
     for (above, below), (truth, found) in zip(axes.T, results.items(), strict=True):
         exact, first = truth.potential(x.numpy()), found[0]
@@ -85,18 +86,18 @@ def fits(results: Results, seed: int, path: Path) -> None:
         for row, fit in enumerate(found):
             with torch.no_grad():
                 energy = fit.potential(x).numpy()
-            below.plot(x, energy - exact, color=ORANGE, lw=0.6)
+            below.plot(x, energy - exact, color=VERMILLION, lw=0.6)
             if row == 0:
-                above.plot(x, energy, color=ORANGE, lw=1.4, label=f"fit, seed {seed}")
+                above.plot(x, energy, color=VERMILLION, lw=1.4, label=f"fit, seed {seed}")
         above.plot(
-            *first.minima, "o", color="white", mec=ORANGE, mew=1.5, label="minima of the fit"
+            *first.minima, "o", color="white", mec=VERMILLION, mew=1.5, label="minima of the fit"
         )
         spread = np.ptp(exact)
         above.set(ylim=(exact.min() - 0.08 * spread, exact.max() + 0.05 * spread))
         above.set(ylabel="$E(x)$", title=NAMES[truth.name])
         below.set(xlabel="$x$", ylabel=f"error, {len(found)} seeds")
-    axes[0, 0].legend(fontsize="small", loc="upper center")
-    figure.savefig(path, dpi=130)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.savefig(path)
     plt.close(figure)
 
 
@@ -107,15 +108,16 @@ def _modes(ax: Axes, pot: LSEICNN, x: torch.Tensor) -> None:
     curves = pot.mode_potentials(x) + shift
     for k in range(pot.modes):
         label = "modes alone" if k == 0 else None
-        ax.plot(x, curves[:, k], color=COLORS[k % len(COLORS)], lw=1, alpha=0.8, label=label)
+        ax.plot(x, curves[:, k], color=MODES[k % len(MODES)], lw=1, alpha=0.8, label=label)
 
 
+@plt.rc_context(STYLE)
 def evolution(results: Results, path: Path) -> None:
     """rho, gates and shares of the modes over the fit of the first seed, of the leading restart."""
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2))
     for ax, (truth, found) in zip(axes, results.items(), strict=True):
         history = found[0].history
-        steps, side = np.array(history["step"]), ax.twinx()
+        steps, side = np.array(history["step"]), second_axis(ax)
         ax.plot(steps, history["rho"], color=BLACK, lw=2, label=r"$\rho$")
         most = max(len(row) for row in history["shares"])
         for k in range(most):
@@ -124,7 +126,7 @@ def evolution(results: Results, path: Path) -> None:
                 rows = [sorted(row, reverse=True) for row in history[key]]
                 curve = [row[k] if k < len(row) else np.nan for row in rows]
                 label = f"{name} of a mode" if k == 0 else None
-                side.plot(steps, curve, style, color=COLORS[k % len(COLORS)], lw=1.2, label=label)
+                side.plot(steps, curve, style, color=MODES[k % len(MODES)], lw=1.2, label=label)
         counts = [len(row) for row in history["shares"]]
         for i in np.flatnonzero(np.diff(counts)):
             ax.axvline(steps[i] + 0.5, color=GREY, lw=0.6)
@@ -133,6 +135,6 @@ def evolution(results: Results, path: Path) -> None:
         side.set(ylim=(-0.02, 1.05), ylabel="mean responsibility; gate")
         if ax is axes[0]:
             handles = [h for part in (ax, side) for h in part.get_legend_handles_labels()[0]]
-            side.legend(handles=handles, fontsize="small", loc="lower left")
-    figure.savefig(path, dpi=130)
+            side.legend(handles=handles, loc="lower left")
+    figure.savefig(path)
     plt.close(figure)

@@ -12,7 +12,17 @@ from matplotlib.collections import PathCollection
 from scipy.integrate import trapezoid
 
 from lse_vi import LSEICNN, LSEDensity, WhitenedICNN
-from lse_vi.plots import COLORS, GREY, NAMED, plot_density, plot_history, plot_potential
+from lse_vi.plots import (
+    COLORS,
+    GREY,
+    NAMED,
+    STYLE,
+    plot_density,
+    plot_history,
+    plot_parity,
+    plot_potential,
+    plot_surface,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +229,87 @@ class TestPotential:
             plot_potential(LSEICNN(3, 2), bounds=(-1, 1))
 
 
+class TestSurface:
+    def test_heights_are_the_potential_up_to_the_highest_shown(self):
+        pot = wells(2, spread=6.0)
+        ax = plot_surface(pot, bounds=((-5, -3), (5, 3)), grid=40, highest=0.7)
+        draw(ax)
+        energy = pot(torch.cartesian_prod(torch.linspace(-5, 5, 40), torch.linspace(-3, 3, 40)))
+        floor, top = ax.get_zlim()
+        assert top == pytest.approx(energy.quantile(0.7).item())
+        assert floor < energy.min() < top
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_1$", "$x_2$")
+        assert ax.get_zlabel() == "potential $E(x)$"
+
+    def test_minima_lie_on_the_surface(self):
+        pot = wells(2, spread=6.0)
+        ax = plot_surface(pot, bounds=((-5, -3), (5, 3)), grid=30)
+        (marks,) = [part for part in ax.collections if part.get_label() == "minima of $E$"]
+        x1, x2, height = (np.asarray(values) for values in marks._offsets3d)
+        expected = pot.minima(torch.tensor([[-3.0, 0.1], [3.0, -0.1]])).points
+        assert np.sort(x1) == pytest.approx(expected[:, 0].sort()[0].numpy(), abs=1e-3)
+        at = torch.as_tensor(np.stack([x1, x2], -1))
+        assert height == pytest.approx(pot(at).detach().numpy(), abs=1e-6)
+
+    def test_data_set_the_window(self):
+        data = torch.linspace(-3, 5, 10)[:, None].expand(10, 2)
+        ax = plot_surface(wells(2), data=data, grid=20)
+        low, high = ax.get_xlim()
+        assert low < -3 < 5 < high
+
+    @pytest.mark.parametrize(
+        ("make", "settings", "message"),
+        [
+            (lambda: wells(1), {"bounds": (-1, 1)}, r"2 dimensions, but has 1; see plot_potential"),
+            (lambda: wells(3), {"bounds": (-1, 1)}, r"1 or 2 dimensions .* has 3"),
+            (lambda: wells(2), {}, "bounds, or data"),
+            (lambda: wells(2), {"bounds": (-1, 1), "highest": 0.0}, r"highest .* got 0.0"),
+        ],
+    )
+    def test_what_is_no_landscape_is_refused(self, make, settings, message):
+        with pytest.raises(ValueError, match=message):
+            plot_surface(make(), **settings)
+
+
+class TestParity:
+    def test_the_legend_gives_r2_and_the_diagonal_spans_both(self):
+        rng = np.random.default_rng(0)
+        exact = rng.normal(size=(200, 2)) * [1.0, 3.0]
+        predicted = exact + 0.1 * rng.normal(size=(200, 2))
+        ax = plot_parity(exact, torch.as_tensor(predicted), labels=["a", "b"])
+        draw(ax)
+        r2 = 1 - ((predicted - exact) ** 2).sum(0) / ((exact - exact.mean(0)) ** 2).sum(0)
+        for text, name, value in zip(legend(ax), "ab", r2, strict=True):
+            assert text.startswith(f"{name}, $R^2$ = ")
+            assert float(text.split("= ")[1]) == pytest.approx(value, rel=1e-3)
+        assert ax.get_xlim() == ax.get_ylim()
+        assert ax.get_xlim()[0] < exact.min() < exact.max() < ax.get_xlim()[1]
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("exact", "predicted")
+
+    def test_points_are_drawn_where_they_are(self):
+        ax = plot_parity([1.0, 2.0, 4.0], [1.0, 2.5, 4.0])
+        points = [line.get_xydata() for line in ax.get_lines() if line.get_marker() == "."]
+        assert np.array_equal(points[0], [[1.0, 1.0], [2.0, 2.5], [4.0, 4.0]])
+
+    def test_a_perfect_prediction_and_one_worse_than_the_mean(self):
+        assert legend(plot_parity([0.0, 1.0], [0.0, 1.0])) == ["$R^2$ = 1.00"]
+        assert legend(plot_parity([0.0, 1.0], [1.0, 0.0])) == ["$R^2$ = -3.00"]
+
+    @pytest.mark.parametrize(
+        ("exact", "predicted", "settings", "message"),
+        [
+            ([1.0, 2.0], [1.0], {}, r"predicted must have the shape of exact, \(2, 1\)"),
+            ([1.0, 2.0], [1.0, np.nan], {}, "predicted must be finite, but holds nan"),
+            ([], [], {}, r"exact must have shape \(n,\) or \(n, series\), but got \(0,\)"),
+            ([1.0, 1.0], [1.0, 2.0], {}, "exact must vary"),
+            ([1.0, 2.0], [1.0, 2.0], {"labels": ["a", "b"]}, "labels must name 1 series"),
+        ],
+    )
+    def test_what_cannot_be_compared_is_refused(self, exact, predicted, settings, message):
+        with pytest.raises(ValueError, match=message):
+            plot_parity(exact, predicted, **settings)
+
+
 class TestHistory:
     def test_losses_on_the_left_and_modes_on_the_right(self):
         history = {"step": [0, 10, 20], "loss": [3.0, 2.0, 1.5], "active_modes": [5, 3, 2]}
@@ -268,6 +359,7 @@ class TestHistory:
         lambda ax: plot_density(LSEDensity(wells(1)), ax=ax),
         lambda ax: plot_potential(wells(1), bounds=(-1, 1), ax=ax),
         lambda ax: plot_history({"loss": [2.0, 1.0]}, ax=ax),
+        lambda ax: plot_parity([0.0, 1.0], [0.1, 1.0], ax=ax),
     ],
 )
 def test_figures_are_drawn_into_the_axes_given(plot):
@@ -282,3 +374,13 @@ def test_a_grid_has_at_least_two_points(grid):
         plot_density(LSEDensity(wells(1)), grid=grid)
     with pytest.raises(ValueError, match="grid must be at least 2"):
         plot_potential(wells(1), bounds=(-1, 1), grid=grid)
+
+
+def test_figures_have_one_style():
+    """No frames; the colours are those of Okabe & Ito, which also order any further curves."""
+    for ax in (plot_density(LSEDensity(wells(1))), plot_potential(wells(1), bounds=(-1, 1))):
+        assert not ax.spines["top"].get_visible()
+        assert not ax.get_legend().get_frame_on()
+    assert [entry["color"] for entry in STYLE["axes.prop_cycle"]] == list(COLORS)
+    top = next(o for o in plot_history({"loss": [2, 1], "active_modes": [2, 1]}).figure.axes[1:])
+    assert top.spines["right"].get_visible()

@@ -1,0 +1,137 @@
+"""Figures of fits: training histories, and predictions against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from lse_vi.plots.style import COLORS, GREY, new_axes, second_axis
+
+MANY = 5000  # so many points are drawn as an image
+
+
+def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+    """Training curves: losses on the left axis, the number of active modes on the right.
+
+    Args:
+        history: equally long series by name. ``step`` is the horizontal axis (0, 1, ... without
+            it), ``active_modes`` goes to the right axis, all others to the left one, which is
+            logarithmic where they are positive and span two decades. NaN means not measured.
+
+    Returns:
+        The left Axes.
+
+    Raises:
+        ValueError: if there is no series for the left axis, or if lengths differ.
+
+    Example:
+        >>> plot_history({"loss": [3.0, 2.0, 1.5], "active_modes": [5, 3, 2]}).get_ylabel()
+        'loss'
+    """
+    series = {name: np.asarray(values, dtype=float) for name, values in history.items()}
+    lengths = {name: len(values) for name, values in series.items()}
+    curves = {name: y for name, y in series.items() if name not in ("step", "active_modes")}
+    if not curves or len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(
+            "history must hold at least one curve such as 'loss', and its series must be equally "
+            f"long and not empty, but got lengths {lengths}"
+        )
+    step = series.get("step", np.arange(max(lengths.values())))
+    top = ax = ax or new_axes()
+    lines = []
+    for i, (name, y) in enumerate(curves.items()):
+        measured = ~np.isnan(y)
+        if not measured.any():
+            continue
+        color = COLORS[i % len(COLORS)]
+        lines += ax.plot(step[measured], y[measured], color=color, label=_words(name))
+    finite = np.concatenate([y[np.isfinite(y)] for y in curves.values()])
+    if finite.size and finite.min() > 0 and finite.max() > 100 * finite.min():
+        ax.set_yscale("log")
+    ax.set(xlabel="step", ylabel=_words(next(iter(curves))))
+    if "active_modes" in series:
+        measured = ~np.isnan(series["active_modes"])
+        modes = series["active_modes"][measured]
+        top = second_axis(ax)
+        lines += top.step(step[measured], modes, where="post", color=GREY, label="active modes")
+        top.set(ylabel="active modes", ylim=(0, 1.4 * modes.max(initial=1)))  # room for the legend
+        top.yaxis.set_major_locator(MaxNLocator(integer=True))
+    top.legend(handles=lines, loc="upper right", fontsize="small", frameon=False)
+    return ax
+
+
+def plot_parity(
+    exact: Any,
+    predicted: Any,
+    *,
+    labels: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Predictions against what they should be, with the R2 of each series in the legend.
+
+    On the diagonal they agree. Both axes have the same range.
+
+    Args:
+        exact: (n,), or (n, series) for several series, each in its own colour.
+        predicted: of the same shape.
+        labels: names of the series.
+
+    Raises:
+        ValueError: for shapes or labels that disagree, entries that are not finite, and an exact
+            series that does not vary, which has no R2.
+
+    Example:
+        >>> ax = plot_parity([1.0, 2.0, 3.0], [1.1, 1.9, 3.0])
+        >>> ax.get_legend().get_texts()[0].get_text()
+        '$R^2$ = 0.990'
+    """
+    truth, guess = _series("exact", exact), _series("predicted", predicted)
+    if truth.shape != guess.shape:
+        raise ValueError(
+            f"predicted must have the shape of exact, {truth.shape}, but got {guess.shape}"
+        )
+    if labels is not None and len(labels) != truth.shape[1]:
+        raise ValueError(f"labels must name {truth.shape[1]} series, but got {list(labels)}")
+    spread = truth.var(0)
+    if not spread.all():
+        raise ValueError("exact must vary in each series, but one has a single value")
+    r2 = 1 - ((guess - truth) ** 2).mean(0) / spread
+    ax = ax or new_axes()
+    both = np.concatenate([truth, guess])
+    margin = 0.03 * np.ptp(both)
+    ends = (both.min() - margin, both.max() + margin)
+    ax.plot(ends, ends, color=GREY, lw=1, zorder=0)
+    size = 3.0 if len(truth) > 500 else 5.0
+    for j in range(truth.shape[1]):
+        name = f"{labels[j]}, " if labels is not None else ""
+        ax.plot(
+            truth[:, j], guess[:, j], ".", ms=size, color=COLORS[j % len(COLORS)],
+            label=f"{name}$R^2$ = {_brief(r2[j])}", rasterized=truth.size > MANY,
+        )  # fmt: skip
+    ax.set(xlabel="exact", ylabel="predicted", xlim=ends, ylim=ends, box_aspect=1)
+    ax.legend(fontsize="small", frameon=False, loc="upper left", markerscale=8 / size)
+    return ax
+
+
+def _series(name: str, values: Any) -> np.ndarray:
+    """``values`` as (n, series)."""
+    array = np.asarray(values, dtype=float)
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise ValueError(f"{name} must have shape (n,) or (n, series), but got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, but holds {array[~np.isfinite(array)][0]}")
+    return array.reshape(len(array), -1)
+
+
+def _brief(r2: float) -> str:
+    """With as many digits as tell it from one."""
+    digits = 2 if r2 >= 1 or r2 < 0 else int(np.clip(2 - np.log10(1 - r2), 2, 6))
+    return f"{r2:.{digits}f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

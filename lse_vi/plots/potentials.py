@@ -1,0 +1,191 @@
+"""Figures of potentials: curves, contours, surfaces."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from mpl_toolkits.mplot3d import Axes3D
+from torch import Tensor
+
+from lse_vi.checks import check_count
+from lse_vi.plots.canvas import (
+    as_numpy,
+    as_points,
+    check_plottable,
+    draw_rug,
+    lattice,
+    mode_colors,
+    padded,
+    planes,
+    scatter,
+)
+from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
+from lse_vi.potential import LSEICNN, Minima
+from lse_vi.support import Box
+
+STARTS = {1: 64, 2: 12}  # per axis, from which minima are searched
+
+
+def plot_potential(
+    potential: LSEICNN,
+    *,
+    bounds: Any = None,
+    data: Any = None,
+    ax: Axes | None = None,
+    grid: int = 400,
+) -> Axes:
+    r"""A potential in one or two dimensions and its minima, over ``bounds`` or around ``data``.
+
+    In one dimension E(x) and, dashed, the modes f_k(x) - log(s_k/K)/rho that it is made of: E(x)
+    where mode k alone is responsible, above it elsewhere. In two, contour lines of E. Modes
+    responsible for less than 1 % of the window are left out; ten are named.
+
+    Args:
+        potential: E, without batch dimensions.
+        bounds: (low, high) of the window, each a number or ``dim`` numbers.
+        data: points (n, dim) or (n,) to show; without ``bounds`` they set the window.
+        grid: points per axis where E is evaluated.
+
+    Raises:
+        ValueError: without bounds or varying data, for a batch, or more than two dimensions.
+
+    Example:
+        >>> plot_potential(LSEICNN(1, 2), bounds=(-3, 3)).get_ylabel()
+        'potential $E(x)$'
+    """
+    check_plottable("potential", potential.dim, potential.batch_shape)
+    points = None if data is None else as_points(data, potential)
+    box = _window(potential, bounds, points)
+    x = lattice(box, check_count("grid", grid, 2))
+    with torch.no_grad():
+        energy = potential(x)
+        gates = potential.log_gates - math.log(potential.modes)
+        modes = potential.mode_potentials(x) - gates / potential.rho
+        colors = mode_colors(potential.responsibilities(x).mean(0))
+    minima = _minima(potential, box)
+    ax = ax or new_axes()
+    if potential.dim == 1:
+        if points is not None:
+            draw_rug(ax, points, label="data")
+        ax.plot(as_numpy(x), as_numpy(energy), color="black", lw=1.8, label="potential $E$")
+        for i, (k, color) in enumerate(colors.items()):
+            label = f"mode {k}" if i < NAMED else None
+            ax.plot(as_numpy(x), as_numpy(modes[:, k]), color=color, ls="--", lw=1.2, label=label)
+        where = torch.stack([minima.points[:, 0], minima.energies], dim=-1)
+        low, high = energy.min().item(), energy.max().item()
+        margin = 0.08 * (high - low)
+        ax.set(xlabel="$x$", ylabel="potential $E(x)$", ylim=(low - margin, high + margin))
+    else:
+        low, high = energy.min().item(), energy.quantile(0.8).item()
+        levels = _levels(low, high)
+        lines = ax.contour(*planes(x, energy), levels=levels, cmap="viridis", linewidths=1)
+        scale = ScalarMappable(lines.norm, lines.cmap)
+        ax.figure.colorbar(scale, ax=ax, label="potential $E(x)$")
+        ax.set(xlabel="$x_1$", ylabel="$x_2$")
+        if points is not None:
+            scatter(ax, points, s=8, lw=0, c=GREY, label="data")
+        where = minima.points
+    scatter(ax, where, s=50, c="white", edgecolor="k", zorder=3, label="minima of $E$")
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def plot_surface(
+    potential: LSEICNN,
+    *,
+    bounds: Any = None,
+    data: Any = None,
+    ax: Axes3D | None = None,
+    grid: int = 120,
+    highest: float = 0.8,
+) -> Axes3D:
+    r"""A landscape in two dimensions as a surface, its minima on it, contour lines below.
+
+    Args:
+        potential: E of two dimensions, without batch dimensions.
+        bounds: (low, high) of the window, each a number or two numbers.
+        data: points (n, 2); without ``bounds`` they set the window.
+        ax: axes made with ``projection="3d"``.
+        grid: points per axis where E is evaluated.
+        highest: the surface ends at this quantile of E, so that the wells are not dwarfed by walls.
+
+    Raises:
+        ValueError: for another dimension, a batch, or no window.
+
+    Example:
+        >>> plot_surface(LSEICNN(2, 3), bounds=(-1, 1), grid=20).get_zlabel()
+        'potential $E(x)$'
+    """
+    check_plottable("potential", potential.dim, potential.batch_shape)
+    if potential.dim != 2:
+        raise ValueError("potential must have 2 dimensions, but has 1; see plot_potential")
+    if not 0 < highest <= 1:
+        raise ValueError(f"highest must be in (0, 1], but got {highest}")
+    box = _window(potential, bounds, None if data is None else as_points(data, potential))
+    x = lattice(box, check_count("grid", grid, 2))
+    with torch.no_grad():
+        energy = potential(x)
+    low, high = energy.min().item(), energy.quantile(highest).item()
+    floor = low - 0.6 * (high - low)
+    minima = _minima(potential, box)
+    if ax is None:
+        with plt.rc_context(STYLE):
+            _, ax = plt.subplots(figsize=(6, 5), subplot_kw={"projection": "3d"})
+    x1, x2, height = planes(x, energy)
+    shown = np.where(height <= high, height, np.nan)
+    ax.plot_surface(
+        x1, x2, shown, cmap="viridis", rcount=grid, ccount=grid, lw=0, antialiased=False, zorder=2
+    )
+    levels = _levels(low, high)
+    ax.contour(
+        x1,
+        x2,
+        height,
+        levels=levels,
+        zdir="z",
+        offset=floor,
+        cmap="viridis",
+        linewidths=0.8,
+        zorder=1,
+    )
+    ax.computed_zorder = False  # the marks over the surface
+    ax.scatter(
+        *as_numpy(minima.points).T, as_numpy(minima.energies), s=40, c="white", edgecolor="k",
+        depthshade=False, zorder=3, label="minima of $E$",
+    )  # fmt: skip
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="potential $E(x)$", zlim=(floor, high))
+    ax.set_zticks([tick for tick in ax.get_zticks() if low <= tick <= high])
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.9)
+    ax.view_init(elev=32, azim=-60)
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def _window(potential: LSEICNN, bounds: Any, points: Tensor | None) -> Box:
+    """The box from ``bounds``, or around ``points``."""
+    if bounds is not None:
+        return Box.of(bounds, potential.dim, potential.alpha)
+    if points is not None and bool((points.amin(0) < points.amax(0)).all()):
+        return padded(points)
+    came = "neither" if points is None else f"data with ranges {np.ptp(as_numpy(points), axis=0)}"
+    raise ValueError(
+        f"bounds, or data that vary in each coordinate, must set the window, but got {came}"
+    )
+
+
+def _levels(low: float, high: float) -> np.ndarray:
+    """Denser where a well is flat: even in the root of the height."""
+    return low + (high - low) * np.linspace(0, 1, 17)[1:] ** 2
+
+
+def _minima(potential: LSEICNN, box: Box) -> Minima:
+    """The minima inside the window."""
+    found = potential.minima(lattice(box, STARTS[potential.dim]))
+    inside = box.contains(found.points)
+    return Minima(found.points[inside], found.energies[inside])

@@ -1,0 +1,45 @@
+"""One look for all figures: colours that colour-blind readers tell apart, and no frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+"""Of Okabe & Ito (2008), for modes and curves; totals and truths are black, data grey."""
+
+BLUE, ORANGE, GREEN, VERMILLION, PINK, SKY, YELLOW = COLORS
+BLACK, GREY, PALE = "#000000", "#999999", "#DDDDDD"
+SHADES = LinearSegmentedColormap.from_list("shades", ("#FFFFFF", "#777777"))
+NAMED = 10
+"""So many modes are named in a legend."""
+
+STYLE: dict[str, Any] = {
+    "axes.prop_cycle": cycler(color=COLORS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "figure.constrained_layout.use": True,
+    "image.cmap": "viridis",
+    "legend.fontsize": "small",
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+"""What the figures look like: for ``plt.rcParams.update`` or ``plt.rc_context``."""
+
+
+def new_axes(**settings: Any) -> Axes:
+    """Axes of a new figure in this style."""
+    with plt.rc_context(STYLE):
+        return plt.subplots(figsize=(6, 4), **settings)[1]
+
+
+def second_axis(ax: Axes) -> Axes:
+    """A second vertical axis on the right, with the line that :data:`STYLE` leaves out."""
+    other = ax.twinx()
+    other.spines["right"].set_visible(True)
+    return other
