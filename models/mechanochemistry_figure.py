@@ -55,8 +55,7 @@ def projections(pot: LSEICNN, path: Path) -> None:
             ax.contour(x, y, values, levels, colors="white", linewidths=0.4)
             ax.set(xlabel=_label(first), ylabel=_label(second))
             ax.set_title(rf"{name} $\Psi$, {title}")
-            if "c" not in (first, second):
-                ax.set_box_aspect(1)  # two strains
+            ax.set_box_aspect(1)
         figure.colorbar(shades, ax=column, shrink=0.8, format="%.2f", ticks=levels[::3])
     figure.savefig(path)
     plt.close(figure)

@@ -86,7 +86,7 @@ def _over_time(
         ax.set_ylabel("probability of n")
     for ax in axes[len(axes) // 2 :]:
         ax.set_xlabel("molecules n")
-    axes[0].legend()
+    axes[len(chosen) - 1].legend(loc="upper right")
 
 
 def _bands(
