@@ -17,7 +17,8 @@ test-all: $(STAMP)
 
 # Full settings, outputs written into the files; the tests run them with short ones.
 notebooks: $(STAMP)
-	LSE_VI_FAST= $(BIN)/python -m pytest --overwrite notebooks
+	LSE_VI_FAST= MPLBACKEND=module://matplotlib_inline.backend_inline \
+		$(BIN)/python -m pytest --overwrite notebooks
 
 # The site, in docs/_build/html; a warning or a link that leads nowhere is an error.
 docs: $(DOCS_STAMP)

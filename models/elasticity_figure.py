@@ -31,7 +31,7 @@ def data(strain: np.ndarray, exact: Response, path: Path) -> None:
     phase = exact.phase, "share $c$ of the second phase"
     force, t = (exact.force, r"conjugate force $\kappa$"), (time, "time")
     panels = [(t, e11), (t, s11), (e11, s11), (t, phase), (t, force), (phase, force)]
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7))
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6))
     for ax, ((x, x_name), (y, y_name)) in zip(axes.flat, panels, strict=True):
         for i in range(SHOWN):
             ax.plot(x[i], y[i], color=COLORS[i], lw=1.3, label=f"path {i + 1}")
@@ -44,7 +44,7 @@ def data(strain: np.ndarray, exact: Response, path: Path) -> None:
 @plt.rc_context(STYLE)
 def parity(exact: Mapping[str, np.ndarray], fitted: Mapping[str, BySet], path: Path) -> None:
     """Predicted against exact S11 on held-out paths, a panel for each model."""
-    figure, axes = plt.subplots(1, len(fitted), figsize=(16, 4.2))
+    figure, axes = plt.subplots(1, len(fitted), figsize=(12, 3.4))
     for ax, (kind, by_set) in zip(axes, fitted.items(), strict=True):
         predicted = np.stack([s[..., 0, 0].ravel() for s in by_set.values()], axis=-1)
         s11 = np.broadcast_to(exact[kind][..., 0, 0].reshape(-1, 1), predicted.shape)
@@ -60,7 +60,7 @@ def held_out(
 ) -> None:
     """Three held-out paths: stress over time and over strain, transverse invariants."""
     t = np.linspace(0, 1, strain.shape[1])
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7.4))
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.4))
     for i, column in enumerate(axes.T):
         for ax, x in zip(column, (t, strain[i, :, 0, 0]), strict=True):
             ax.plot(x, exact[i, :, 0, 0], color=BLACK, lw=3, alpha=0.35, label="exact")

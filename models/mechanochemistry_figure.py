@@ -42,7 +42,7 @@ def projections(pot: LSEICNN, path: Path) -> None:
         ("e2", strain, "c", c, {"e3": 0.05}, "$e_3$ = 0.05"),
         ("e1", strain, "e6", strain, {"c": 0.5}, "c = 0.5"),
     ]
-    figure, axes = plt.subplots(2, 4, figsize=(14, 6.6))
+    figure, axes = plt.subplots(2, 4, figsize=(11, 5))
     for column, (first, x, second, y, fixed, title) in zip(axes.T, planes, strict=True):
         points = _points(**{first: x[None, :], second: y[:, None], **fixed})
         exact = crystal.potential(points)
@@ -68,7 +68,7 @@ def _label(name: str) -> str:
 @plt.rc_context(STYLE)
 def parity(potential: Pair, gradient: Pair, path: Path) -> None:
     """Fitted against exact on held-out points: the potential and the parts of the gradient."""
-    figure, axes = plt.subplots(1, 4, figsize=(16, 4.2))
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.4))
     plot_parity(*potential, ax=axes[0])
     axes[0].set(xlabel=r"exact $\Psi$", ylabel=r"learned $\Psi$, offset removed", title="potential")
     parts = (
@@ -89,7 +89,7 @@ def extrapolation(
     t: np.ndarray, potential: Pair, gradient: Pair, in_range: float, path: Path
 ) -> None:
     """Along the path of Eq. 16, which leaves the range of the data at t = ``in_range``."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.3))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))
     axes[0].plot(t, potential[0], color=BLACK, lw=2.5, alpha=0.45, label="exact")
     axes[0].plot(t, potential[1], "--", color=BLUE, label="learned, offset removed")
     axes[0].set(ylabel=r"potential $\Psi$", title="potential")

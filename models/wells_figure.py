@@ -49,7 +49,7 @@ def sharpness(path: Path) -> None:
 @plt.rc_context(STYLE)
 def convergence(results: Results, path: Path) -> None:
     """Error and number of modes over the steps of the fit, each seed thin, the median thick."""
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.5))
     for ax, (truth, fits) in zip(axes, results.items(), strict=True):
         count = second_axis(ax)
         length = max(len(fit.history["step"]) for fit in fits)
@@ -77,7 +77,7 @@ def _padded(values: Sequence[float], length: int) -> np.ndarray:
 @plt.rc_context(STYLE)
 def fits(results: Results, seed: int, path: Path) -> None:
     """One fit with its modes and minima above, the errors of every seed below."""
-    figure, axes = plt.subplots(2, 3, figsize=(14, 6.4), height_ratios=[3, 1], sharex=True)
+    figure, axes = plt.subplots(2, 3, figsize=(11, 5.4), height_ratios=[3, 1], sharex=True)
     x = torch.linspace(-3, 3, 601).unsqueeze(-1)
     for (above, below), (truth, found) in zip(axes.T, results.items(), strict=True):
         exact, first = truth.potential(x.numpy()), found[0]
@@ -114,7 +114,7 @@ def _modes(ax: Axes, pot: LSEICNN, x: torch.Tensor) -> None:
 @plt.rc_context(STYLE)
 def evolution(results: Results, path: Path) -> None:
     """rho, gates and shares of the modes over the fit of the first seed, of the leading restart."""
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.5))
     for ax, (truth, found) in zip(axes, results.items(), strict=True):
         history = found[0].history
         steps, side = np.array(history["step"]), second_axis(ax)
