@@ -94,8 +94,9 @@ class LinkNames(SphinxTransform):
     def apply(self, **options: Any) -> None:
         """Wrap each such literal in a reference."""
         for node in list(self.document.findall(nodes.literal)):
-            name = node.astext()
-            if re.fullmatch(r"(lse_vi|data_gen)(\.\w+)+", name):
+            name, parent = node.astext(), node.parent
+            taken = isinstance(parent, pending_xref | nodes.reference | nodes.title)
+            if not taken and re.fullmatch(r"(lse_vi|data_gen)(\.\w+)+", name):
                 link = pending_xref("", node.deepcopy(), reftarget=name, refdoc=self.env.docname,
                                     refdomain="py", reftype="obj")  # fmt: skip
                 node.replace_self(link)
