@@ -116,6 +116,9 @@ def respond(strain: ArrayLike) -> Response:
     Args:
         strain: E, (*paths, times, 3, 3), symmetric.
 
+    Raises:
+        ValueError: if the strains are not symmetric, not finite or of another shape.
+
     Example:
         >>> there_and_back = uniaxial([0.0, -0.122, -0.2, -0.05, 0.0])
         >>> response = respond(there_and_back)
@@ -165,6 +168,10 @@ def sawtooth(paths: int, *, points: int = 101, seed: int = 0) -> FloatArray:
         paths: how many.
         points: samples per path, at least 30.
         seed: two calls with one seed agree.
+
+    Raises:
+        TypeError: if an argument is not an integer.
+        ValueError: if paths is below 1, points below 30, or the seed negative.
 
     Example:
         >>> sawtooth(400).shape

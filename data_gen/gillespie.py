@@ -114,7 +114,11 @@ class Path:
     t_end: float
 
     def at(self, times: ArrayLike) -> IntArray:
-        """Counts (times, species) at times in [0, t_end]."""
+        """Counts (times, species) at times in [0, t_end].
+
+        Raises:
+            ValueError: for a time outside.
+        """
         t = real_array("times", times, ndim=1)
         if t.size and not 0 <= t.min() <= t.max() <= self.t_end:
             raise ValueError(

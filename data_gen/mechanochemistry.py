@@ -85,6 +85,10 @@ def gradient(x: FloatArray) -> FloatArray:
 def sample(n: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """Points drawn uniformly from the bounds and the gradients there: (n, 7) and (n, 7).
 
+    Raises:
+        TypeError: if n or seed is not an integer.
+        ValueError: if n is below 1 or seed is negative.
+
     Example:
         >>> x, gradient = sample(800, seed=0)
         >>> x.shape, gradient.shape

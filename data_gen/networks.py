@@ -88,6 +88,10 @@ class CustomKinetics:
             whole numbers as float64. The simulator compiles it with numba; it must not raise, and
             division by zero gives inf or NaN, which the simulator reports.
 
+    Raises:
+        TypeError: if the function is not callable.
+        ValueError: if the rates are not finite numbers of shape (parameters,).
+
     Example:
         >>> def repressed(counts, rates, out):
         ...     out[0] = rates[0] / (1.0 + counts[0] ** 2)

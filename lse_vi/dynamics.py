@@ -66,6 +66,9 @@ class Blend:
         second: E_2, of the same dimension.
         weight: s, from a time to a number.
 
+    Raises:
+        ValueError: for two dimensions that differ.
+
     Example:
         >>> from lse_vi import LSEICNN
         >>> blend = Blend(LSEICNN(2, 1), LSEICNN(2, 3), weight=lambda t: t / (1 + t))

@@ -51,6 +51,9 @@ class ExactDraws:
         samples: number of draws.
         scale: how log Z is found.
 
+    Raises:
+        ValueError: for fewer than two samples.
+
     Example:
         >>> from lse_vi import WhitenedICNN
         >>> pot = LSEICNN(2, 2, rho=1.0, network=WhitenedICNN)

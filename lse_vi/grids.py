@@ -41,6 +41,9 @@ class EvenSteps:
     Args:
         longest: in the units of the path.
 
+    Raises:
+        ValueError: for a longest step that is not positive.
+
     Example:
         >>> path = torch.tensor([0.0, 0.5, 1.0, 0.0]).reshape(4, 1, 1)
         >>> EvenSteps(0.25)(path).flatten().tolist()

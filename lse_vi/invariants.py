@@ -88,6 +88,9 @@ class TransverselyIsotropic:
     Args:
         axis: the direction a, three numbers, not all zero.
 
+    Raises:
+        ValueError: for an axis that is not three finite numbers, or zero.
+
     Example:
         >>> TransverselyIsotropic()(torch.diag(torch.tensor([2.0, 0.0, 0.0])))
         tensor([2., 4., 8., 2., 4.])
@@ -137,6 +140,9 @@ class Components:
 
     Args:
         dim: its dimension.
+
+    Raises:
+        ValueError: for a dimension below 1.
 
     Example:
         >>> Components(2).with_rate(torch.zeros(5, 2), torch.ones(5, 2)).shape

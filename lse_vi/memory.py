@@ -82,6 +82,11 @@ class Elastic(nn.Module):
         strain_unit: a typical strain; networks learn best on numbers near one.
         stress_unit: a typical stress.
 
+    Raises:
+        ValueError: for a potential of another dimension than the invariants, or a batch; when
+            called, for strains of another shape, not finite or not symmetric.
+        TypeError: when called with strains of another dtype than the parameters.
+
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
         >>> material = Elastic(LSEICNN(3, 2), Isotropic(), strain_unit=0.1)
@@ -180,6 +185,10 @@ class Memory(Elastic):
             rate, :class:`~lse_vi.rates.Exponential`.
         steps: where the steps are taken: :class:`~lse_vi.grids.SampleSteps`, the default, or
             :class:`~lse_vi.grids.EvenSteps`, which do not depend on how densely a path is sampled.
+
+    Raises:
+        ValueError: as :class:`Elastic`; for a potential that does not read all states; when called,
+            for times that do not increase, or missing times where the clock needs them.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic

@@ -201,6 +201,10 @@ class Envelope:
     Args:
         samples: number of draws.
 
+    Raises:
+        ValueError: for fewer than two samples; when used where there is no bound: plain modes
+            without a box, or in more than two dimensions.
+
     Example:
         >>> from lse_vi import LSEDensity
         >>> pot = LSEICNN(3, 2, rho=1.0, network=WhitenedICNN)

@@ -48,6 +48,9 @@ class Play(Elastic):
         potential: its two modes, with their gates, are the phases: f_k - log(s_k) / rho.
         invariants, strain_unit, stress_unit: as for :class:`~lse_vi.memory.Elastic`.
 
+    Raises:
+        ValueError: as :class:`~lse_vi.memory.Elastic`; for a potential without two plain modes.
+
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
         >>> material = Play(LSEICNN(3, 2), Isotropic())

@@ -80,6 +80,9 @@ class Rate(nn.Module):
         states: number of internal states.
         hidden: widths of the hidden layers.
 
+    Raises:
+        ValueError: for no hidden layer, or a number below 1.
+
     Example:
         >>> rate = Rate(9, 6)
         >>> drive = rate.drive(torch.zeros(100, 9))
@@ -120,6 +123,9 @@ class RelaxationRate(nn.Module):
 
     Args:
         features, states, hidden: as for :class:`Rate`.
+
+    Raises:
+        ValueError: as :class:`Rate`.
 
     Example:
         >>> rate = RelaxationRate(9, 2)
