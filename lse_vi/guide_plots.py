@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lse_vi.checks import check_count
 from lse_vi.guide_result import GuideResult
-from lse_vi.plots import COLORS, GREY, NAMED
+from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, new_axes
 
 MOST = 8  # scalar variables in a pairs plot
 
@@ -23,8 +24,8 @@ def plot_pairs(
 ) -> Figure:
     """Draws of the guide, every two variables against each other, coloured by mode.
 
-    On the diagonal are histograms. The variables are the entries of the model's sites, in its own
-    units; the first eight unless ``sites`` says which.
+    On the diagonal are histograms, in the corner the weights of the modes. The variables are the
+    entries of the model's sites, in its own units; the first eight unless ``sites`` says which.
 
     Args:
         result: of :func:`~lse_vi.fit_guide`.
@@ -33,6 +34,17 @@ def plot_pairs(
 
     Raises:
         ValueError: for a site that the model does not have, or more than eight variables chosen.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist
+        >>> from lse_vi import AutoLSEICNN, fit_guide
+        >>> def model(y):
+        ...     x = pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        ...     pyro.sample("y", dist.Normal(x, 1.0).to_event(1), obs=y)
+        >>> few = {"steps": 20, "samples": 128, "progress": False}
+        >>> res = fit_guide(model, AutoLSEICNN(model, modes=1), torch.ones(2), **few)
+        >>> [ax.get_xlabel() for ax in plot_pairs(res).axes[-2:]]
+        ['x[0]', 'x[1]']
     """
     check_count("draws", draws, 2)
     with torch.random.fork_rng(), torch.no_grad():
@@ -52,28 +64,30 @@ def plot_pairs(
         raise ValueError(f"sites: at most {MOST} variables fit in a figure, but got {len(labels)}")
     labels, columns = labels[:MOST], columns[:MOST]
     mode = result.mode_of(z).cpu().numpy()
-    count = len(labels)
-    figure, axes = plt.subplots(
-        count, count, figsize=(1.6 * count + 1, 1.6 * count + 1), squeeze=False, sharex="col"
-    )
+    own = [mode == k for k in range(len(result.mode_weights))]
+    count, colors = len(labels), [_color(k) for k in range(len(own))]
+    size = 1.6 * count + 1
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(count, count, figsize=(size, size), squeeze=False, sharex="col")
     for (i, j), ax in np.ndenumerate(axes):
         if j > i:
             ax.set_axis_off()
-            continue
-        for k in range(len(result.mode_weights)):
-            own, color = mode == k, _color(k)
-            if i != j:
-                ax.plot(columns[j][own], columns[i][own], ".", ms=2, alpha=0.5, color=color)
-        if i == j:
-            parts = [columns[i][mode == k] for k in range(len(result.mode_weights))]
-            colors = [_color(k) for k in range(len(parts))]
-            ax.hist(parts, bins=30, stacked=True, color=colors)
+        elif i == j:
+            ax.hist([columns[i][part] for part in own], bins=30, stacked=True, color=colors)
             ax.set_yticks([])
+        else:
+            for part, color in zip(own, colors, strict=True):
+                ax.plot(columns[j][part], columns[i][part], ".", ms=2, alpha=0.5, color=color)
         if i == count - 1:
             ax.set_xlabel(labels[j])
         if j == 0 and i > 0:
             ax.set_ylabel(labels[i])
-    figure.tight_layout()
+    if count > 1:
+        weights = result.mode_weights.tolist()[:NAMED]
+        names = [f"mode {k}, weight {weight:.2f}" for k, weight in enumerate(weights)]
+        marks = [Line2D([], [], marker="o", ls="", color=color) for color in colors]
+        place = {"loc": "upper right", "bbox_to_anchor": (0.98, 0.98)}
+        figure.legend(marks[:NAMED], names, fontsize="small", frameon=False, **place)
     return figure
 
 
@@ -81,8 +95,19 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
     """The share of every mode in the mass, in the colours of :func:`plot_pairs`.
 
     Modes that the guide missed are empty bars, by Laplace's estimate. Returns the axes.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist
+        >>> from lse_vi import AutoLSEICNN, fit_guide
+        >>> def model(y):
+        ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        ...     pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+        >>> few = {"steps": 20, "samples": 128, "progress": False}
+        >>> res = fit_guide(model, AutoLSEICNN(model, modes=1), torch.ones(()), **few)
+        >>> plot_mode_weights(res).get_ylabel()
+        'share of the mass'
     """
-    ax = plt.subplots()[1] if ax is None else ax
+    ax = ax or new_axes()
     missed = result.missed.share.cpu().numpy()
     weights = result.mode_weights.cpu().numpy() * (1 - missed.sum())
     count = len(weights)
@@ -93,7 +118,7 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
             linestyle="--", label="found outside the guide (estimate)",
         )  # fmt: skip
         ax.margins(y=0.2)  # room for the legend
-        ax.legend(loc="upper right")
+        ax.legend(loc="upper right", fontsize="small", frameon=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("mode")
     ax.set_ylabel("share of the mass")
