@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import data_gen
 import lse_vi
 from lse_vi import guide_plots, plots
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 UNDER_WORK = {"lse_vi.FitResult", "lse_vi.NonFiniteLossError"}
 
 
@@ -74,6 +77,23 @@ def test_the_pages_name_nothing_that_does_not_exist():
     for page in PAGES:
         for name in pattern.findall(page.read_text()):
             assert locate(name) is not None, (page.name, name)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("*.md")], ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_notebooks_are_executed_small_and_end_with_what_can_go_wrong(notebook):
+    assert notebook.stat().st_size < 1e6
+    cells = json.loads(notebook.read_text())["cells"]
+    assert "What can go wrong, and how you would notice" in "".join(cells[-1]["source"])
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
 def test_every_equation_figure_and_table_of_the_paper_has_one_row():
