@@ -20,13 +20,11 @@ from lse_vi.icnn import WhitenedICNN, whitened
 from lse_vi.log_joint import LogJoint
 from lse_vi.normalize import LaplaceMixture, Method, Quadrature
 from lse_vi.peaks import Peaks, Search, find_peaks
+from lse_vi.placement import place
 from lse_vi.potential import LSEICNN
 
 PRIOR_DRAWS = 128  # from which the search for modes starts
 SUMMARY_DRAWS = 20_000  # behind medians and quantiles
-POOL = 512  # draws around each peak that judge how Gaussian it is
-GAUSSIAN = 0.05  # nats by which a mode may miss its part of a peak before spare modes go there
-SHRINK = 0.6  # modes that share a peak move so much of the way to a draw, and narrow to match
 
 
 class AutoLSEICNN(AutoContinuous):
@@ -189,22 +187,17 @@ class AutoLSEICNN(AutoContinuous):
     @torch.no_grad()
     def start_on(self, peaks: Peaks, log_joint: LogJoint) -> None:
         """Put a mode on every peak, the heaviest first, and spare ones where they are needed."""
-        centers, peak = _allot(peaks, log_joint, self.modes)
-        pot = self._blank(len(peak), like=centers)
-        shared = torch.bincount(peak)[peak] > 1
-        width = torch.where(shared, math.sqrt(1 - SHRINK**2), 1.0).to(centers)
-        root = peaks.scale_tril[peak] * width[:, None, None]
+        placed = place(peaks, log_joint, self.modes)
+        root = placed.scale_tril
+        pot = self._blank(len(root), like=root)
         eye = torch.eye(pot.dim).to(root).expand_as(root)
         factor = torch.linalg.solve_triangular(root, eye, upper=False)
-        pot.network.reset_parameters(centers, factor)
-        # Each mode takes an equal share of its peak's mass: of the offset that makes it a Gaussian
-        # of that mass, the value that g has at the centre is taken off again.
-        f = pot.mode_potentials(centers).diagonal()
+        pot.network.reset_parameters(placed.loc, factor)
+        # Of the offset that makes a mode a Gaussian of its mass, the value that g has at the
+        # centre is taken off again.
+        f = pot.mode_potentials(placed.loc).diagonal()
         log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        share = peaks.log_mass[peak] - torch.bincount(peak)[peak].to(f).log()
-        height = (
-            share - peaks.log_mass.logsumexp(0) + log_det - 0.5 * pot.dim * math.log(2 * math.pi)
-        )
+        height = placed.log_share + log_det - 0.5 * pot.dim * math.log(2 * math.pi)
         whitened(pot.network).icnn.bias[..., -1] -= height + f
         self.install(pot)
 
@@ -260,31 +253,3 @@ def _feasible(init_loc_fn: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
             return transform(torch.zeros(transform.inverse_shape(fn.shape())))
 
     return init
-
-
-def _allot(peaks: Peaks, log_joint: LogJoint, modes: int) -> tuple[Tensor, Tensor]:
-    """Centres (K, dim) of at most ``modes`` modes, and the peak that each belongs to.
-
-    Half the variance of the log ratio of l to a peak's Gaussian estimates the nats between the two.
-    Spare modes go where that is largest, to draws from the peak by importance resampling.
-    """
-    peaks = peaks.select(torch.arange(min(len(peaks), modes)))
-    root, noise = peaks.scale_tril, torch.randn(len(peaks), POOL, peaks.x.shape[1]).to(peaks.x)
-    pool = peaks.x.unsqueeze(1) + noise @ root.mT
-    log_ratio = log_joint(pool.flatten(0, 1)).reshape(len(peaks), POOL)
-    log_ratio = log_ratio + 0.5 * noise.square().sum(-1)
-    log_ratio = log_ratio.nan_to_num(-torch.inf, neginf=-torch.inf)
-    log_ratio = log_ratio.clamp_min(log_ratio.amax(1, keepdim=True) - 50)
-    share = torch.softmax(peaks.log_mass, 0)
-    missed = 0.5 * log_ratio.var(1)
-    count = torch.ones_like(share)
-    for _ in range(modes - len(peaks)):
-        worst = (share * missed / count).argmax()
-        if share[worst] * missed[worst] < GAUSSIAN * count[worst]:
-            break
-        count[worst] += 1
-    owner = torch.repeat_interleave(torch.arange(len(peaks)), count.long())
-    drawn = torch.multinomial(torch.softmax(log_ratio, 1)[owner], 1).squeeze(1)
-    away = pool[owner, drawn] - peaks.x[owner]
-    # Kernels that shrink towards the centre keep the covariance of the whole (West 1993).
-    return peaks.x[owner] + torch.where((count > 1)[owner, None], SHRINK * away, 0.0), owner

@@ -70,7 +70,18 @@ class LogJoint:
         return value.detach(), gradient
 
     def hessian(self, z: Tensor) -> Tensor:
-        """Second derivatives (n, dim, dim) at ``z`` (n, dim)."""
+        """Second derivatives (n, dim, dim) at ``z`` (n, dim).
+
+        Where autograd's are not finite though the gradient is (torch's ``logaddexp`` far from
+        where its terms meet, say), central differences of the gradient take their place.
+        """
+        hessian = self._autograd_hessian(z)
+        broken = ~hessian.isfinite().all(-1).all(-1)
+        if bool(broken.any()):
+            hessian[broken] = self._difference_hessian(z[broken])
+        return hessian
+
+    def _autograd_hessian(self, z: Tensor) -> Tensor:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self(z).sum(), z, create_graph=True)
@@ -81,6 +92,15 @@ class LogJoint:
                 for part in gradient.unbind(-1)
             ]
         return torch.stack(rows, dim=-2)
+
+    def _difference_hessian(self, z: Tensor) -> Tensor:
+        n, dim = z.shape
+        step = torch.finfo(z.dtype).eps ** (1 / 3) * z.abs().clamp_min(1.0)  # (n, dim)
+        shift = torch.diag_embed(step)  # (n, dim, dim)
+        points = torch.stack([z.unsqueeze(1) + shift, z.unsqueeze(1) - shift])
+        gradient = self.value_and_gradient(points.reshape(-1, dim))[1].reshape(2, n, dim, dim)
+        hessian = (gradient[0] - gradient[1]) / (2 * step.unsqueeze(-1))
+        return 0.5 * (hessian + hessian.mT)
 
     def _sites(self, z: Tensor) -> Iterator[tuple[Any, Tensor, Tensor]]:
         """(site, constrained value, log |dx/dz|) of each site, for one vector."""

@@ -281,7 +281,7 @@ def _stray(log_joint: LogJoint, ends: _Ends, *, alone: bool) -> Peaks | None:
     runs, points = ends.trail.shape[1], ends.trail.flatten(0, 1)
     if not runs:
         return None
-    mass, value, precision = _weigh(log_joint, points)
+    mass, value, _ = _weigh(log_joint, points)
     best = int(mass.argmax())
     if not torch.equal(points[best], ends.trail[-1, best % runs]):
         return _heaviest(log_joint, points[best], hits=runs)

@@ -543,3 +543,22 @@ class TestErrors:
         fit_guide(square, guide, NINE, steps=20, progress=False, checkpoint=path)
         with pytest.raises(ValueError, match="checkpoint"):
             fit_guide(square, guide, NINE + 1, steps=20, progress=False, checkpoint=path)
+
+
+def test_a_peak_where_autograd_has_no_second_derivative():
+    """Torch's logaddexp has NaN for it far from where its terms meet; the peak counts anyway."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1).mask(False))
+        one, two = (dist.Normal(c, 1.0).log_prob(x).sum(-1) for c in (-20.0, 20.0))
+        pyro.factor("both", torch.logaddexp(one, two))
+
+    guide = AutoLSEICNN(model, modes=2)
+    guide()
+    at = torch.full((1, 2), 20.0)
+    log_joint = guide.log_joint()
+    assert not log_joint._autograd_hessian(at).isfinite().all()
+    torch.testing.assert_close(
+        log_joint.hessian(at), -torch.eye(2).unsqueeze(0), rtol=1e-8, atol=1e-8
+    )
+    assert len(guide.find_modes().peaks) == 2
