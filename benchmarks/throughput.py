@@ -1,10 +1,12 @@
-"""Energy and training step of K modes: a loop of separate modules, ours, and the floor.
+"""Energy, its derivatives and a training step of K modes: a loop of modules, ours, and the floor.
 
-``python -m benchmarks throughput [--dim 1] [--hidden 10 10] [--dtype float32]``
+``python -m benchmarks throughput [--modes 1 10 40] [--batch 200 4096 65536] [--dim 1 7 30]
+[--hidden 10 10 --hidden 32 32] [--dtype float32 float64]``
 
 The loop is K modules of the usual kind, points as rows, with the same log-sum-exponential at the
-end. The floor is what no layout can do without: one matrix product and one softplus for each layer,
-all modes in one batch, with neither gates nor constraints nor the soft minimum.
+end. The floor is what no layout can do without: the matrix products of the maps that read x and of
+the inner maps, and the softplus passes, all modes in one batch; it has neither gates nor
+constraints nor the soft minimum.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,6 @@ from torch.nn.functional import logsigmoid, softplus
 
 from lse_vi import LSEICNN
 
-MODES, BATCHES = (1, 10, 40), (200, 4096, 65536)
 SECONDS = 0.6  # for each contender of a case
 
 
@@ -67,18 +68,19 @@ class Floor(nn.Module):
 
     def __init__(self, dim: int, modes: int, hidden: Sequence[int]) -> None:
         super().__init__()
-        widths = [*hidden, 1]
-        self.first = nn.Parameter(torch.randn(modes * hidden[0], dim))
+        self.modes, self.widths = modes, [*hidden, 1]
+        self.weight = nn.Parameter(torch.randn(modes * sum(self.widths), dim))
+        self.bias = nn.Parameter(torch.randn(modes * sum(self.widths), 1))
         self.inner = nn.ParameterList(
-            torch.randn(modes, above, below) for below, above in pairwise(widths)
+            torch.randn(modes, above, below) / below for below, above in pairwise(self.widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        h = softplus(self.first @ x.T).unflatten(0, (len(self.inner[0]), -1))
-        for i, weight in enumerate(self.inner):
-            h = weight @ h
-            h = softplus(h) if i + 1 < len(self.inner) else h
-        return h
+        affine = torch.addmm(self.bias, self.weight, x.T).unflatten(0, (self.modes, -1))
+        z, *skips = affine.split(self.widths, dim=1)
+        for weight, skip in zip(self.inner, skips, strict=True):
+            z = torch.baddbmm(skip, weight, softplus(z))
+        return z
 
 
 def forward_and_backward(model: nn.Module, x: Tensor) -> Callable[[], object]:
@@ -91,6 +93,19 @@ def forward_and_backward(model: nn.Module, x: Tensor) -> Callable[[], object]:
     return work
 
 
+def training_step(model: nn.Module, x: Tensor) -> Callable[[], object]:
+    """A step of Adam on the mean squared error."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-6)
+    target = torch.zeros(len(x))
+
+    def work() -> None:
+        optimiser.zero_grad()
+        (model(x) - target).square().mean().backward()
+        optimiser.step()
+
+    return work
+
+
 def force(model: nn.Module, x: Tensor) -> Callable[[], object]:
     """grad E at every point: analytic where the model has it, else by autograd."""
     if isinstance(model, LSEICNN):
@@ -99,7 +114,26 @@ def force(model: nn.Module, x: Tensor) -> Callable[[], object]:
     return lambda: torch.autograd.grad(model(point).sum(), point)
 
 
-WORK = {"forward and backward": forward_and_backward, "gradient in x": force}
+def curvature(model: nn.Module, x: Tensor) -> Callable[[], object]:
+    """The product of the Hessian at every point and a vector."""
+    point, vector = x.clone().requires_grad_(), torch.ones_like(x)
+
+    def work() -> None:
+        if isinstance(model, LSEICNN):
+            gradient = model.gradient(point)
+        else:
+            (gradient,) = torch.autograd.grad(model(point).sum(), point, create_graph=True)
+        torch.autograd.grad(gradient, point, vector)
+
+    return work
+
+
+WORK = {
+    "forward and backward": forward_and_backward,
+    "training step": training_step,
+    "gradient in x": force,
+    "Hessian times vector": curvature,
+}
 
 
 def race(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -116,58 +150,67 @@ def race(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def run(dim: int = 1, hidden: Sequence[int] = (10, 10), dtype: str = "float32") -> dict[str, Any]:
-    """Every number of modes and batch size."""
-    torch.manual_seed(0)
-    torch.set_default_dtype(getattr(torch, dtype))
+def run(
+    dim: Sequence[int] = (1,),
+    hidden: Sequence[Sequence[int]] = ((10, 10),),
+    dtype: Sequence[str] = ("float32",),
+    modes: Sequence[int] = (1, 10, 40),
+    batch: Sequence[int] = (200, 4096, 65536),
+) -> dict[str, Any]:
+    """Every combination of the sizes given."""
     cases = []
-    for modes in MODES:
+    for precision, widths, d, k in product(dtype, hidden, dim, modes):
+        torch.manual_seed(0)
+        torch.set_default_dtype(getattr(torch, precision))
         models = {
-            "loop": Loop(dim, modes, hidden),
-            "ours": LSEICNN(dim, modes, hidden=hidden),
-            "floor": Floor(dim, modes, hidden),
+            "loop": Loop(d, k, widths),
+            "ours": LSEICNN(d, k, hidden=widths),
+            "floor": Floor(d, k, widths),
         }
-        for batch in BATCHES:
-            x = torch.randn(batch, dim)
-            for name, work in WORK.items():
-                seconds = race({who: work(model, x) for who, model in models.items()})
-                cases.append(
-                    {
-                        "work": name,
-                        "modes": modes,
-                        "batch": batch,
-                        "loop_over_ours": seconds["loop"] / seconds["ours"],
-                        "ours_over_floor": seconds["ours"] / seconds["floor"],
-                        "microseconds": 1e6 * seconds["ours"],
-                    }
-                )
-    return {
-        "benchmark": "throughput",
-        "dim": dim,
-        "hidden": list(hidden),
-        "dtype": dtype,
-        "threads": torch.get_num_threads(),
-        "cases": cases,
-    }
+        for n, (name, work) in product(batch, WORK.items()):
+            x = torch.randn(n, d)
+            seconds = race({who: work(model, x) for who, model in models.items()})
+            cases.append(
+                {
+                    "dtype": precision,
+                    "hidden": list(widths),
+                    "dim": d,
+                    "modes": k,
+                    "batch": n,
+                    "work": name,
+                    "loop_over_ours": seconds["loop"] / seconds["ours"],
+                    "ours_over_floor": seconds["ours"] / seconds["floor"],
+                    "microseconds": 1e6 * seconds["ours"],
+                }
+            )
+    return {"benchmark": "throughput", "threads": torch.get_num_threads(), "cases": cases}
 
 
 def table(result: dict[str, Any]) -> str:
     """The result as the terminal shows it."""
-    lines = [f"{'':>22}{'modes':>6}{'batch':>8}{'loop / ours':>13}{'ours / floor':>14}{'ours':>12}"]
-    lines += [
-        f"{case['work']:>22}{case['modes']:6d}{case['batch']:8d}{case['loop_over_ours']:13.1f}"
-        f"{case['ours_over_floor']:14.2f}{case['microseconds']:9.0f} us"
-        for case in result["cases"]
-    ]
+    lines, block = [], None
+    for case in result["cases"]:
+        if block != (block := (case["dtype"], case["hidden"], case["dim"])):
+            title = f"{case['dtype']}, hidden {tuple(case['hidden'])}, dim {case['dim']}"
+            heads = f"{'modes':>6}{'batch':>8}{'loop / ours':>13}{'ours / floor':>14}{'ours':>12}"
+            lines.append(f"{title:<34}{heads}")
+        lines.append(
+            f"{case['work']:>34}{case['modes']:6d}{case['batch']:8d}{case['loop_over_ours']:13.1f}"
+            f"{case['ours_over_floor']:14.2f}{case['microseconds']:9.0f} us"
+        )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, run, print the table and one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks throughput", description=__doc__)
-    parser.add_argument("--dim", type=int, default=1)
-    parser.add_argument("--hidden", type=int, nargs="+", default=[10, 10])
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    result = run(**vars(parser.parse_args(arguments)))
+    parser.add_argument("--modes", type=int, nargs="+", default=[1, 10, 40])
+    parser.add_argument("--batch", type=int, nargs="+", default=[200, 4096, 65536])
+    parser.add_argument("--dim", type=int, nargs="+", default=[1])
+    parser.add_argument("--hidden", type=int, nargs="+", action="append")
+    parser.add_argument("--dtype", choices=("float32", "float64"), nargs="+", default=["float32"])
+    options = vars(parser.parse_args(arguments))
+    options["hidden"] = options["hidden"] or [[10, 10]]
+    result = run(**options)
     print(table(result))
     print(json.dumps(result))

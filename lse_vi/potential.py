@@ -26,7 +26,7 @@ from lse_vi.icnn import ICNN, NETWORKS, ConvexStack, Layout, WhitenedICNN
 from lse_vi.newton import descend
 
 CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
-BLOCK = 2**24  # bytes of the largest layer that are evaluated at once
+BLOCK = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
 FORMAT = 1
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -103,7 +103,7 @@ class LSEICNN(nn.Module):
     @property
     def log_gates(self) -> Tensor:
         """log s_k, (*batch, modes)."""
-        return logsigmoid(10.0 * (self.alpha / 2.0 - 1.0))
+        return logsigmoid(5.0 * self.alpha - 10.0)
 
     @property
     def gates(self) -> Tensor:
@@ -121,8 +121,8 @@ class LSEICNN(nn.Module):
         """E(x): (*sample, *batch, dim) -> (*sample, *batch)."""
         parts = []
         for part in self._split(x):
-            _, layout, logits, _, _ = self._evaluate(part)
-            parts.append(layout.restore(self._energy(logits, layout)).squeeze(-1))
+            _, layout, rho, logits, _, _ = self._evaluate(part)
+            parts.append(layout.restore(self._energy(logits, rho)).squeeze(-1))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def mode_potentials(self, x: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class LSEICNN(nn.Module):
     def responsibilities(self, x: Tensor) -> Tensor:
         """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
         check_points("x", x, self.dim, self.alpha.dtype)
-        _, layout, logits, _, _ = self._evaluate(x)
+        _, layout, _, logits, _, _ = self._evaluate(x)
         return layout.restore(torch.softmax(logits, dim=1))
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -144,9 +144,9 @@ class LSEICNN(nn.Module):
         """E(x) and grad E(x) from one pass through the network."""
         parts = []
         for part in self._split(x):
-            stack, layout, logits, layers, frame = self._evaluate(part)
+            stack, layout, rho, logits, layers, frame = self._evaluate(part)
             gradient = stack.pullback(torch.softmax(logits, dim=1), layers, frame)
-            energy = self._energy(logits, layout)
+            energy = self._energy(logits, rho)
             parts.append((layout.restore(energy).squeeze(-1), layout.restore(gradient)))
         if len(parts) == 1:
             return parts[0]
@@ -181,19 +181,19 @@ class LSEICNN(nn.Module):
         row = lead * self.modes * max(self.hidden, default=self.dim) * x.element_size()
         return x.split(max(1, BLOCK // row)) if row * len(x) > BLOCK else [x]
 
-    def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, list[Tensor], Tensor]:
-        """log s_k - rho f_k as (batch, modes, n), with what the gradient needs."""
+    def _evaluate(
+        self, x: Tensor
+    ) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor], Tensor]:
+        """log s_k - rho f_k as (batch, modes, n) after rho, with what the gradient needs."""
         stack, layout = self.network.stack().place(x)
         f, layers, frame = stack.forward(layout.x)
         log_gates = layout.per_batch(self.log_gates, 1).unsqueeze(-1)
-        return stack, layout, log_gates - self._rho(layout) * f, layers, frame
+        rho = layout.per_batch(self.rho, 0).reshape(-1, 1, 1)
+        return stack, layout, rho, log_gates - rho * f, layers, frame
 
-    def _rho(self, layout: Layout) -> Tensor:
-        return layout.per_batch(self.rho, 0).reshape(-1, 1, 1)
-
-    def _energy(self, logits: Tensor, layout: Layout) -> Tensor:
+    def _energy(self, logits: Tensor, rho: Tensor) -> Tensor:
         log_sum = torch.logsumexp(logits, dim=1, keepdim=True)
-        return (math.log(self.modes) - log_sum) / self._rho(layout)
+        return (math.log(self.modes) - log_sum) / rho
 
     # -- wells and modes ------------------------------------------------------------------------
 
