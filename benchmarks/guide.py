@@ -90,6 +90,9 @@ def compare(target: Target, seed: int, rivals: Sequence[str]) -> list[Score]:
         began = perf_counter()
         try:
             q = RIVALS[name](target, seconds)
+        except ModuleNotFoundError as error:
+            print(f"{name:30}left out: pip install {error.name}")
+            continue
         except ValueError as error:  # SVI that diverged: NaN in a distribution's parameters
             print(f"{name:30}failed: {str(error).splitlines()[0][:60]}")
             continue
@@ -112,8 +115,9 @@ def show(target: Target, scores: Sequence[Score]) -> list[dict[str, object]]:
             f"{s.ess:7.3f}{s.seconds:7.1f}",
             flush=True,
         )
-        records.append({"target": target.name, "gap": gap, "eubo": eubo, "error": error}
-                       | s._asdict())  # fmt: skip
+        row = {"target": target.name, "gap": gap, "eubo": eubo, "error": error} | s._asdict()
+        # JSON has no NaN.
+        records.append({key: None if value != value else value for key, value in row.items()})
     return records
 
 

@@ -26,7 +26,7 @@ def fit_guide(
     steps: int = 2000,
     learning_rate: float = 0.03,
     tolerance: float = 1e-3,
-    samples: int = 2048,
+    samples: int = 4096,
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | Path | None = None,

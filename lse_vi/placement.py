@@ -21,7 +21,7 @@ from lse_vi.peaks import Peaks, moduli
 
 POOL = 512  # draws of each Gaussian
 CANDIDATES = 32  # draws at which a new one may sit
-WORTH = 0.005  # nats that a new one must gain
+WORTH = 0.002  # nats that a new one must gain
 NARROW = 0.56  # of the peak's own precision, added to that at a draw in half of the candidates
 UPDATES = 20  # of shares, by EM
 
