@@ -1,0 +1,94 @@
+"""The coordinates of a Bayesian density mean what they say, whatever the shape of its modes."""
+
+import pytest
+import torch
+
+from lse_vi import LSEDensity
+from lse_vi.mode_coordinates import ModeCoordinates, Prior
+
+SHIFT, SCALE = torch.tensor([5.0, -1.0, 0.3]).double(), torch.tensor([10.0, 0.2, 1.0]).double()
+
+
+def coordinates(dim, hidden, modes=2):
+    return ModeCoordinates(SHIFT[:dim], SCALE[:dim], modes=modes, hidden=hidden)
+
+
+def draws(at, count, spread=1.0):
+    return at.prior_mean + spread * at.prior_sd * torch.randn(count, at.size)
+
+
+@pytest.mark.parametrize("hidden", [(), (2,), (5,), (3, 2)])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_density_is_normalised_with_the_masses_asked_for(dim, hidden):
+    at = coordinates(dim, hidden)
+    theta = draws(at, 8, spread=1.0 if dim == 1 else 0.5)
+    q = LSEDensity(at.potential(theta))
+    tolerance = 1e-5 if dim == 1 else 3e-3
+    torch.testing.assert_close(q.log_normalizer, torch.zeros(8), atol=tolerance, rtol=0)
+    torch.testing.assert_close(q.mode_weights, at.masses(theta), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_means_and_covariances_of_the_modes_are_the_coordinates(dim):
+    """One mode: exact samples have its mean, and its precision factor whitens them."""
+    at = coordinates(dim, (2 * dim,), modes=1)
+    theta = draws(at, 4, spread=0.5)
+    x = LSEDensity(at.potential(theta)).sample((20_000,))  # (n, 4, dim)
+    parts = at.split(theta)
+    mean = SHIFT[:dim] + SCALE[:dim] * parts["mean"][:, 0]
+    factor = at._precision_factor(parts)[:, 0]  # (4, dim, dim)
+    white = ((x - mean).unsqueeze(-2) @ factor.mT).squeeze(-2)
+    torch.testing.assert_close(white.mean(0), torch.zeros(4, dim), atol=0.05, rtol=0)
+    for i in range(4):
+        cov = torch.cov(white[:, i].T).reshape(dim, dim)
+        torch.testing.assert_close(cov, torch.eye(dim), atol=0.08, rtol=0)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("hidden", [(), (2,), (3, 2)])
+def test_the_direct_log_density_is_that_of_the_potential(dim, hidden):
+    at = coordinates(dim, hidden, modes=3)
+    theta = draws(at, 6).reshape(2, 3, -1)
+    x = SHIFT[:dim] + SCALE[:dim] * torch.randn(7, dim)
+    direct = at.log_density(theta, x)
+    assert direct.shape == (2, 3, 7)
+    expected = -at.potential(theta)(x.reshape(7, 1, 1, dim)).movedim(0, -1)
+    torch.testing.assert_close(direct, expected)
+
+
+def test_modes_are_convex_below_their_gaussian_and_peak_at_the_frame_centre():
+    at = coordinates(2, (4,), modes=1)
+    pot = at.potential(draws(at, 50))
+    loc = pot.network.loc.squeeze(-2)
+    assert pot.gradient(loc).abs().max() < 1e-8
+    u = torch.randn(50, 2)
+    x = loc + torch.linalg.solve(pot.network.precision_factor()[:, 0], u.unsqueeze(-1)).squeeze(-1)
+    rise = pot(x) - pot(loc)
+    assert (rise >= 0.5 * u.square().sum(-1) - 1e-9).all()
+
+
+def test_relabelling_the_modes_changes_nothing():
+    at = coordinates(1, (2,), modes=3)
+    theta = draws(at, 5)
+    swapped = theta.unflatten(-1, (3, -1))[:, [2, 0, 1]].flatten(-2)
+    x = torch.linspace(-30, 30, 11).unsqueeze(-1)
+    torch.testing.assert_close(at.log_density(theta, x), at.log_density(swapped, x))
+
+
+def test_split_and_join_are_inverse():
+    at = coordinates(3, (6, 2), modes=2)
+    theta = draws(at, 4)
+    torch.testing.assert_close(at.join(at.split(theta)), theta)
+
+
+def test_gradient_against_finite_differences():
+    at = coordinates(2, (4,), modes=2)
+    theta = draws(at, 1, spread=0.5)[0].requires_grad_()
+    x = SHIFT[:2] + SCALE[:2] * torch.randn(3, 2)
+    assert torch.autograd.gradcheck(lambda t: at.log_density(t, x), theta)
+
+
+def test_prior_can_be_replaced():
+    at = ModeCoordinates(torch.zeros(1), torch.ones(1), modes=2, prior=Prior(mean=(3.0, 0.1)))
+    parts = at.split(at.prior_mean)
+    torch.testing.assert_close(parts["mean"], torch.full((2, 1), 3.0))
