@@ -7,18 +7,24 @@ several modes for any Pyro model (:class:`AutoLSEICNN`).
 
 from typing import Any
 
+from lse_vi.bayesian_density import BayesianDensity
 from lse_vi.density import LSEDensity
+from lse_vi.density_posterior import DensityPosterior
 from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
 from lse_vi.elbo import EnergyELBO, ExactDraws
 from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
 from lse_vi.fit_guide import fit_guide
 from lse_vi.fit_memory import MemoryFit, fit_memory
+from lse_vi.fit_posterior import fit_posterior
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_result import GuideResult
 from lse_vi.icnn import ICNN, WhitenedICNN
 from lse_vi.invariants import Components, Isotropic, TransverselyIsotropic
 from lse_vi.memory import Elastic, Memory
+from lse_vi.mode_coordinates import Prior
+from lse_vi.mode_count import ModeCount, count_modes
 from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
+from lse_vi.nuts import sample_posterior
 from lse_vi.play import Play
 from lse_vi.potential import LSEICNN, load
 from lse_vi.potential_fit import PotentialFit
@@ -31,8 +37,10 @@ __all__ = [
     "LSEICNN",
     "Adam",
     "AutoLSEICNN",
+    "BayesianDensity",
     "Blend",
     "Components",
+    "DensityPosterior",
     "Elastic",
     "EnergyELBO",
     "Envelope",
@@ -46,30 +54,41 @@ __all__ = [
     "LevenbergMarquardt",
     "Memory",
     "MemoryFit",
+    "ModeCount",
     "NonFiniteLossError",
     "Play",
     "PotentialFit",
+    "Prior",
     "Quadrature",
     "TransverselyIsotropic",
     "WhitenedICNN",
     "basins",
+    "compare_densities",
+    "count_modes",
+    "density_to_arviz",
     "fit_density",
     "fit_guide",
     "fit_memory",
+    "fit_posterior",
     "fit_potential",
     "gradient_flow",
     "load",
     "paper_recipe",
     "rates_from_trajectories",
+    "sample_posterior",
     "stationary_points",
     "to_arviz",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """``to_arviz`` on first use: ArviZ takes longer to import than everything else together."""
+    """What needs ArviZ, on first use: ArviZ takes longer to import than all else together."""
     if name == "to_arviz":
         from lse_vi.arviz_bridge import to_arviz
 
         return to_arviz
+    if name in ("compare_densities", "density_to_arviz"):
+        from lse_vi import density_arviz
+
+        return getattr(density_arviz, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

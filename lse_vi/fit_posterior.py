@@ -1,0 +1,192 @@
+"""Fits of a Bayesian density: find the posterior's mode, then train a guide in its frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.autoguide import (
+    AutoDiagonalNormal,
+    AutoGuide,
+    AutoLowRankMultivariateNormal,
+    AutoMultivariateNormal,
+)
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lse_vi.bayesian_density import BayesianDensity
+from lse_vi.checks import check_count, check_options
+from lse_vi.density_draws import InFrame, Proposal, Student, move, weigh
+from lse_vi.density_posterior import DensityPosterior, Evidence
+from lse_vi.fit_guide import fit_guide
+from lse_vi.guide import AutoLSEICNN
+from lse_vi.mode_coordinates import Prior
+
+RESTARTS, MODE_STEPS, MODE_RATE = 6, 250, 0.1  # of the search for the posterior's mode
+PARTICLES, GUIDE_RATE = 8, 0.03  # of the guide's SVI
+START = 0.5  # standard deviations at the start of SVI, in units of Laplace's
+RANK = 5  # of the low-rank guide, besides its diagonal
+MOST_MODES = 6  # the evidence sums over the labellings of the modes: 720
+
+Trained = Callable[[BayesianDensity], AutoGuide]
+NORMAL: dict[str, Trained] = {
+    "full": lambda model: AutoMultivariateNormal(model, init_scale=START),
+    "low_rank": lambda model: AutoLowRankMultivariateNormal(model, init_scale=START, rank=RANK),
+    "mean_field": lambda model: AutoDiagonalNormal(model, init_scale=START),
+}
+GUIDES = (*NORMAL, "laplace", "lse_icnn")
+
+
+def fit_posterior(
+    x: Any,
+    *,
+    modes: int = 2,
+    hidden: Sequence[int] | None = None,
+    prior: Prior | None = None,
+    guide: str = "full",
+    resample: bool = True,
+    draws: int = 1000,
+    steps: int = 300,
+    seed: int = 0,
+    progress: bool = True,
+) -> DensityPosterior:
+    r"""The posterior of a density with ``modes`` modes, by variational inference.
+
+    Adam climbs the log joint from several starts; the curvature at the best end gives a frame
+    (Laplace), and in it the guide is trained by Pyro's SVI.
+
+    Args:
+        x: data (n, dim) or (n,), dim from 1 to 3.
+        modes: number of modes K, at most 6.
+        hidden: widths of the hidden layers of each mode's shape; (2 dim,) by default.
+        prior: priors for standardised data; weakly informative by default.
+        guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
+            "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, several modes).
+        resample: take the draws by Pareto-smoothed importance weights from four times as many of a
+            Student's t with the guide's mean and covariance, then part the copies among them by
+            Metropolis steps; False for draws of the guide itself.
+        draws: number of draws.
+        steps: of SVI.
+        seed: the global random state is left alone.
+        progress: show a bar with the loss.
+
+    Raises:
+        ValueError: for data that are empty, not finite, constant, too few, or of more than three
+            dimensions; for an unknown guide.
+
+    Example:
+        >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
+        >>> post = fit_posterior(x, modes=2, guide="laplace", progress=False)
+        >>> max(post.mode_probabilities, key=post.mode_probabilities.get)
+        2
+    """
+    check_options("guide", guide, GUIDES)
+    check_count("draws", draws)
+    check_modes(modes)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BayesianDensity(x, modes=modes, hidden=hidden, prior=prior)
+        center = find_mode(model, seed=seed, progress=progress)
+        root = laplace_root(model, center)
+        plain: Proposal
+        proposal: Proposal
+        if guide == "lse_icnn":
+            framed = model.in_frame(center, root)
+            lse = AutoLSEICNN(framed, modes=4)
+            fit_guide(framed, lse, progress=progress)
+            factor = root
+            proposal = plain = InFrame(lse.get_posterior(), framed)
+        else:
+            loc, factor = center, root
+            if guide in NORMAL:
+                spread = root if guide == "full" else root.square().sum(-1).sqrt().diag()
+                framed = model.in_frame(center, spread)
+                loc, factor = train(framed, NORMAL[guide], steps=steps, progress=progress)
+            plain, proposal = Student(loc, factor, math.inf), Student(loc, factor)
+        weighted = weigh(model, proposal, 4 * draws)
+        if resample:
+            rows = torch.multinomial(weighted.smoothed.exp(), draws, replacement=True)
+            theta = move(model, weighted.theta[rows], factor)
+        else:
+            theta = plain.sample(draws)
+    return DensityPosterior(
+        model,
+        theta.unsqueeze(0),
+        source=f"guide {guide}" + ("" if resample else ", not weighted"),
+        evidence=Evidence(
+            weighted.log_evidence, weighted.log_evidence_error, weighted.elbo,
+            weighted.ess, weighted.k_hat,
+        ),
+    )  # fmt: skip
+
+
+def check_modes(modes: int) -> int:
+    """``modes`` as a number of modes whose labellings can be summed over."""
+    if check_count("modes", modes) > MOST_MODES:
+        raise ValueError(
+            f"modes must be at most {MOST_MODES}, as the evidence sums over all their labellings, "
+            f"but got {modes}; fit_density takes any number"
+        )
+    return modes
+
+
+def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) -> Tensor:
+    """The best of several ascents of the log joint by Adam, in one batch: (size,)."""
+    theta = model.starts(RESTARTS, seed).requires_grad_()
+    optimiser = torch.optim.Adam([theta])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, MODE_RATE, total_steps=MODE_STEPS, pct_start=0.1
+    )
+    bar = tqdm(range(MODE_STEPS), f"{model.modes} modes: posterior mode", disable=not progress)
+    for _ in bar:
+        optimiser.zero_grad()
+        log_joint = model.log_joint(theta)
+        (-log_joint.sum()).backward()
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        log_joint = model.log_joint(theta).nan_to_num(nan=-torch.inf)
+    return theta.detach()[log_joint.argmax()]
+
+
+def laplace_root(model: BayesianDensity, theta: Tensor) -> Tensor:
+    """Cholesky factor of Laplace's covariance at ``theta``, (size, size).
+
+    Curvatures below the prior's (flat or upward directions of the likelihood) count as the
+    prior's, so no direction is wider than the prior.
+    """
+    theta = theta.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.log_joint(theta), theta, create_graph=True)
+    rows = [torch.autograd.grad(g, theta, retain_graph=True)[0] for g in gradient]
+    sd = model.coordinates.prior_sd
+    hessian = -torch.stack(rows) * sd * sd.unsqueeze(-1)  # in units of the prior
+    curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
+    covariance = (axes / curvature.clamp_min(1.0)) @ axes.mT
+    return torch.linalg.cholesky(covariance * sd * sd.unsqueeze(-1))
+
+
+def train(
+    framed: BayesianDensity, family: Trained, *, steps: int, progress: bool
+) -> tuple[Tensor, Tensor]:
+    """Pyro's SVI with a normal guide; its mean (size,) and Cholesky factor in theta."""
+    with pyro.get_param_store().scope():
+        guide = family(framed)
+        guide(), guide.loc.data.zero_()
+        optimiser = pyro.optim.ClippedAdam({"lr": GUIDE_RATE, "lrd": 0.05 ** (1 / max(steps, 1))})
+        elbo = Trace_ELBO(PARTICLES, vectorize_particles=True, max_plate_nesting=1)
+        svi = SVI(framed, guide, optimiser, elbo)
+        bar = tqdm(range(steps), f"{framed.modes} modes: guide", disable=not progress)
+        for step in bar:
+            loss = svi.step()
+            if step % 20 == 0:
+                bar.set_postfix(loss=f"{loss:.1f}", refresh=False)
+        with torch.no_grad():
+            law = guide.get_posterior()
+            normal = law.base_dist if isinstance(law, torch.distributions.Independent) else law
+            cov = normal.covariance_matrix if hasattr(normal, "covariance_matrix") else None
+            tril = normal.stddev.diag() if cov is None else torch.linalg.cholesky(cov)
+            return framed.theta(normal.mean), framed.root @ tril

@@ -1,0 +1,161 @@
+"""The Bayesian density as a Pyro model, its posterior, and the count of modes."""
+
+import math
+
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import Trace_ELBO
+from pyro.infer.autoguide import AutoDiagonalNormal
+
+from lse_vi import (
+    BayesianDensity,
+    compare_densities,
+    count_modes,
+    density_to_arviz,
+    fit_posterior,
+    sample_posterior,
+)
+from lse_vi.density_draws import Student, weigh
+from lse_vi.density_peaks import density_peaks
+from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
+
+
+def two_groups(n=120, apart=3.0):
+    return torch.cat([torch.randn(n // 3) - apart, torch.randn(n - n // 3) + apart])
+
+
+@pytest.fixture(scope="module")
+def fit():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(3)
+    return fit_posterior(two_groups(), modes=2, draws=400, progress=False)
+
+
+class TestModel:
+    def test_pyro_log_joint_is_ours_in_any_frame(self):
+        model = BayesianDensity(two_groups(40), modes=2)
+        root = (0.1 * torch.randn(model.size, model.size)).tril(-1) + torch.eye(model.size)
+        for framed in (model, model.in_frame(torch.randn(model.size), root)):
+            trace = poutine.trace(framed).get_trace()
+            expected = model.log_joint(framed.theta(trace.nodes["z"]["value"]))
+            log_det = framed.root.diagonal().log().sum()  # of theta in z
+            torch.testing.assert_close(trace.log_prob_sum(), expected + log_det)
+
+    @pytest.mark.parametrize("dim", [1, 2, 3])
+    def test_particles_vectorise_under_pyro(self, dim):
+        model = BayesianDensity(torch.randn(20, dim), modes=2)
+        guide = AutoDiagonalNormal(model, init_scale=0.01)
+        guide(), guide.loc.data.zero_()
+        elbos = [
+            Trace_ELBO(64, vectorize_particles=v, max_plate_nesting=1).loss(model, guide)
+            for v in (True, False)
+        ]
+        assert elbos[0] == pytest.approx(elbos[1], abs=2.0)
+
+    def test_evidence_of_a_tiny_model_is_that_of_brute_force(self):
+        """Two Gaussian modes and 6 points: prior draws estimate p(x) without any guide."""
+        model = BayesianDensity(torch.tensor([-1.2, -1.0, -0.8, 0.9, 1.0, 1.2]), modes=2, hidden=())
+        log_likelihood = model.log_likelihood(model.prior_sample(400_000)).sum(0)
+        w = (log_likelihood - log_likelihood.max()).exp()
+        expected = float(log_likelihood.max() + w.mean().log())
+        center = find_mode(model)
+        found = weigh(model, Student(center, laplace_root(model, center)), 20_000)
+        error = math.hypot(found.log_evidence_error, float(w.std() / w.mean()) / 400_000**0.5)
+        assert abs(found.log_evidence - expected) < 4 * error + 0.05
+
+
+class TestPosterior:
+    def test_density_cdf_and_draws_agree(self, fit):
+        x = torch.linspace(-12.0, 12.0, 2001)
+        q = fit.density(x)
+        mass = torch.cumulative_trapezoid(q, x)
+        torch.testing.assert_close(mass[:, -1], torch.ones(len(q)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(fit.cdf(x)[:, 1:], mass, atol=2e-3, rtol=0)
+        replicate = fit.predictive(200)
+        assert replicate.shape == (200, 120, 1)
+        below = (replicate < 0).double().mean()
+        assert float(below) == pytest.approx(float(fit.cdf(torch.zeros(1)).mean()), abs=0.02)
+
+    def test_peaks_are_the_local_maxima(self, fit):
+        """Climbing from the modes finds what a fine grid shows, up to slivers of mass."""
+        model = BayesianDensity(two_groups(60, apart=1.3), modes=3)
+        theta = model.prior_sample(200)
+        x = torch.linspace(-12, 12, 8001)
+        log_q = model.coordinates.log_density(theta, x.unsqueeze(-1))
+        up = log_q.diff(dim=-1) > 0
+        on_grid = (up[:, :-1] & ~up[:, 1:]).sum(-1)
+        peaks = density_peaks(model.coordinates, theta)
+        heavy = model.coordinates.masses(theta).amin(-1) > 0.02  # none too small to count
+        assert heavy.sum() > 50
+        assert (peaks.number == on_grid)[heavy].double().mean() > 0.95
+        torch.testing.assert_close(peaks.mass[heavy].sum(-1), torch.ones(int(heavy.sum())))
+
+    def test_peak_table_holds_the_truth(self, fit):
+        assert fit.mode_probabilities.get(2, 0) > 0.9
+        left, right = fit.peak_table(0.99)
+        assert left.location_low < -3.0 < left.location_high
+        assert right.location_low < 3.0 < right.location_high
+        assert left.mass_low < 1 / 3 < left.mass_high
+        assert "number of peaks" in str(fit)
+
+    def test_same_seed_same_draws_and_the_global_state_is_left_alone(self):
+        state = torch.get_rng_state()
+        a, b = (
+            fit_posterior(torch.arange(9.0) ** 2, modes=1, draws=20, steps=5, progress=False)
+            for _ in range(2)
+        )
+        assert torch.equal(a.theta, b.theta)
+        assert torch.equal(state, torch.get_rng_state())
+
+    @pytest.mark.parametrize("guide", [g for g in GUIDES if g != "lse_icnn"])
+    def test_every_guide_finds_two_groups(self, guide):
+        post = fit_posterior(
+            two_groups(60), modes=2, guide=guide, draws=100, steps=60, resample=False,
+            progress=False,
+        )  # fmt: skip
+        assert max(post.mode_probabilities, key=post.mode_probabilities.get) == 2
+
+    def test_arviz_dimensions_have_names(self, fit):
+        idata = density_to_arviz(fit)
+        posterior = idata["posterior"]
+        assert posterior["mass"].dims == ("chain", "draw", "mode")
+        assert posterior["slope"].dims == ("chain", "draw", "mode", "layer", "unit")
+        assert posterior["density"].dims == ("chain", "draw", "grid")
+        assert idata["log_likelihood"]["x"].dims == ("chain", "draw", "point")
+        assert idata["posterior_predictive"]["x"].dims == ("chain", "draw", "point", "axis")
+        torch.testing.assert_close(
+            torch.as_tensor(posterior["mass"].values.sum(-1)), torch.ones(1, 400)
+        )
+
+    def test_nuts_agrees_with_the_guide(self):
+        x = torch.cat([torch.randn(40) - 3, torch.randn(40) + 3])
+        fit = fit_posterior(x, modes=2, hidden=(), progress=False)
+        chain = sample_posterior(fit, chains=2, draws=120, warmup=40, progress=False)
+        assert chain.theta.shape == (2, 120, 6)
+        at = torch.linspace(-4, 4, 9)
+        gap = (fit.cdf(at).mean(0) - chain.cdf(at).mean(0)).abs()
+        assert (gap < 0.5 * fit.cdf(at).std(0) + 0.002).all()
+
+
+class TestCount:
+    def test_separated_groups_are_counted_and_loo_prefers_two(self):
+        count = count_modes(two_groups(100), modes=3, draws=200, guide="laplace", progress=False)
+        assert count.most_probable == 2
+        assert sum(count.probabilities.values()) == pytest.approx(1.0)
+        assert sum(count.part_probabilities.values()) == pytest.approx(1.0)
+        table = compare_densities(count.posteriors)
+        assert table.index[-1] == "1"
+        assert "log evidence" in str(count)
+
+    def test_bad_input_is_named(self):
+        with pytest.raises(ValueError, match="constant in column"):
+            count_modes(torch.ones(30))
+        with pytest.raises(ValueError, match="at least 4 points"):
+            fit_posterior(torch.arange(3.0))
+        with pytest.raises(ValueError, match="1 to 3 dimensions"):
+            fit_posterior(torch.randn(30, 4))
+        with pytest.raises(ValueError, match="guide must be one of"):
+            fit_posterior(torch.randn(30), guide="best")
+        with pytest.raises(ValueError, match="at most 6"):
+            count_modes(torch.randn(30), modes=9, guide="laplace", progress=False)
