@@ -2,8 +2,8 @@
 
 `networks` describes reaction networks, `gillespie` simulates any of them exactly, and
 `master_equation` gives the exact laws of those with one species. Each system has a file of its own
-(`schlogl`, `wells`, `mechanochemistry`, `elasticity`, `waddington`), and declares what is known
-about it in the form of `truth`.
+(`schlogl`, `wells`, `mechanochemistry`, `elasticity`, `waddington`, `mixtures`), and declares what
+is known about it, potentials in the form of `truth`.
 """
 
 from data_gen import (
@@ -11,6 +11,7 @@ from data_gen import (
     gillespie,
     master_equation,
     mechanochemistry,
+    mixtures,
     networks,
     schlogl,
     truth,
@@ -23,6 +24,7 @@ __all__ = [
     "gillespie",
     "master_equation",
     "mechanochemistry",
+    "mixtures",
     "networks",
     "schlogl",
     "truth",

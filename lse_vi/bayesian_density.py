@@ -38,6 +38,8 @@ class BayesianDensity(PyroModule):
         hidden: widths of the hidden layers of each mode's shape g_k; () makes Gaussian modes.
             Two units per dimension, one for each side, by default.
         prior: priors for standardised data.
+        units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
+            default their own mean and standard deviation.
 
     Raises:
         ValueError: for data that are empty, not finite, constant, of more than three dimensions,
@@ -56,14 +58,16 @@ class BayesianDensity(PyroModule):
         modes: int,
         hidden: Sequence[int] | None = None,
         prior: Prior | None = None,
+        units: tuple[Any, Any] | None = None,
     ) -> None:
         super().__init__()
         data = check_density_data(x)
         dim = data.shape[-1]
         hidden = (2 * dim,) if hidden is None else check_counts("hidden", hidden)
         self.register_buffer("x", data)
+        shift, scale = (data.mean(0), data.std(0)) if units is None else _units(units, data)
         self.coordinates = ModeCoordinates(
-            data.mean(0), data.std(0), modes=check_count("modes", modes), hidden=hidden, prior=prior
+            shift, scale, modes=check_count("modes", modes), hidden=hidden, prior=prior
         )
         self.register_buffer("center", self.coordinates.prior_mean)
         self.register_buffer("root", self.coordinates.prior_sd.diag())
@@ -161,6 +165,17 @@ class BayesianDensity(PyroModule):
                 parts["log_scale"][r, k] = torch.as_tensor(diagonal).log()
                 parts["tilt"][r, k] = torch.as_tensor((factor / diagonal[:, None])[rows, columns])
         return at.join(parts)
+
+
+def _units(units: tuple[Any, Any], data: Tensor) -> tuple[Tensor, Tensor]:
+    dim = data.shape[-1]
+    shift, scale = (torch.as_tensor(part).to(data) for part in units)
+    if shift.shape not in ((), (dim,)) or scale.shape not in ((), (dim,)) or not (scale > 0).all():
+        raise ValueError(
+            f"units must be (shift, scale), each a number or {dim} numbers, with scale > 0, "
+            f"but got {units}"
+        )
+    return shift.expand(dim).clone(), scale.expand(dim).clone()
 
 
 class MassPerMode:

@@ -47,6 +47,7 @@ def fit_posterior(
     modes: int = 2,
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
+    units: tuple[Any, Any] | None = None,
     guide: str = "full",
     resample: bool = True,
     draws: int = 1000,
@@ -64,6 +65,7 @@ def fit_posterior(
         modes: number of modes K, at most 6.
         hidden: widths of the hidden layers of each mode's shape; (2 dim,) by default.
         prior: priors for standardised data; weakly informative by default.
+        units: (shift, scale) that standardise the data, by default their mean and deviation.
         guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
             "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, several modes).
         resample: take the draws by Pareto-smoothed importance weights from four times as many of a
@@ -89,7 +91,7 @@ def fit_posterior(
     check_modes(modes)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = BayesianDensity(x, modes=modes, hidden=hidden, prior=prior)
+        model = BayesianDensity(x, modes=modes, hidden=hidden, prior=prior, units=units)
         center = find_mode(model, seed=seed, progress=progress)
         root = laplace_root(model, center)
         plain: Proposal
