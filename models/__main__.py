@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-STUDIES = ("schlogl", "wells", "mechanochemistry", "waddington", "elasticity")
+STUDIES = ("schlogl", "wells", "mechanochemistry", "waddington", "elasticity", "modes")
 
 
 def main() -> None:
