@@ -1,10 +1,12 @@
 """Are Bayesian densities right? Counts of modes, coverage of bands, calibration by simulation.
 
-``python -m benchmarks calibration [--parts counts,coverage,sbc] [--sets 20] [--seed 0]``
+``python -m benchmarks calibration [--parts counts,coverage,chains,sbc] [--sets 20] [--seed 0]``
 
 * ``counts``: data sets of 300 points from laws with one to four separated modes, and from a pair
   that overlaps. How often is the most probable number right, and how sure is the answer?
 * ``coverage``: how often does the 90 % band of the CDF hold the true one, by sample size and guide?
+* ``chains``: R-hat, effective sample size and divergences of NUTS for the density on a grid, and
+  whether the recommended guide gives the same density and number of modes.
 * ``sbc``: simulation-based calibration (Talts et al. 2018): theta from the prior, data from theta,
   a posterior from the data; the rank of a quantity among its posterior draws is uniform.
 """
@@ -16,6 +18,7 @@ import json
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
+import arviz
 import numpy as np
 import torch
 from scipy.stats import chisquare
@@ -102,6 +105,33 @@ def coverage(
     return rows
 
 
+def chains(sets: int, seed: int) -> list[dict[str, object]]:
+    """A row for each data set: four chains for a network of two modes, and the guide."""
+    x_at = torch.linspace(-6.0, 5.0, 56)
+    rows = []
+    print(f"{'set':>4}{'R-hat':>8}{'ESS':>6}{'diverging':>11}{'in band':>9}{'P(2)':>12}{'s':>6}")
+    for i in range(seed, seed + sets):
+        fit = fit_posterior(TWO.sample(POINTS, i), modes=2, draws=2000, seed=i, progress=False)
+        began = perf_counter()
+        nuts = sample_posterior(fit, chains=4, draws=500, warmup=200, seed=i, progress=False)
+        seconds = perf_counter() - began
+        grid = nuts.density(x_at).unflatten(0, nuts.theta.shape[:2])
+        grid = arviz.convert_to_dataset({"q": grid.numpy()})
+        rhat, ess = float(arviz.rhat(grid)["q"].max()), float(arviz.ess(grid)["q"].min())
+        low, high = interval(fit.density(x_at), 0.9)
+        mean = nuts.density(x_at).mean(0)
+        inside = float(((low <= mean) & (mean <= high)).double().mean())
+        two = [p.mode_probabilities.get(2, 0.0) for p in (fit, nuts)]
+        diverging = int(nuts.stats["diverging"].sum())
+        print(
+            f"{i:4}{rhat:8.3f}{ess:6.0f}{diverging:11}{inside:9.2f}{two[0]:6.2f}{two[1]:6.2f}"
+            f"{seconds:6.0f}",
+            flush=True,
+        )
+        rows.append({"set": i, "rhat": rhat, "ess": ess, "diverging": diverging, "inside": inside})
+    return rows
+
+
 def quantities(posterior: DensityPosterior, theta: Tensor) -> dict[str, Tensor]:
     """What is identified, of coordinates (draws, size), each (draws,)."""
     model = posterior.model
@@ -152,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--parts", default="counts,coverage,sbc")
+    parser.add_argument("--parts", default="counts,coverage,chains,sbc")
     parser.add_argument("--sets", type=int, default=20, help="data sets of counts and coverage")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--laws", default=",".join(LAWS))
@@ -169,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "coverage" in parts:
         ways = [name for name in FITTERS if name in options.ways.split(",")]
         result["coverage"] = coverage(options.sets, options.seed, ways, options.sizes)
+    if "chains" in parts:
+        result["chains"] = chains(options.sets, options.seed)
     if "sbc" in parts:
         result["sbc"] = sbc(options.simulations, options.seed, options.guide)
     print(json.dumps(result))

@@ -30,6 +30,7 @@ RESTARTS, MODE_STEPS, MODE_RATE = 6, 250, 0.1  # of the search for the posterior
 PARTICLES, GUIDE_RATE = 8, 0.03  # of the guide's SVI
 START = 0.5  # standard deviations at the start of SVI, in units of Laplace's
 RANK = 5  # of the low-rank guide, besides its diagonal
+MOST_COORDINATES = 10  # that "lse_icnn" draws exactly, by rejection
 MOST_MODES = 6  # the evidence sums over the labellings of the modes: 720
 
 Trained = Callable[[BayesianDensity], AutoGuide]
@@ -67,7 +68,8 @@ def fit_posterior(
         prior: priors for standardised data; weakly informative by default.
         units: (shift, scale) that standardise the data, by default their mean and deviation.
         guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
-            "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, several modes).
+            "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, for at most ten
+            coordinates: one mode, or three Gaussian ones, in one dimension).
         resample: take the draws by Pareto-smoothed importance weights from four times as many of a
             Student's t with the guide's mean and covariance, then part the copies among them by
             Metropolis steps; False for draws of the guide itself.
@@ -92,6 +94,12 @@ def fit_posterior(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = BayesianDensity(x, modes=modes, hidden=hidden, prior=prior, units=units)
+        if guide == "lse_icnn" and model.size > MOST_COORDINATES:
+            raise ValueError(
+                f"guide 'lse_icnn' draws exactly by rejection, from at most {MOST_COORDINATES} "
+                f"coordinates, but {modes} modes with hidden={model.coordinates.hidden} have "
+                f"{model.size}; take guide='full', fewer modes or hidden=()"
+            )
         center = find_mode(model, seed=seed, progress=progress)
         root = laplace_root(model, center)
         plain: Proposal

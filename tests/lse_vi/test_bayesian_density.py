@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoDiagonalNormal
 
+from benchmarks import calibration
+from data_gen.mixtures import TWO
 from lse_vi import (
     BayesianDensity,
     compare_densities,
@@ -18,6 +21,7 @@ from lse_vi import (
 )
 from lse_vi.density_draws import Student, weigh
 from lse_vi.density_peaks import density_peaks
+from lse_vi.density_posterior import interval
 from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
 
 
@@ -116,6 +120,14 @@ class TestPosterior:
         )  # fmt: skip
         assert max(post.mode_probabilities, key=post.mode_probabilities.get) == 2
 
+    def test_the_guide_with_several_modes_gives_the_same_evidence(self):
+        x = two_groups(60)
+        full, lse = (
+            fit_posterior(x, modes=1, hidden=(), guide=guide, draws=200, progress=False)
+            for guide in ("full", "lse_icnn")
+        )
+        assert full.evidence.log_evidence == pytest.approx(lse.evidence.log_evidence, abs=0.02)
+
     def test_arviz_dimensions_have_names(self, fit):
         idata = density_to_arviz(fit)
         posterior = idata["posterior"]
@@ -138,6 +150,35 @@ class TestPosterior:
         assert (gap < 0.5 * fit.cdf(at).std(0) + 0.002).all()
 
 
+class TestCalibration:
+    """Small versions of ``python -m benchmarks calibration``; the large one is slow."""
+
+    @staticmethod
+    def coverage(sets, n, **options):
+        at = torch.as_tensor(np.linspace(-4.5, 3.5, 17))
+        truth = torch.as_tensor(TWO.cdf(at.numpy()))
+        held = []
+        for seed in range(sets):
+            post = fit_posterior(TWO.sample(n, seed), seed=seed, progress=False, **options)
+            low, high = interval(post.cdf(at), 0.9)
+            held.append(((low <= truth) & (truth <= high)).double().mean())
+        return float(torch.stack(held).mean())
+
+    def test_bands_cover(self):
+        """Points of one set rise and fall together: six sets say 90 % to within 0.25 or so."""
+        assert self.coverage(6, 100, guide="laplace", draws=200) > 0.65
+
+    @pytest.mark.slow
+    def test_bands_cover_at_their_level(self):
+        assert 0.8 <= self.coverage(20, 300, draws=500) <= 0.97
+
+    @pytest.mark.slow
+    def test_ranks_of_simulated_truths_are_uniform(self):
+        """Simulation-based calibration; nine quantities, so a thousandth each."""
+        for row in calibration.sbc(100, seed=3, guide="full"):
+            assert row["p"] > 0.001, row
+
+
 class TestCount:
     def test_separated_groups_are_counted_and_loo_prefers_two(self):
         count = count_modes(two_groups(100), modes=3, draws=200, guide="laplace", progress=False)
@@ -157,5 +198,9 @@ class TestCount:
             fit_posterior(torch.randn(30, 4))
         with pytest.raises(ValueError, match="guide must be one of"):
             fit_posterior(torch.randn(30), guide="best")
+        with pytest.raises(ValueError, match="from at most 10 coordinates, but 3 modes"):
+            fit_posterior(torch.randn(30), modes=3, guide="lse_icnn")
+        with pytest.raises(ValueError, match="units must be"):
+            fit_posterior(torch.randn(30), units=(0.0, -1.0))
         with pytest.raises(ValueError, match="at most 6"):
             count_modes(torch.randn(30), modes=9, guide="laplace", progress=False)
