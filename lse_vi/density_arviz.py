@@ -65,7 +65,7 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
     coords["point"] = np.arange(len(model.x))
     if at.hidden:
         coords |= {"layer": np.arange(len(at.hidden)), "unit": np.arange(max(at.hidden))}
-        for name, meaning in (("slope", parts["slope"].exp()), ("bend", parts["bend"])):
+        for name, meaning in (("slope", at.slopes(parts)), ("bend", parts["bend"])):
             values[name], dims[name] = _by_layer(meaning, at.hidden), ["mode", "layer", "unit"]
         strength = torch.nn.functional.softplus(parts["strength"]) / at.hidden[-1]
         values["strength"] = _by_layer(strength.squeeze(-2), at.hidden[-1:], max(at.hidden))[

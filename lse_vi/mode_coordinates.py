@@ -32,6 +32,7 @@ from lse_vi.potential import LSEICNN
 
 NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame
 STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}  # how much denser the nodes are at the peak than at the edge
+STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # slope of a unit that the nodes resolve: none is above it
 REACH = 6.5  # radius of the nodes, in standard deviations of the Gaussian above every mode
 OPEN = 3.0  # the parameter alpha of an open gate: the masses do the gates' work
 LOG_GATE = float(logsigmoid(torch.tensor(10 * (OPEN / 2 - 1), dtype=torch.float64)))
@@ -45,8 +46,8 @@ class Prior(NamedTuple):
         mean: m_k, each coordinate.
         log_scale: log of the diagonal of P_k, minus the log of the mode's width.
         tilt: entries of P_k below its diagonal, in units of that row's diagonal.
-        slope: log |V|, how sharply a unit of g_k bends, along its own axis and direction.
-        turn: the other entries of that row of V, in units of |V|.
+        slope: log of how sharply a unit of g_k bends, |V|, while that is far below STEEPEST.
+        turn: the entries of that row of V off the unit's own axis, in units of the one on it.
         bend: where a unit bends: this far from the peak, in the frame.
         inner: raw inner weights, of softplus(raw) / fan-in.
         strength: raw output weights; softplus(raw) / fan-in is how much a unit adds to g_k.
@@ -196,6 +197,15 @@ class ModeCoordinates:
             log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return loc, factor, log_z - log_det - log_mass
 
+    def slopes(self, parts: dict[str, Tensor]) -> Tensor:
+        """|V| of every hidden unit, (*batch, modes, units).
+
+        It saturates where the nodes would miss what is sharper: a mode whose mass they do not see
+        would look infinitely likely.
+        """
+        most = STEEPEST[self.dim]
+        return most * torch.sigmoid(parts["slope"] - math.log(most))
+
     def _precision_factor(self, parts: dict[str, Tensor]) -> Tensor:
         """P_k, in the units of the data: (*batch, modes, dim, dim)."""
         diagonal = parts["log_scale"].exp()
@@ -209,7 +219,7 @@ class ModeCoordinates:
 
     def _shape(self, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """g_k as the tensors of a :class:`ConvexStack`, with g_k(0) = 0 and grad g_k(0) = 0."""
-        steep = parts["slope"].exp().unsqueeze(-1)  # (*batch, modes, units, 1)
+        steep = self.slopes(parts).unsqueeze(-1)  # (*batch, modes, units, 1)
         lead, units = steep.shape[:-2], steep.shape[-2]
         row = torch.zeros(*lead, units, self.dim).to(steep)
         if units:
@@ -225,11 +235,12 @@ class ModeCoordinates:
         return weight, bias, inner
 
     def _directions(self, turn: Tensor) -> Tensor:
-        """Rows with +-1 on a unit's own axis and ``turn`` (..., units, dim - 1) on the others."""
+        """Unit rows: +-1 on a unit's own axis to ``turn`` (..., units, dim - 1) on the others."""
         own = torch.nn.functional.one_hot(self.axis, self.dim).bool()
         row = torch.where(own, self.sign.unsqueeze(-1), 0.0).expand(*turn.shape[:-1], self.dim)
         if self.dim > 1:
             row = row.masked_scatter(~own.expand_as(row), turn)
+            row = row / row.norm(dim=-1, keepdim=True)
         return row
 
     def _moments(

@@ -67,6 +67,17 @@ def test_modes_are_convex_below_their_gaussian_and_peak_at_the_frame_centre():
     assert (rise >= 0.5 * u.square().sum(-1) - 1e-9).all()
 
 
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_nodes_resolve_even_the_sharpest_shapes(dim):
+    """Slopes far out in the prior's tail: log Z stays zero, or a mode would look far too likely."""
+    at = coordinates(dim, (2 * dim,), modes=1)
+    parts = at.split(draws(at, 20))
+    parts["slope"] = torch.full_like(parts["slope"], 9.0)
+    parts["bend"] = 0.3 * torch.rand_like(parts["bend"])
+    q = LSEDensity(at.potential(at.join(parts)))
+    torch.testing.assert_close(q.log_normalizer, torch.zeros(20), atol=0.03, rtol=0)
+
+
 def test_relabelling_the_modes_changes_nothing():
     at = coordinates(1, (2,), modes=3)
     theta = draws(at, 5)
