@@ -44,7 +44,7 @@ def data(strain: np.ndarray, exact: Response, path: Path) -> None:
 @plt.rc_context(STYLE)
 def parity(exact: Mapping[str, np.ndarray], fitted: Mapping[str, BySet], path: Path) -> None:
     """Predicted against exact S11 on held-out paths, a panel for each model."""
-    figure, axes = plt.subplots(1, len(fitted), figsize=(12, 3.4))
+    figure, axes = plt.subplots(1, len(fitted), figsize=(13, 3.9))
     for ax, (kind, by_set) in zip(axes, fitted.items(), strict=True):
         predicted = np.stack([s[..., 0, 0].ravel() for s in by_set.values()], axis=-1)
         s11 = np.broadcast_to(exact[kind][..., 0, 0].reshape(-1, 1), predicted.shape)

@@ -42,7 +42,7 @@ def projections(pot: LSEICNN, path: Path) -> None:
         ("e2", strain, "c", c, {"e3": 0.05}, "$e_3$ = 0.05"),
         ("e1", strain, "e6", strain, {"c": 0.5}, "c = 0.5"),
     ]
-    figure, axes = plt.subplots(2, 4, figsize=(11, 5))
+    figure, axes = plt.subplots(2, 4, figsize=(13, 5.6))
     for column, (first, x, second, y, fixed, title) in zip(axes.T, planes, strict=True):
         points = _points(**{first: x[None, :], second: y[:, None], **fixed})
         exact = crystal.potential(points)
@@ -56,7 +56,7 @@ def projections(pot: LSEICNN, path: Path) -> None:
             ax.set(xlabel=_label(first), ylabel=_label(second))
             ax.set_title(rf"{name} $\Psi$, {title}")
             ax.set_box_aspect(1)
-        figure.colorbar(shades, ax=column, shrink=0.8, format="%.2f", ticks=levels[::3])
+        figure.colorbar(shades, ax=column, shrink=0.8, format="%.3g", ticks=levels[::3])
     figure.savefig(path)
     plt.close(figure)
 
@@ -68,7 +68,7 @@ def _label(name: str) -> str:
 @plt.rc_context(STYLE)
 def parity(potential: Pair, gradient: Pair, path: Path) -> None:
     """Fitted against exact on held-out points: the potential and the parts of the gradient."""
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3.4))
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.9))
     plot_parity(*potential, ax=axes[0])
     axes[0].set(xlabel=r"exact $\Psi$", ylabel=r"learned $\Psi$, offset removed", title="potential")
     parts = (

@@ -27,7 +27,7 @@ STYLE: dict[str, Any] = {
     "image.cmap": "viridis",
     "legend.fontsize": "small",
     "legend.frameon": False,
-    "savefig.dpi": 150,
+    "savefig.dpi": 130,
 }
 """What the figures look like: for ``plt.rcParams.update`` or ``plt.rc_context``."""
 
