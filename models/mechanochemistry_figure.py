@@ -56,7 +56,7 @@ def projections(pot: LSEICNN, path: Path) -> None:
             ax.set(xlabel=_label(first), ylabel=_label(second))
             ax.set_title(rf"{name} $\Psi$, {title}")
             ax.set_box_aspect(1)
-        figure.colorbar(shades, ax=column, shrink=0.8, format="%.3g", ticks=levels[::3])
+        figure.colorbar(shades, ax=column, shrink=0.8, format="%.2f", ticks=levels[::3])
     figure.savefig(path)
     plt.close(figure)
 
