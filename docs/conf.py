@@ -7,6 +7,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
+from sphinx.util.nodes import make_refnode
 
 project = "lse_vi"
 author = "the lse_vi developers"
@@ -102,9 +103,22 @@ class LinkNames(SphinxTransform):
                 node.replace_self(link)
 
 
+def _short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
+    """Docstrings say :func:`fit_density` from any module: found by the end of its full name."""
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.domains["py"]
+    found = domain.find_obj(env, None, None, node["reftarget"], None, searchmode=1)
+    for name, entry in found[:1]:
+        at = (node["refdoc"], entry.docname, entry.node_id, contnode, name)
+        return make_refnode(app.builder, *at)
+    return None
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.add_transform(LinkNames)
     app.connect("autodoc-process-docstring", _as_code, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", _without_type, priority=600)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("missing-reference", _short_name)

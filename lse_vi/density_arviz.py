@@ -117,8 +117,8 @@ def compare_densities(posteriors: Mapping[Hashable, DensityPosterior]) -> Any:
         posteriors: by any name: ``count.posteriors``, say, or one for each ``hidden``.
 
     Returns:
-        A pandas table, best first, with two more columns: ``worst_k``, the largest Pareto shape
-        of the leave-one-out weights, and ``log_evidence`` (NaN for a chain).
+        A pandas table, best first. Two of its columns are ours, ``worst_k``, the largest Pareto
+        shape of the leave-one-out weights, and ``log_evidence`` (NaN for a chain).
 
     Example:
         >>> from lse_vi import fit_posterior
