@@ -59,6 +59,12 @@ class DensityPosterior:
         source: where they come from, e.g. the guide's name.
         evidence: log evidence and k-hat, or None for a Markov chain.
         stats: sampler statistics, each (chain, draw).
+
+    Example:
+        >>> model = BayesianDensity(torch.randn(20), modes=2)
+        >>> prior = DensityPosterior(model, model.prior_sample(30).unsqueeze(0), source="prior")
+        >>> prior.density(torch.zeros(4)).shape, prior.predictive(5).shape
+        (torch.Size([30, 4]), torch.Size([5, 20, 1]))
     """
 
     def __init__(

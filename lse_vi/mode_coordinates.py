@@ -51,6 +51,10 @@ class Prior(NamedTuple):
         bend: where a unit bends: this far from the peak, in the frame.
         inner: raw inner weights, of softplus(raw) / fan-in.
         strength: raw output weights; softplus(raw) / fan-in is how much a unit adds to g_k.
+
+    Example:
+        >>> Prior(mass=(0.0, 3.0)).mean  # sparser masses, the rest as it is
+        (0.0, 1.0)
     """
 
     mass: tuple[float, float] = (0.0, 1.5)

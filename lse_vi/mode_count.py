@@ -35,6 +35,13 @@ class ModeCount:
         posteriors: the posterior for each K.
         part_probabilities: P(K | x) by K.
         probabilities: P(m peaks | x) by m.
+
+    Example:
+        >>> options = {"guide": "laplace", "draws": 50, "progress": False}
+        >>> x = torch.randn(20)
+        >>> count = ModeCount({k: fit_posterior(x, modes=k, **options) for k in (1, 2)})
+        >>> count.density(x).shape[1], round(sum(count.probabilities.values()), 6)
+        (20, 1.0)
     """
 
     def __init__(self, posteriors: Mapping[int, DensityPosterior]) -> None:
