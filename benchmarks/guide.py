@@ -3,9 +3,10 @@
 ``python -m benchmarks guide [--seed 0] [--targets all]``
 
 Every rival gets the seconds of CPU that AutoLSEICNN took on the same target, search, training and
-diagnostics together (set OMP_NUM_THREADS=1 where other work runs on the machine). ``gap`` is log Z minus the ELBO; ``eubo`` is the mean of l - log q over exact
-draws minus log Z, where there are exact draws: it is large where q leaves out a mode. Where log Z
-is not known, the importance estimate of largest ESS stands in for it.
+diagnostics together (set OMP_NUM_THREADS=1 where other work runs on the machine). ``gap`` is log Z
+minus the ELBO; ``eubo`` is the mean of l - log q over exact draws minus log Z, where there are
+exact draws: it is large where q leaves out a mode. Where log Z is not known, the importance
+estimate of largest ESS stands in for it.
 """
 
 from __future__ import annotations
