@@ -98,7 +98,7 @@ def plot_posterior(
                 label="peaks, with intervals" if i == 0 else None,
             )  # fmt: skip
         ax.set(xlabel="$x_1$", ylabel="$x_2$")
-    ax.legend()
+    ax.legend(fontsize="small", frameon=False)
     return ax
 
 
@@ -123,10 +123,11 @@ def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
                     f"{height:.0%}", (place, height), (0, 2), textcoords="offset points",
                     ha="center", fontsize="small",
                 )  # fmt: skip
-    ax.set(xlabel="number", ylabel="probability given the data", ylim=(0, 1.1))
+    ax.set(xlabel="number", ylabel="probability given the data")
+    ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))  # room for the legend
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.legend()
+    ax.legend(fontsize="small", frameon=False)
     return ax
 
 
