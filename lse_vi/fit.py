@@ -40,7 +40,19 @@ SPARE = 1e-6  # a mode of less mass carries nothing
 
 
 class NonFiniteLossError(RuntimeError):
-    """A fit met a loss that is not finite; ``potential`` is the last good state."""
+    """A fit met a loss that is not finite; ``potential`` is the last good state.
+
+    Args:
+        step: at which it happened.
+        potential: the state before.
+
+    Example:
+        >>> try:
+        ...     raise NonFiniteLossError(7, LSEICNN(1, 2))
+        ... except NonFiniteLossError as failure:
+        ...     print(failure.potential.modes, str(failure)[:32])
+        2 the loss is not finite at step 7
+    """
 
     def __init__(self, step: int, potential: LSEICNN) -> None:
         super().__init__(
@@ -63,6 +75,12 @@ class FitResult:
         log_likelihood: mean log density of the data, (*batch,), in nats per point.
         history: lists ``step``, ``loss``, ``held_out``, ``active_modes``, for
             :func:`lse_vi.plots.plot_history`.
+
+    Example:
+        >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
+        >>> res = fit_density(x, modes=1, steps=50, progress=False)
+        >>> res.mode_weights.shape, res.mode_locations.shape
+        (torch.Size([1]), torch.Size([1, 1]))
     """
 
     density: LSEDensity

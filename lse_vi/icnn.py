@@ -188,6 +188,10 @@ class ICNN(nn.Module):
         hidden: widths of the hidden layers; () leaves an affine function.
         batch_shape: shape of a batch of independent stacks.
 
+    Raises:
+        TypeError: for a size that is not an integer.
+        ValueError: for one below 1.
+
     Example:
         >>> net = ICNN(2, 3, hidden=(8, 8))
         >>> net(torch.zeros(5, 2)).shape
@@ -285,6 +289,9 @@ class WhitenedICNN(nn.Module):
 
     Args:
         dim, modes, hidden, batch_shape: as for :class:`ICNN`.
+
+    Raises:
+        TypeError, ValueError: as :class:`ICNN`.
 
     Example:
         >>> net = WhitenedICNN(2, 3)

@@ -58,6 +58,11 @@ class LSEICNN(nn.Module):
         gate: initial gate s_k of every mode, in (0, 1).
         network: :class:`ICNN` (plain, the paper's) or :class:`WhitenedICNN` (strongly convex).
 
+    Raises:
+        TypeError: for a size that is not an integer.
+        ValueError: for a size below 1, rho that is not positive, or a gate outside (0, 1); when
+            called, for points of another dimension or dtype.
+
     Example:
         >>> pot = LSEICNN(2, 3, batch_shape=(4,))
         >>> x = torch.zeros(7, 4, 2)
