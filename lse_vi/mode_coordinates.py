@@ -33,6 +33,7 @@ from lse_vi.potential import LSEICNN
 NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame
 STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}  # how much denser the nodes are at the peak than at the edge
 STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # slope of a unit that the nodes resolve: none is above it
+FLOOR = 1e-9  # of a variance in the frame: of a law on one node, far out in a proposal's tail
 REACH = 6.5  # radius of the nodes, in standard deviations of the Gaussian above every mode
 OPEN = 3.0  # the parameter alpha of an open gate: the masses do the gates' work
 LOG_GATE = float(logsigmoid(torch.tensor(10 * (OPEN / 2 - 1), dtype=torch.float64)))
@@ -262,10 +263,11 @@ class ModeCoordinates:
         p = (self.log_weights - g - log_z.unsqueeze(-1)).exp()
         mean = p @ self.nodes
         if self.dim == 1:
-            variance = p @ self.nodes.square() - mean.square()
+            variance = p @ self.nodes.square() - mean.square() + FLOOR
             return log_z, mean, variance.sqrt().unsqueeze(-1)
         second = torch.einsum("...n,ni,nj->...ij", p, self.nodes, self.nodes)
-        return log_z, mean, torch.linalg.cholesky(second - mean.unsqueeze(-1) * mean.unsqueeze(-2))
+        covariance = second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+        return log_z, mean, torch.linalg.cholesky(covariance + FLOOR * torch.eye(self.dim).to(mean))
 
 
 @lru_cache(maxsize=8)
