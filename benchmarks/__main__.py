@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("calibration", "guide", "ssa", "throughput", "wells")
+BENCHMARKS = ("calibration", "density", "guide", "ssa", "throughput", "wells")
 
 
 def main() -> None:
