@@ -34,8 +34,9 @@ from lse_vi.states import replace_where, snapshot, take_first
 from lse_vi.support import Box
 
 REFRESH = 50  # steps between held-out checks and checkpoints
-RULE_FIXED, RULE_MOVING = 50, 10  # steps between rules: on a box, and where nodes follow modes
-PATIENCE = 4  # checks without a better held-out loss before a fit stops
+RULE_FIXED, RULE_MOVING = 50, 25  # steps between rules: on a box, and where nodes follow modes
+PARTS = 8  # steps that take the draws of a rule in turn
+PATIENCE = 6  # checks without a better held-out loss before a fit stops
 WHOLE, BATCH = 2**16, 2**14  # more points than the first are fitted the second at a time
 
 
@@ -107,7 +108,7 @@ def fit_density(
         held_out: share of the data on which the fit is stopped early; 0 to use all of it.
         restarts: random starts for each K. With ``learn_rho`` or plain modes all are fitted, in one
             batch; else by a Gaussian mixture each, and the best of those becomes the modes.
-        steps: Adam steps for each K, under a one-cycle schedule; 300 from a Gaussian mixture, else
+        steps: Adam steps for each K, under a one-cycle schedule; 500 from a Gaussian mixture, else
             600.
         learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
         batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
@@ -128,6 +129,7 @@ def fit_density(
         >>> int(res.active_modes)
         2
     """
+    check_count("restarts", restarts)
     points = Points.of("x", x)
     n, batch, dim = len(points), points.shape[1:-1], points.shape[-1]
     n_test = round(check_fraction("held_out", held_out) * n)
@@ -145,10 +147,12 @@ def fit_density(
         batch_size = n if n <= WHOLE else BATCH
     mixture = not learn_rho and issubclass(network, WhitenedICNN)
     unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
+    rule_method = method or _fit_method(dim, box)
     recipe = _Recipe(
-        partial((method or _fit_method(dim)).rule, box=unit_box),
+        partial(rule_method.rule, box=unit_box),
         RULE_MOVING if box is None else RULE_FIXED,
-        check_count("steps", (300 if mixture else 600) if steps is None else steps),
+        1 if method or isinstance(rule_method, Quadrature) else PARTS,
+        check_count("steps", (500 if mixture else 600) if steps is None else steps),
         check_positive(
             "learning_rate", (0.1 if mixture else 0.03) if learning_rate is None else learning_rate
         ),
@@ -163,7 +167,6 @@ def fit_density(
             "schedule": repr((*schedule, seed)),
         },
     )
-    check_count("restarts", restarts)
     with torch.random.fork_rng(devices=[shift.device] if shift.is_cuda else []):
         blank = partial(
             LSEICNN, dim, hidden=hidden, network=network, dtype=shift.dtype, device=shift.device
@@ -201,6 +204,7 @@ class _Recipe:
 
     rule_of: Callable[[LSEICNN], Rule]
     rule_every: int
+    rule_parts: int
     steps: int
     learning_rate: float
     progress: bool
@@ -228,11 +232,11 @@ def _check_inside(points: Points, box: Box | None) -> None:
         )
 
 
-def _fit_method(dim: int) -> Method:
+def _fit_method(dim: int, box: Box | None) -> Method:
     """The rule during a fit: coarser than the density's own, which is for reported numbers."""
-    if dim <= 2:
+    if dim == 1 or (dim == 2 and box is not None):
         return Quadrature(tolerance=1e-4, panels=8 // dim**2)
-    return LaplaceMixture(samples=2048, sobol=True)
+    return LaplaceMixture(samples=16384, sobol=True)
 
 
 def _train(pot: LSEICNN, data: FitData, recipe: _Recipe, search: ModeSearch) -> Candidate:
@@ -265,12 +269,16 @@ def _train(pot: LSEICNN, data: FitData, recipe: _Recipe, search: ModeSearch) -> 
     for step in bar:
         if step % recipe.rule_every == 0:
             rule = recipe.rule_of(pot)
+        if step == 0 and len(test):
+            with torch.no_grad():
+                run["score"] = pot(test).mean(0) + rule.log_normalizer(pot)
         optimiser.zero_grad()
         x = data.draw().unsqueeze(1).expand(-1, *lead, -1)
-        energies, nodes = pot(torch.cat([x, rule.points.expand(-1, *lead, -1)])).split(
-            [len(x), len(rule.points)]
+        part = rule.part(step, recipe.rule_parts)
+        energies, nodes = pot(torch.cat([x, part.points.expand(-1, *lead, -1)])).split(
+            [len(x), len(part.points)]
         )  # in one pass through the network
-        log_z = torch.logsumexp(rule.log_weights - nodes, dim=0)
+        log_z = torch.logsumexp(part.log_weights - nodes, dim=0)
         objective = log_prior(pot) - n * (energies.mean(0) + log_z)  # (restarts, *batch)
         loss = -objective.sum() / n
         loss.backward()

@@ -41,6 +41,13 @@ class Rule:
     log_weights: Tensor
     error: Tensor
 
+    def part(self, index: int, parts: int) -> Rule:
+        """One of ``parts`` runs of points, for the whole: of draws, each is a rule of its own."""
+        size = len(self.points) // parts
+        own = slice(index % parts * size, (index % parts + 1) * size)
+        log_weights = self.log_weights[own] + math.log(len(self.points) / size)
+        return Rule(self.points[own], log_weights, self.error)
+
     def log_normalizer(self, pot: LSEICNN) -> Tensor:
         """log Z, (*batch,), differentiable in the parameters of ``pot``."""
         return torch.logsumexp(self.log_weights - pot(self.points), dim=0)
