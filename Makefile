@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 DOCS_STAMP := .venv/docs-installed
 
-.PHONY: demo test test-all notebooks docs lint format clean
+.PHONY: demo test test-all notebooks docs lint format clean bench-check
 
 demo: $(STAMP)
 	$(BIN)/python -m models schlogl
@@ -24,6 +24,10 @@ notebooks: $(STAMP)
 docs: $(DOCS_STAMP)
 	rm -rf docs/_build
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
+# Ratios of quick benchmarks against those committed: fails when one fell by a third.
+bench-check: $(STAMP)
+	$(BIN)/python -m benchmarks check
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
