@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("calibration", "check", "density", "guide", "ssa", "throughput", "wells")
+BENCHMARKS = ("calibration", "check", "density", "guide", "scaling", "ssa", "throughput", "wells")
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ def simulate(
     n_trajectories: int,
     seed: int = 0,
     *,
+    first: int = 0,
     max_events: int = 1_000_000_000,
     threads: int | None = None,
     progress: bool = False,
@@ -47,6 +48,7 @@ def simulate(
         times: increasing times >= 0 to record, shape (times,), in the unit of the rates.
         n_trajectories: how many trajectories.
         seed: a non-negative integer that fixes every trajectory.
+        first: number of the first trajectory, so that several processes can share those of a seed.
         max_events: most events of one trajectory before it is given up.
         threads: how many run trajectories side by side; one for each processor by default.
         progress: show a bar over trajectories.
@@ -68,6 +70,7 @@ def simulate(
     start = _initial_counts(network, x0)
     grid_times = time_grid("times", times)
     n = whole_number("n_trajectories", n_trajectories, minimum=1)
+    offset = whole_number("first", first, minimum=0)
     limit = whole_number("max_events", max_events, minimum=1)
     processors = os.cpu_count() or 1
     workers = whole_number("threads", processors if threads is None else threads, minimum=1)
@@ -75,7 +78,7 @@ def simulate(
 
     def run(rows: slice) -> None:
         out = (counts[rows], endings[rows], stops[rows])
-        _direct.batch(rows.start, key, x, tables, function, limit, grid_times, *out)
+        _direct.batch(offset + rows.start, key, x, tables, function, limit, grid_times, *out)
 
     # Threads of Python's own: the compiled code lets go of the interpreter. Those of numba are
     # OpenMP's, which they share with torch, whose thread count they reset.
@@ -83,14 +86,15 @@ def simulate(
     endings, stops = np.empty((n, 2), np.int64), np.empty(n)
     bar = tqdm(total=n, unit="trajectory", disable=not progress)
     with bar, ThreadPoolExecutor(workers) as pool:
-        for first in range(0, n, _BATCH):
-            stop = min(first + _BATCH, n)
-            chunks = [slice(i, min(i + _CHUNK, stop)) for i in range(first, stop, _CHUNK)]
+        for begin in range(0, n, _BATCH):
+            stop = min(begin + _BATCH, n)
+            chunks = [slice(i, min(i + _CHUNK, stop)) for i in range(begin, stop, _CHUNK)]
             list(pool.map(run, chunks))
-            for failed in (np.flatnonzero(endings[first:stop, 0]) + first).tolist():
+            for failed in (np.flatnonzero(endings[begin:stop, 0]) + begin).tolist():
                 ending, j = endings[failed].tolist()
-                _fail(network, ending, failed, stops[failed], j, counts[failed, -1], limit)
-            bar.update(stop - first)
+                number = offset + failed
+                _fail(network, ending, number, stops[failed], j, counts[failed, -1], limit)
+            bar.update(stop - begin)
     return counts
 
 

@@ -26,6 +26,7 @@ from lse_vi.fit_data import FitData
 from lse_vi.icnn import ICNN, WhitenedICNN, whitened
 from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.normalize import LaplaceMixture, Method, Quadrature, Rule
+from lse_vi.parallel import average_, own_share, processes
 from lse_vi.points import Points
 from lse_vi.potential import LSEICNN
 from lse_vi.prior import log_prior
@@ -90,6 +91,9 @@ def fit_density(
 
     and keeps the best K; it stops when two more modes have not helped. The penalty per mode makes
     spare modes die: gates cannot, since s_k and f_k trade off against each other.
+
+    Under ``torchrun``, once ``torch.distributed`` is initialised, the processes share the points of
+    each step; all must be called alike, and each ends with the same fit.
 
     Args:
         x: data (n, dim) or (n,), a tensor, an array, or a memory map, which is never read as a
@@ -273,15 +277,18 @@ def _train(pot: LSEICNN, data: FitData, recipe: _Recipe, search: ModeSearch) -> 
             with torch.no_grad():
                 run["score"] = pot(test).mean(0) + rule.log_normalizer(pot)
         optimiser.zero_grad()
-        x = data.draw().unsqueeze(1).expand(-1, *lead, -1)
+        drawn = data.draw()
+        x = own_share(drawn).unsqueeze(1).expand(-1, *lead, -1)
         part = rule.part(step, recipe.rule_parts)
         energies, nodes = pot(torch.cat([x, part.points.expand(-1, *lead, -1)])).split(
             [len(x), len(part.points)]
         )  # in one pass through the network
         log_z = torch.logsumexp(part.log_weights - nodes, dim=0)
-        objective = log_prior(pot) - n * (energies.mean(0) + log_z)  # (restarts, *batch)
+        mean = energies.sum(0) * (processes() / len(drawn))  # over the points of all processes
+        objective = log_prior(pot) - n * (mean + log_z)  # (restarts, *batch)
         loss = -objective.sum() / n
         loss.backward()
+        average_(p.grad for p in pot.parameters() if p.grad is not None)
         if not _finite(loss, pot):
             pot.load_state_dict(run["best"])
             raise NonFiniteLossError(step, pot)
@@ -290,6 +297,7 @@ def _train(pot: LSEICNN, data: FitData, recipe: _Recipe, search: ModeSearch) -> 
 
         if (step + 1) % REFRESH == 0 or step + 1 == steps:
             with torch.no_grad():
+                average_([objective])
                 if data.whole is None:  # the objective of a batch is too noisy to judge by
                     rule = recipe.rule_of(pot)
                     mean = data.mean(lambda x: pot(x.unsqueeze(1)))

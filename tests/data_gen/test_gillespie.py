@@ -327,3 +327,11 @@ def test_schlogl_speed():
         simulate(schlogl.network(), 250, times, 200, seed, threads=1)
         spent.append(time.process_time() - start)
     assert min(spent) < 0.5
+
+
+def test_processes_can_share_the_trajectories_of_a_seed():
+    network, times = schlogl.network(), [0.1, 0.5]
+    whole = simulate(network, schlogl.X0, times, 7, seed=3)
+    parts = [simulate(network, schlogl.X0, times, 3, seed=3)]
+    parts.append(simulate(network, schlogl.X0, times, 4, seed=3, first=3))
+    assert np.array_equal(np.concatenate(parts), whole)
