@@ -3,7 +3,17 @@
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("calibration", "check", "density", "guide", "scaling", "ssa", "throughput", "wells")
+BENCHMARKS = (
+    "calibration",
+    "check",
+    "density",
+    "guide",
+    "guide_cost",
+    "scaling",
+    "ssa",
+    "throughput",
+    "wells",
+)
 
 
 def main() -> None:
