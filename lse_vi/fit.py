@@ -298,7 +298,7 @@ def _train(pot: LSEICNN, data: FitData, recipe: _Recipe, search: ModeSearch) -> 
         if (step + 1) % REFRESH == 0 or step + 1 == steps:
             with torch.no_grad():
                 average_([objective])
-                if data.whole is None:  # the objective of a batch is too noisy to judge by
+                if data.whole is None or recipe.rule_parts > 1:  # too noisy to judge by
                     rule = recipe.rule_of(pot)
                     mean = data.mean(lambda x: pot(x.unsqueeze(1)))
                     objective = log_prior(pot) - n * (mean + rule.log_normalizer(pot))
