@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Size, Tensor
 
-from lse_vi.icnn import whitened
+from lse_vi.icnn import ConvexStack, whitened
 from lse_vi.newton import descend
 from lse_vi.potential import LSEICNN
 from lse_vi.support import Box
@@ -42,7 +42,8 @@ class UpperBound(Protocol):
 class ModeMinima(NamedTuple):
     """The minimiser of every mode: ``x``, f and its derivatives there; all (*batch, modes, ...).
 
-    The gradient is zero up to rounding.
+    The derivatives are in the mode's frame: the gradient is zero up to rounding, and no eigenvalue
+    of the Hessian is below one.
     """
 
     x: Tensor
@@ -62,10 +63,10 @@ def log_factor(pot: LSEICNN) -> Tensor:
 
 
 class SingleModes:
-    """The modes of a potential, each on its own: a batch (*batch, modes) of convex functions."""
+    """The modes of a stack, each on its own: a batch (*batch, modes) of convex functions."""
 
-    def __init__(self, pot: LSEICNN) -> None:
-        self.stack = pot.network.stack().unstack()
+    def __init__(self, stack: ConvexStack) -> None:
+        self.stack = stack.unstack()
 
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f_k and grad f_k at ``x`` (*sample, *batch, modes, dim)."""
@@ -93,29 +94,17 @@ def mode_minima(pot: LSEICNN) -> ModeMinima:
     In the frame the curvature is at least one, so the conditioning of L_k plays no part.
     """
     network = whitened(pot.network)
-    modes = SingleModes(pot)
-    factor = network.precision_factor()
-
-    def to_x(u: Tensor) -> Tensor:
-        step = torch.linalg.solve_triangular(factor, u.unsqueeze(-1), upper=False)
-        return network.loc + step.squeeze(-1)
-
-    def gradient(u: Tensor) -> Tensor:
-        g = modes.value_and_gradient(to_x(u))[1].unsqueeze(-1)
-        return torch.linalg.solve_triangular(factor.mT, g, upper=True).squeeze(-1)
-
-    def hessian(u: Tensor) -> Tensor:
-        half = torch.linalg.solve_triangular(factor.mT, modes.hessian(to_x(u)), upper=True)
-        return torch.linalg.solve_triangular(factor, half, upper=False, left=False)
-
+    modes = SingleModes(network.frame_stack())
     end = descend(
-        lambda u: modes.value_and_gradient(to_x(u))[0],
-        gradient,
-        hessian,
+        lambda u: modes.value_and_gradient(u)[0],
+        lambda u: modes.value_and_gradient(u)[1],
+        modes.hessian,
         torch.zeros_like(network.loc),
     )
-    x = to_x(end.x)
-    return ModeMinima(x, *modes.value_and_gradient(x), modes.hessian(x))
+    step = torch.linalg.solve_triangular(
+        network.precision_factor(), end.x.unsqueeze(-1), upper=False
+    )
+    return ModeMinima(network.loc + step.squeeze(-1), *modes.value_and_gradient(end.x), end.hessian)
 
 
 class GaussianBound:
@@ -136,12 +125,10 @@ class GaussianBound:
         self.pot, self.box = pot, box
         self.minima = mode_minima(pot)
         self.factor = whitened(pot.network).precision_factor().detach()
-        g = torch.linalg.solve_triangular(
-            self.factor.mT, self.minima.gradient.unsqueeze(-1), upper=True
-        )
-        step = torch.linalg.solve_triangular(self.factor, g, upper=False)
+        g = self.minima.gradient
+        step = torch.linalg.solve_triangular(self.factor, g.unsqueeze(-1), upper=False)
         self.centers = self.minima.x - step.squeeze(-1)
-        self.floors = self.minima.f - 0.5 * g.squeeze(-1).square().sum(-1)
+        self.floors = self.minima.f - 0.5 * g.square().sum(-1)
         # The bound of a mode has mass (2 pi)^(d/2) |T_k| exp(-floor).
         log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         self.log_masses = (
@@ -195,7 +182,9 @@ class TangentBound:
         corners = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0])] * pot.dim))
         corners = corners.reshape(-1, pot.dim).to(self.half) * self.half
         with torch.no_grad():
-            f, slopes = SingleModes(pot).value_and_gradient(points)  # (cells, *batch, modes[, dim])
+            f, slopes = SingleModes(pot.network.stack()).value_and_gradient(
+                points
+            )  # (cells, *batch, modes[, dim])
             log_gates, rho = pot.log_gates - math.log(pot.modes), pot.rho.unsqueeze(-1)
             share = torch.softmax(log_gates - rho * f, dim=-1)
             self.slope = (share.unsqueeze(-1) * slopes).sum(-2)  # grad E, (cells, *batch, dim)

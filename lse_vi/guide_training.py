@@ -61,7 +61,8 @@ class Batch:
             energy = pot(rule.points)
             residual = value + energy
             value = residual.clamp_min(residual.median() - TAIL) - energy
-        return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0))
+        largest = torch.finfo(score.dtype).max ** 0.25  # in single precision squares overflow soon
+        return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0).clamp(-largest, largest))
 
     @torch.no_grad()
     def elbo(self, pot: LSEICNN) -> float:

@@ -366,6 +366,13 @@ class WhitenedICNN(nn.Module):
         bias = bias - (weight @ self.loc.unsqueeze(-1)).squeeze(-1)
         return ConvexStack(weight, bias, self.icnn.inner(), frame_rows=self.loc.shape[-1])
 
+    def frame_stack(self) -> ConvexStack:
+        """The functions |u|^2/2 + g_k(u) of u itself: however narrow a mode, none is steep here."""
+        dim, weight = self.loc.shape[-1], self.icnn.weight
+        eye = torch.eye(dim).to(weight).expand(*weight.shape[:-2], dim, dim)
+        bias = nn.functional.pad(self.icnn.bias, (0, dim))
+        return ConvexStack(torch.cat([weight, eye], dim=-2), bias, self.icnn.inner(), dim)
+
     def forward(self, x: Tensor) -> Tensor:
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
         stack, layout = self.stack().place(x)

@@ -163,9 +163,7 @@ class _ModeGrid:
         # hundredth of the tolerance, C included, by which exp(-E) may exceed M for rho < 1.
         self.radius = math.sqrt(2.0 * (math.log(100 / tolerance) + float(log_factor(pot).max())))
         factor = whitened(pot.network).precision_factor()
-        half = torch.linalg.solve_triangular(factor.mT, self.minima.hessian, upper=True)
-        curvature = torch.linalg.solve_triangular(factor, half, upper=False, left=False)
-        moduli, axes = torch.linalg.eigh(curvature)  # in the frame: at least one
+        moduli, axes = torch.linalg.eigh(self.minima.hessian)  # in the frame: at least one
         self.to_x = torch.linalg.solve_triangular(factor, axes, upper=False)
         self.log_det = -log_det(factor)
         # Nodes at u = radius sinh(c t) / sinh(c), |t| <= 1: their density at the minimum exceeds
@@ -276,14 +274,20 @@ class LaplaceMixture:
             )
         bound = GaussianBound(pot)
         # Components (*batch, 2 K): Laplace at each minimum, then the envelope's Gaussians. The
-        # root R has R R^T = precision, so x = x* + R^-T z with z white.
+        # root R has R R^T = precision, so x = x* + R^-T z with z white. In the frame Laplace's
+        # precision is no less than one, so it has a Cholesky factor in any precision.
         loc = torch.cat([bound.minima.x, bound.minima.x], dim=-2)
-        laplace, wide = torch.linalg.cholesky(bound.minima.hessian), bound.factor.mT
-        log_p = [
-            torch.log_softmax(log_weights(pot) - bound.minima.f - log_det(root), -1) + math.log(p)
-            for root, p in ((laplace, 1 - self.defensive), (wide, self.defensive))
-        ]
-        log_share, root = torch.cat(log_p, dim=-1), torch.cat([laplace, wide], dim=-3)
+        wide, curved = bound.factor.mT, torch.linalg.cholesky(bound.minima.hessian)
+        log_dets = [log_det(wide) + log_det(curved), log_det(wide)]
+        base = log_weights(pot) - bound.minima.f
+        log_share = torch.cat(
+            [
+                torch.log_softmax(base - each, -1) + math.log(share)
+                for each, share in zip(log_dets, (1 - self.defensive, self.defensive), strict=True)
+            ],
+            dim=-1,
+        )
+        root = torch.cat([wide @ curved, wide], dim=-3)
 
         component, z = (_sobol_draws if self.sobol else _draws)(self.samples, log_share, pot.dim)
         center = take_along_batch(loc, component, 1)
@@ -291,7 +295,7 @@ class LaplaceMixture:
         x = center + step.squeeze(-1)
 
         white = (root.mT @ (x.unsqueeze(-2) - loc).unsqueeze(-1)).squeeze(-1)
-        log_normal = log_det(root) - 0.5 * white.square().sum(-1)
+        log_normal = torch.cat(log_dets, dim=-1) - 0.5 * white.square().sum(-1)
         log_proposal = torch.logsumexp(log_share + log_normal, dim=-1)
         log_proposal = log_proposal - 0.5 * pot.dim * math.log(2 * math.pi)
         log_ratio = -pot(x) - log_proposal

@@ -129,7 +129,8 @@ def moduli(hessian: Tensor) -> Tensor:
     """|H|: the symmetric matrix with the moduli of the eigenvalues, none of them zero."""
     values, axes = torch.linalg.eigh(hessian)
     values = values.abs()
-    values = values.clamp_min(SMALLEST * values.amax(-1, keepdim=True).clamp_min(SMALLEST))
+    smallest = max(SMALLEST, 16 * torch.finfo(hessian.dtype).eps)  # below it all is rounding
+    values = values.clamp_min(smallest * values.amax(-1, keepdim=True).clamp_min(SMALLEST))
     return (axes * values.unsqueeze(-2)) @ axes.mT
 
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from lse_vi.log_joint import LogJoint
 from lse_vi.peaks import Peaks, moduli
 
-POOL = 512  # draws of each Gaussian
+POOL = 1024  # draws of each Gaussian
 CANDIDATES = 32  # draws at which a new one may sit
 WORTH = 0.002  # nats that a new one must gain
+CHANCE = 8.0  # over the effective number of draws: nats gained where there is nothing to gain
 NARROW = 0.56  # of the peak's own precision, added to that at a draw in half of the candidates
 UPDATES = 20  # of shares, by EM
 
@@ -91,7 +92,8 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int) -> Placement:
         trial = _candidates(placed, log_joint, x[torch.multinomial(weights, CANDIDATES, True)])
         share, gain = _gains(trial.log_prob(x), mixture, weights)
         best = gain.argmax().reshape(1)
-        if gain[best] < WORTH:
+        # The points that judge a candidate also chose it, and grant a gain of order 1/n by chance.
+        if gain[best] < WORTH + CHANCE * weights.square().sum():
             return placed
         fresh = trial.select(best)
         placed = placed.add(fresh, share[best])

@@ -107,7 +107,7 @@ def test_modes_lie_above_the_paraboloid_at_their_minima(
         for length in (1e-3, 1.0, 30.0):
             step = length * torch.randn(20, *batch_shape, 3, dim)
             away = torch.linalg.solve_triangular(factor, step.unsqueeze(-1), upper=False)
-            f = SingleModes(pot).value_and_gradient(minima.x + away.squeeze(-1))[0]
+            f = SingleModes(pot.network.stack()).value_and_gradient(minima.x + away.squeeze(-1))[0]
             floor = minima.f + step.square().sum(-1) / 2
             # x is rounded to 2e-16 of itself, so u = L (x - m) to that times L's condition.
             assert (f >= floor - 1e-14 * torch.linalg.cond(factor) * (1 + f.abs())).all()
@@ -117,7 +117,7 @@ def test_modes_lie_above_the_paraboloid_at_their_minima(
 @given(seed=SEEDS, dim=st.integers(1, 5), hidden=HIDDEN, batch_shape=BATCHES)
 def test_derivatives_of_single_modes(random_potential, seed, dim, hidden, batch_shape):
     pot = random_potential(seed, dim, network=WhitenedICNN, hidden=hidden, batch_shape=batch_shape)
-    modes = SingleModes(pot)
+    modes = SingleModes(pot.network.stack())
     x = torch.randn(*batch_shape, 3, dim, requires_grad=True)
     f, gradient = modes.value_and_gradient(x)
     own = pot.mode_potentials(x.movedim(-2, 0)).movedim(0, -2).diagonal(dim1=-2, dim2=-1)

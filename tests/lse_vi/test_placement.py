@@ -50,8 +50,9 @@ def log_density(placement, x):
     return torch.logsumexp(placement.log_prob(x) + placement.log_share, 1)
 
 
-def test_a_gaussian_needs_no_second_mode():
-    one = placed(gaussian, 6)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gaussian_needs_no_second_mode(seed):
+    one = placed(gaussian, 6, seed)
     assert len(one.loc) == 1
     torch.testing.assert_close(one.scale_tril[0], torch.diag(torch.tensor([0.1, 1.0, 10.0])))
 
