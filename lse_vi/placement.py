@@ -22,7 +22,7 @@ from lse_vi.peaks import Peaks, moduli
 POOL = 1024  # draws of each Gaussian
 CANDIDATES = 32  # draws at which a new one may sit
 WORTH = 0.002  # nats that a new one must gain
-CHANCE = 8.0  # over the effective number of draws: nats gained where there is nothing to gain
+CHANCE = 8.0  # over the number of draws: nats gained where there is nothing to gain
 NARROW = 0.56  # of the peak's own precision, added to that at a draw in half of the candidates
 UPDATES = 20  # of shares, by EM
 
@@ -93,7 +93,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int) -> Placement:
         share, gain = _gains(trial.log_prob(x), mixture, weights)
         best = gain.argmax().reshape(1)
         # The points that judge a candidate also chose it, and grant a gain of order 1/n by chance.
-        if gain[best] < WORTH + CHANCE * weights.square().sum():
+        if gain[best] < WORTH + CHANCE / len(x):
             return placed
         fresh = trial.select(best)
         placed = placed.add(fresh, share[best])
