@@ -14,6 +14,7 @@ from lse_vi.log_joint import LogJoint
 from lse_vi.peaks import Peaks, climb
 
 TRUSTED_K, TRUSTED_ESS = 0.7, 0.05
+NEARLY_EXACT = 0.9  # effective sample size at which heavy tails hold little mass
 
 
 @dataclass
@@ -128,7 +129,13 @@ def _by_peak(
 def _doubts(guide: AutoLSEICNN, known: Peaks, judged: Importance, missed: Missed) -> list[str]:
     """Reasons not to trust the fit, each with what to do."""
     doubts = []
-    if judged.k_hat > TRUSTED_K:
+    if judged.k_hat > TRUSTED_K and judged.ess > NEARLY_EXACT:
+        doubts.append(
+            f"k-hat is {judged.k_hat:.2f}, above {TRUSTED_K}, though {100 * judged.ess:.1f} % of "
+            "the draws count: a few, far out or between modes, weigh far more than the rest. "
+            "Means and the evidence hold; do not trust tail probabilities. More modes help."
+        )
+    elif judged.k_hat > TRUSTED_K:
         doubts.append(
             f"k-hat is {judged.k_hat:.2f}, above {TRUSTED_K}: the tails of the posterior are "
             "heavier than the guide's, so the evidence and importance-resampled draws cannot be "

@@ -562,3 +562,18 @@ def test_a_peak_where_autograd_has_no_second_derivative():
         log_joint.hessian(at), -torch.eye(2).unsqueeze(0), rtol=1e-8, atol=1e-8
     )
     assert len(guide.find_modes().peaks) == 2
+
+
+def test_a_heavy_tail_of_little_mass_is_told_from_a_bad_fit():
+    """k-hat alone says neither: with nearly all draws counting, means hold and tails do not."""
+
+    def model():
+        pyro.sample("x", dist.StudentT(3.0, 0.0, 1.0))
+
+    texts = {}
+    for modes in (1, 6):
+        res = fit_guide(model, AutoLSEICNN(model, modes=modes, hidden=()), progress=False)
+        assert res.k_hat > 0.7
+        texts[res.ess > 0.9] = res.warnings[0]
+    assert "do not trust tail probabilities" in texts[True]
+    assert "the evidence and importance-resampled draws cannot be trusted" in texts[False]
