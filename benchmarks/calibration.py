@@ -113,7 +113,7 @@ def chains(sets: int, seed: int) -> list[dict[str, object]]:
     for i in range(seed, seed + sets):
         fit = fit_posterior(TWO.sample(POINTS, i), modes=2, draws=2000, seed=i, progress=False)
         began = perf_counter()
-        nuts = sample_posterior(fit, chains=4, draws=500, warmup=200, seed=i, progress=False)
+        nuts = sample_posterior(fit, chains=4, draws=1000, warmup=200, seed=i, progress=False)
         seconds = perf_counter() - began
         grid = nuts.density(x_at).unflatten(0, nuts.theta.shape[:2])
         grid = arviz.convert_to_dataset({"q": grid.numpy()})
