@@ -59,7 +59,7 @@ class Peaks:
     @property
     def scale_tril(self) -> Tensor:
         """T, lower triangular, with T T^T = |H|^-1: (peaks, dim, dim)."""
-        return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(self.precision)))
+        return scale_tril(self.precision)
 
     def distance(self, x: Tensor) -> Tensor:
         """Mahalanobis distance of ``x`` (n, dim) from each peak, (n, peaks)."""
@@ -123,6 +123,11 @@ def laplace_mass(log_joint: Tensor, precision: Tensor) -> Tensor:
     """l - log det(precision)/2 + d/2 log 2 pi."""
     log_det = torch.linalg.slogdet(precision)[1]
     return log_joint - 0.5 * log_det + 0.5 * precision.shape[-1] * math.log(2 * math.pi)
+
+
+def scale_tril(precision: Tensor) -> Tensor:
+    """T, lower triangular, with T T^T = precision^-1: (*batch, dim, dim)."""
+    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(precision)))
 
 
 def moduli(hessian: Tensor) -> Tensor:
