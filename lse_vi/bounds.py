@@ -71,8 +71,8 @@ class SingleModes:
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f_k and grad f_k at ``x`` (*sample, *batch, modes, dim)."""
         stack, layout = self.stack.place(x)
-        f, layers, frame = stack.forward(layout.x)
-        gradient = stack.pullback(torch.ones_like(f), layers, frame)
+        f, kept = stack.forward(layout.x)
+        gradient = stack.pullback(torch.ones_like(f), kept)
         return layout.restore(f).squeeze(-1), layout.restore(gradient)
 
     def hessian(self, x: Tensor) -> Tensor:

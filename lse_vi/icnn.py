@@ -28,19 +28,23 @@ class Layout:
     moved: tuple[int, ...] = ()
 
     def restore(self, values: Tensor) -> Tensor:
-        """Bring ``values`` (batch, channels, n) back to (*sample, *batch, channels)."""
-        shape = self.sample_shape + self.batch_shape + values.shape[1:2]
-        values = values.permute(2, 0, 1).reshape(shape)
+        """Bring ``values`` (batch, *channels, n) back to (*sample, *batch, *channels)."""
+        shape = self.sample_shape + self.batch_shape + values.shape[1:-1]
+        values = values.movedim(-1, 0).reshape(shape)
+        if not self.moved:
+            return values
         first = len(self.sample_shape) - len(self.moved)
         return values.movedim(
             tuple(range(first, len(self.sample_shape))), tuple(first + axis for axis in self.moved)
         )
 
-    def per_batch(self, values: Tensor, event_dims: int) -> Tensor:
-        """Lay out ``values`` (*batch, *event), one entry per potential, as (batch, *event)."""
-        event = values.shape[values.dim() - event_dims :]
+    def per_batch(self, values: Tensor, event: tuple[int, ...]) -> Tensor:
+        """Lay out ``values`` (*batch, ...), one entry per potential, as (batch, *event)."""
         values = _drop(values, self.moved)
-        return values.expand(self.batch_shape + event).reshape(-1, *event)
+        depth = len(self.batch_shape)
+        if values.shape[:depth] != self.batch_shape:
+            values = values.expand(self.batch_shape + values.shape[depth:])
+        return values.reshape(-1, *event)
 
 
 def _drop(values: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -129,42 +133,71 @@ class ConvexStack:
         )
         return stack, Layout(flat.permute(1, 2, 0), sample, batch, moved)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Values (batch, modes, n) at ``x`` (batch or 1, dim, n), and what :meth:`pullback` needs.
 
-        The second and third items are the pre-activations of each layer and the frame coordinates.
+        The second item holds the pre-activations of each layer, then the frame coordinates.
         """
-        size, rows = self.batch_shape.numel() * self.modes, self.weight.shape[-2]
-        weight = self.weight.reshape(x.shape[0], -1, self.dim)  # (batch or 1, all rows, dim)
-        bias = self.bias.reshape(x.shape[0], -1, 1)
-        affine = torch.baddbmm(bias, weight, x).reshape(size, rows, x.shape[-1])
-
-        widths = [w.shape[-1] for w in self.inner] + [1, self.frame_rows]
-        *skips, frame = affine.split(widths, dim=1)
-        z, layers = skips[0], []
-        for w, skip in zip(self.inner, skips[1:], strict=True):
-            layers.append(z)
-            z = torch.baddbmm(skip, w.reshape(size, *w.shape[-2:]), activation(z))
-        f = z.squeeze(1)
+        size = self.batch_shape.numel() * self.modes
+        x = x.squeeze(0) if len(x) == 1 else x
+        n = x.shape[-1]
+        maps = (  # each worked out when it is needed, while the memory of the last is still warm
+            _affine(bias, weight, x).view(size, width, n)
+            for width, (weight, bias) in zip(self._widths, self._maps(x.shape[:-2]), strict=True)
+        )
+        z, kept = next(maps), []
+        for w in self.inner:
+            kept.append(z)
+            z = torch.baddbmm(next(maps), w.flatten(0, -3), activation(z))
+        f = z.view(size // self.modes, self.modes, n)
         if self.frame_rows:
-            f = f + 0.5 * frame.square().sum(1)
-        return f.unflatten(0, (-1, self.modes)), layers, frame
+            kept.append(next(maps))
+            f = f + 0.5 * kept[-1].square().sum(1).view_as(f)
+        return f, kept
 
-    def pullback(self, cotangent: Tensor, layers: list[Tensor], frame: Tensor) -> Tensor:
+    def pullback(self, cotangent: Tensor, kept: list[Tensor]) -> Tensor:
         r"""sum_k c_k grad f_k, (batch, dim, n), for weights ``cotangent`` (batch, modes, n).
 
         Written out rather than left to autograd: a fit on gradients then needs one backward pass
         instead of two, and it works under ``no_grad``.
         """
         batch, modes, n = cotangent.shape
+        lead = (batch,) if batch > 1 else ()
         delta = cotangent.reshape(batch * modes, 1, n)
-        rows = [delta * frame, delta] if self.frame_rows else [delta]
-        for w, z in zip(reversed(self.inner), reversed(layers), strict=True):
-            delta = torch.bmm(w.reshape(-1, *w.shape[-2:]).mT, delta) * torch.sigmoid(z)
+        rows = [delta * kept[-1], delta] if self.frame_rows else [delta]
+        for w, z in zip(reversed(self.inner), reversed(kept[: len(self.inner)]), strict=True):
+            delta = torch.bmm(w.flatten(0, -3).mT, delta) * torch.sigmoid(z)
             rows.append(delta)
-        stacked = torch.cat(rows[::-1], dim=1)  # V_1 | ... | V_L | v | R
-        weight = self.weight.reshape(batch, -1, self.dim)
-        return torch.bmm(weight.mT, stacked.reshape(batch, weight.shape[1], n))
+        total = cotangent.new_zeros(())
+        for (weight, _), row in zip(self._maps(lead), reversed(rows), strict=True):
+            total = _affine(total, weight.mT, row.reshape(*lead, weight.shape[-2], n))
+        return total.reshape(batch, self.dim, n)
+
+    @property
+    def _widths(self) -> list[int]:
+        """Rows of each map that reads x: the layers, the output, the frame if there is one."""
+        widths = [w.shape[-1] for w in self.inner] + [1]
+        return [*widths, self.frame_rows] if self.frame_rows else widths
+
+    def _maps(self, lead: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Weight (*lead, modes x rows, dim) and bias (..., 1) of each map that reads x.
+
+        One product for each: the result of a single one would have to be taken apart, and its
+        gradient put together again, which costs more than the products.
+        """
+        weights, biases = (
+            p.split(self._widths, d) for p, d in ((self.weight, -2), (self.bias, -1))
+        )
+        return [
+            (v.reshape(*lead, -1, self.dim), b.reshape(*lead, -1, 1))
+            for v, b in zip(weights, biases, strict=True)
+        ]
+
+
+def _affine(bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+    """bias + weight x; a matrix is multiplied faster than a batch of one."""
+    product = torch.addmm if weight.dim() == 2 else torch.baddbmm
+    return product(bias, weight, x)
 
 
 def activation(z: Tensor) -> Tensor:

@@ -233,8 +233,8 @@ class ModeCoordinates:
         bias = pad(-steep.squeeze(-1) * parts["bend"], (0, 1))
         inner = tuple(softplus(raw) / raw.shape[-1] for raw in self._raw(parts))
         stack = ConvexStack(weight, bias, inner).unstack()
-        value, layers, frame = stack.forward(torch.zeros(1, self.dim, 1).to(weight))
-        slope = stack.pullback(torch.ones_like(value), layers, frame).reshape(*lead, 1, self.dim)
+        value, kept = stack.forward(torch.zeros(1, self.dim, 1).to(weight))
+        slope = stack.pullback(torch.ones_like(value), kept).reshape(*lead, 1, self.dim)
         weight = torch.cat([weight[..., :-1, :], -slope], dim=-2)
         bias = torch.cat([bias[..., :-1], -value.reshape(*lead, 1)], dim=-1)
         return weight, bias, inner

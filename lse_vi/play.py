@@ -128,9 +128,9 @@ class Play(Elastic):
     def unit_stress(self, prepared: Strains, state: Tensor) -> Tensor:
         """The stress in units of ``stress_unit``, (times, paths, *event)."""
         stack, layout = self._network.stack().place(prepared.x)
-        _, layers, frame = stack.forward(layout.x)
+        _, kept = stack.forward(layout.x)
         shares = torch.cat([1 - state, state], dim=-1).reshape(1, -1, 2).mT
-        slope = layout.restore(stack.pullback(shares, layers, frame))
+        slope = layout.restore(stack.pullback(shares, kept))
         return self.invariants.stress(prepared.strain, slope)
 
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:

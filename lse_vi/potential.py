@@ -126,8 +126,8 @@ class LSEICNN(nn.Module):
         """E(x): (*sample, *batch, dim) -> (*sample, *batch)."""
         parts = []
         for part in self._split(x):
-            _, layout, rho, logits, _, _ = self._evaluate(part)
-            parts.append(layout.restore(self._energy(logits, rho)).squeeze(-1))
+            _, layout, rho, logits, _ = self._evaluate(part)
+            parts.append(layout.restore(self._energy(logits, rho)))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def mode_potentials(self, x: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class LSEICNN(nn.Module):
     def responsibilities(self, x: Tensor) -> Tensor:
         """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
         check_points("x", x, self.dim, self.alpha.dtype)
-        _, layout, _, logits, _, _ = self._evaluate(x)
+        _, layout, _, logits, _ = self._evaluate(x)
         return layout.restore(torch.softmax(logits, dim=1))
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -149,10 +149,9 @@ class LSEICNN(nn.Module):
         """E(x) and grad E(x) from one pass through the network."""
         parts = []
         for part in self._split(x):
-            stack, layout, rho, logits, layers, frame = self._evaluate(part)
-            gradient = stack.pullback(torch.softmax(logits, dim=1), layers, frame)
-            energy = self._energy(logits, rho)
-            parts.append((layout.restore(energy).squeeze(-1), layout.restore(gradient)))
+            stack, layout, rho, logits, kept = self._evaluate(part)
+            gradient = stack.pullback(torch.softmax(logits, dim=1), kept)
+            parts.append((layout.restore(self._energy(logits, rho)), layout.restore(gradient)))
         if len(parts) == 1:
             return parts[0]
         energies, gradients = zip(*parts, strict=True)
@@ -186,19 +185,17 @@ class LSEICNN(nn.Module):
         row = lead * self.modes * max(self.hidden, default=self.dim) * x.element_size()
         return x.split(max(1, BLOCK // row)) if row * len(x) > BLOCK else [x]
 
-    def _evaluate(
-        self, x: Tensor
-    ) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor], Tensor]:
+    def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor]]:
         """log s_k - rho f_k as (batch, modes, n) after rho, with what the gradient needs."""
         stack, layout = self.network.stack().place(x)
-        f, layers, frame = stack.forward(layout.x)
-        log_gates = layout.per_batch(self.log_gates, 1).unsqueeze(-1)
-        rho = layout.per_batch(self.rho, 0).reshape(-1, 1, 1)
-        return stack, layout, rho, log_gates - rho * f, layers, frame
+        f, kept = stack.forward(layout.x)
+        log_gates = layout.per_batch(self.log_gates, (self.modes, 1))
+        rho = layout.per_batch(self.rho, (1, 1))
+        return stack, layout, rho, log_gates - rho * f, kept
 
     def _energy(self, logits: Tensor, rho: Tensor) -> Tensor:
-        log_sum = torch.logsumexp(logits, dim=1, keepdim=True)
-        return (math.log(self.modes) - log_sum) / rho
+        """E of log s_k - rho f_k (batch, modes, n), as (batch, n)."""
+        return (math.log(self.modes) - torch.logsumexp(logits, dim=1)) / rho.squeeze(-1)
 
     # -- wells and modes ------------------------------------------------------------------------
 
