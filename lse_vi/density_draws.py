@@ -1,9 +1,10 @@
-"""Proposals for a density's posterior, and the importance weights that make up for them."""
+"""From a guide's draws to draws of a density's posterior, by annealing."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,6 +15,10 @@ from lse_vi.density import LSEDensity
 from lse_vi.diagnostics import smooth
 
 CHUNK = 20_000_000  # numbers in the largest array of one evaluation
+KEPT = 0.7  # effective share of the draws after each stage
+MOVES = 10  # Metropolis steps of each stage
+LENGTHS = (2.38, 1.0)  # times sqrt(size) of them: the best for a normal (Roberts et al. 1997), less
+MOST_MODES = 6  # all labellings are summed over: 720
 
 
 class Proposal(Protocol):
@@ -23,8 +28,8 @@ class Proposal(Protocol):
         """(count, size)."""
         ...
 
-    def log_prob(self, theta: Tensor) -> Tensor:
-        """(n, size) -> (n,)."""
+    def log_prob(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its mean over the labellings of the modes, (n, size) -> (n,)."""
         ...
 
 
@@ -36,7 +41,7 @@ class Student:
     Args:
         loc: (size,).
         root: Cholesky factor, (size, size).
-        freedom: nu; infinite makes the normal.
+        freedom: nu.
     """
 
     def __init__(self, loc: Tensor, root: Tensor, freedom: float = 8.0) -> None:
@@ -44,23 +49,28 @@ class Student:
 
     def sample(self, count: int) -> Tensor:
         """(count, size)."""
-        e = torch.randn(count, len(self.loc)).to(self.loc)
-        if math.isfinite(self.freedom):
-            chi2 = torch.distributions.Chi2(self.loc.new_tensor(self.freedom)).sample((count, 1))
-            e = e * (self.freedom / chi2).sqrt()
+        chi2 = torch.distributions.Chi2(self.loc.new_tensor(self.freedom)).sample((count, 1))
+        e = torch.randn(count, len(self.loc)).to(self.loc) * (self.freedom / chi2).sqrt()
         return self.loc + e @ self.root.mT
 
-    def log_prob(self, theta: Tensor) -> Tensor:
-        """(n, size) -> (n,)."""
+    def log_prob(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its mean over the labellings of the modes, (n, size) -> (n,).
+
+        With e_ki what block i of theta adds to the white vector when it takes place k, a labelling
+        s has the squared norm sum_kl e_ks(k) . e_ls(l): products once, sums for each labelling.
+        """
         nu, size = self.freedom, len(self.loc)
-        e = torch.linalg.solve_triangular(self.root, (theta - self.loc).mT, upper=False)
-        square = e.square().sum(0)
-        log_det = self.root.diagonal().log().sum()
-        if math.isinf(nu):
-            return -0.5 * square - log_det - 0.5 * size * math.log(2 * math.pi)
+        white = torch.linalg.solve_triangular(self.root, torch.eye(size).to(theta), upper=False)
+        white = white.unflatten(-1, (modes, -1))
+        blocks, places = theta.unflatten(-1, (modes, -1)), self.loc.unflatten(-1, (modes, -1))
+        gap = blocks.unsqueeze(-3) - places.unsqueeze(-2)  # (n, place, block, size / modes)
+        e = torch.einsum("dkc,nkic->nkid", white, gap).flatten(1, 2)
+        chosen = _labellings(modes).to(e)  # (labellings, place * block), 0 or 1
+        square = ((chosen @ (e @ e.mT)) * chosen).sum(-1)
         constant = math.lgamma((nu + size) / 2) - math.lgamma(nu / 2)
-        constant -= 0.5 * size * math.log(nu * math.pi)
-        return constant - log_det - 0.5 * (nu + size) * torch.log1p(square / nu)
+        constant -= 0.5 * size * math.log(nu * math.pi) + float(self.root.diagonal().log().sum())
+        log_t = constant - 0.5 * (nu + size) * torch.log1p(square / nu)
+        return log_t.logsumexp(-1) - math.lgamma(modes + 1)
 
 
 class InFrame:
@@ -73,93 +83,111 @@ class InFrame:
         """(count, size)."""
         return self.model.theta(self.density.sample((count,)))
 
-    def log_prob(self, theta: Tensor) -> Tensor:
-        """(n, size) -> (n,)."""
-        root = self.model.root
-        z = torch.linalg.solve_triangular(root, (theta - self.model.center).mT, upper=False).mT
-        return self.density.log_prob(z.contiguous()) - root.diagonal().log().sum()
+    def log_prob(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its mean over the labellings of the modes, (n, size) -> (n,)."""
+        root, blocks = self.model.root, theta.unflatten(-1, (modes, -1))
+        total = torch.full_like(theta[:, 0], -torch.inf)
+        for order in itertools.permutations(range(modes)):
+            gap = blocks[:, list(order)].flatten(-2) - self.model.center
+            z = torch.linalg.solve_triangular(root, gap.mT, upper=False).mT
+            total = torch.logaddexp(total, self.density.log_prob(z.contiguous()))
+        return total - root.diagonal().log().sum() - math.lgamma(modes + 1)
 
 
-class Weighted(NamedTuple):
-    """Draws of a proposal as importance samples of the posterior.
+class Annealed(NamedTuple):
+    """Draws of the posterior, and the evidence that their way there gives.
 
     Attributes:
-        theta: (n, size).
-        log_weights: log joint - log proposal, (n,).
-        smoothed: normalised log weights after Pareto smoothing, (n,).
-        elbo: mean of the log weights, in nats: of the proposal over all labellings.
+        theta: (draws, size), equally weighted.
         log_evidence: log p(x | K), in nats.
         log_evidence_error: its standard error.
-        ess: effective number of draws.
-        k_hat: shape of the tail of the weights; above 0.7 they cannot be trusted.
     """
 
     theta: Tensor
-    log_weights: Tensor
-    smoothed: Tensor
-    elbo: float
     log_evidence: float
     log_evidence_error: float
-    ess: float
-    k_hat: float
 
 
 @torch.no_grad()
-def weigh(model: BayesianDensity, proposal: Proposal, count: int) -> Weighted:
-    r"""Draw from ``proposal`` and weigh by the posterior, over all labellings of the modes.
+def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
+    r"""Carry draws of ``proposal`` to the posterior by sequential Monte Carlo.
 
-    The posterior has K! copies, one for each labelling of the modes; a guide sits on one. The
-    proposal is made symmetric, \bar r(theta) = mean over labellings s of r(s theta), which the
-    draws need not notice, as the posterior is the same for all of them: the evidence comes out
-    right where the copies are apart and where they touch.
+    .. math:: p_b(\theta) \propto r(\theta)^{1-b} \, p(\theta, x)^b, \qquad b = 0 \to 1
+
+    (Del Moral, Doucet & Jasra 2006). Each stage takes the largest step of b after which ``KEPT`` of
+    the draws count, resamples, and parts the copies by random-walk Metropolis steps. The mean
+    weights of the stages multiply to the evidence; its error is that of the draws' descent from
+    the first ones (Lee & Whiteley 2018).
+
+    The posterior has K! copies, one for each labelling of the modes; a guide sits on one. So r is
+    the proposal's mean over all labellings, which the draws need not notice, as the posterior is
+    the same for all of them: the evidence is right where the copies are apart and where they touch.
     """
-    theta = proposal.sample(count)
-    log_joint = torch.cat([model.log_joint(part) for part in theta.split(_rows(model))])
-    blocks = theta.unflatten(-1, (model.modes, -1))
-    labellings = itertools.permutations(range(model.modes))
-    log_r = torch.full_like(log_joint, -torch.inf)
-    for order in labellings:
-        log_r = torch.logaddexp(log_r, proposal.log_prob(blocks[:, list(order)].flatten(-2)))
-    log_w = log_joint - log_r + math.lgamma(model.modes + 1)
-    log_w = log_w.nan_to_num(nan=-torch.inf).clamp_min(torch.finfo(log_w.dtype).min)
-    w = (log_w - log_w.amax()).exp()
-    smoothed, k_hat = smooth(log_w)
-    return Weighted(
-        theta=theta,
-        log_weights=log_w,
-        smoothed=smoothed,
-        elbo=float(log_w.mean()),
-        log_evidence=float(log_w.amax() + w.mean().log()),
-        log_evidence_error=float(w.std() / w.mean()) / math.sqrt(count),
-        ess=float(w.sum() ** 2 / w.square().sum()),
-        k_hat=k_hat,
-    )
+    theta = proposal.sample(draws)
+    log_r, log_joint = _evaluate(model, proposal, theta)
+    origin = torch.arange(draws)
+    power, stages, log_evidence = 0.0, 0, 0.0
+    while power < 1:
+        step = _next_step(log_joint - log_r, 1 - power)
+        log_w = step * (log_joint - log_r)
+        log_evidence += float(log_w.logsumexp(0)) - math.log(draws)
+        power, stages = min(1.0, power + step), stages + 1
+        rows = torch.multinomial(torch.softmax(log_w, 0), draws, replacement=True)
+        theta, log_r, log_joint, origin = theta[rows], log_r[rows], log_joint[rows], origin[rows]
+        root = covariance_root(theta)
+        for i in range(MOVES):
+            length = LENGTHS[i % len(LENGTHS)] / math.sqrt(model.size)
+            trial = theta + length * torch.randn_like(theta) @ root.mT
+            log_r_there, log_joint_there = _evaluate(model, proposal, trial)
+            gain = (1 - power) * (log_r_there - log_r) + power * (log_joint_there - log_joint)
+            accept = torch.rand_like(gain).log() < gain
+            theta = torch.where(accept.unsqueeze(-1), trial, theta)
+            log_r = torch.where(accept, log_r_there, log_r)
+            log_joint = torch.where(accept, log_joint_there, log_joint)
+    kin = float((origin.bincount() / draws).square().sum())  # chance that two draws are of one
+    variance = 1 - (draws / (draws - 1)) ** (stages + 1) * (1 - kin)
+    return Annealed(theta, log_evidence, math.sqrt(max(variance, 0.0)))
 
 
 @torch.no_grad()
-def move(model: BayesianDensity, theta: Tensor, root: Tensor, *, moves: int = 10) -> Tensor:
-    """Random-walk Metropolis steps of every draw, which leave the posterior as it is.
-
-    After resampling some draws are copies of one another; steps of the best length, 2.38 / sqrt(d)
-    standard deviations (Roberts, Gelman & Gilks 1997), part them (Gilks & Berzuini 2001).
-
-    Args:
-        theta: draws (n, size).
-        root: root of the posterior's covariance, about, (size, size).
-    """
-    rows, step = _rows(model), 2.38 / math.sqrt(theta.shape[-1]) * root
-    log_joint = torch.cat([model.log_joint(part) for part in theta.split(rows)])
-    for _ in range(moves):
-        trial = theta + torch.randn_like(theta) @ step.mT
-        there = torch.cat([model.log_joint(part) for part in trial.split(rows)])
-        accept = torch.rand_like(there).log() < there - log_joint  # False where `there` is NaN
-        theta = torch.where(accept.unsqueeze(-1), trial, theta)
-        log_joint = torch.where(accept, there, log_joint)
-    return theta
+def tail_shape(model: BayesianDensity, proposal: Proposal, draws: int) -> float:
+    """k-hat of the weights of draws of ``proposal``; above 0.7 they alone cannot be trusted."""
+    log_r, log_joint = _evaluate(model, proposal, proposal.sample(draws))
+    return smooth(log_joint - log_r)[1]
 
 
-def _rows(model: BayesianDensity) -> int:
-    """Draws in one evaluation, so that it fits in memory."""
+def covariance_root(theta: Tensor) -> Tensor:
+    """Cholesky factor of the covariance of draws (n, size)."""
+    return torch.linalg.cholesky(torch.cov(theta.T) + 1e-6 * torch.eye(theta.shape[-1]).to(theta))
+
+
+def _evaluate(model: BayesianDensity, proposal: Proposal, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """log r and log joint of (n, size), in pieces that fit in memory."""
     points = len(model.x) + len(model.coordinates.nodes)
     units = sum(model.coordinates.hidden) + model.dim + 1
-    return max(1, CHUNK // (points * model.modes * units))
+    pieces = theta.split(max(1, CHUNK // (points * model.modes * units)))
+    log_joint = torch.cat([model.log_joint(piece) for piece in pieces])
+    log_joint = log_joint.nan_to_num(nan=-torch.inf).clamp_min(torch.finfo(theta.dtype).min)
+    return proposal.log_prob(theta, model.modes), log_joint
+
+
+def _next_step(log_w: Tensor, most: float) -> float:
+    """The largest step of b, up to ``most``, after which ``KEPT`` of the draws count."""
+
+    def kept(step: float) -> float:
+        return 1 / (len(log_w) * float(torch.softmax(step * log_w, 0).square().sum()))
+
+    if kept(most) >= KEPT:
+        return most
+    low, high = 0.0, most
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) >= KEPT else (low, middle)
+    return low
+
+
+@lru_cache(maxsize=MOST_MODES)
+def _labellings(modes: int) -> Tensor:
+    """1 where block i takes place k, for each labelling: (labellings, place * block)."""
+    orders = torch.tensor(list(itertools.permutations(range(modes))))
+    return torch.nn.functional.one_hot(orders, modes).flatten(1)

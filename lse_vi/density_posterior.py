@@ -20,19 +20,16 @@ REACH = 3.0  # standard deviations by which it exceeds the data
 
 
 class Evidence(NamedTuple):
-    """How well a guide's draws, weighted, stand for the posterior.
+    """The evidence for a model, and how near its guide came to the posterior.
 
     Attributes:
         log_evidence: log p(x | model), in nats, with ``error``, its standard error.
-        elbo: of the guide (of the Student's t made of it, if it is normal), in nats.
-        ess: effective number of the draws.
-        k_hat: shape of the tail of their weights; above 0.7 they cannot be trusted.
+        k_hat: shape of the tail of the guide's weights; above 0.7 its own draws cannot be trusted,
+            and the annealing had far to go.
     """
 
     log_evidence: float
     error: float
-    elbo: float
-    ess: float
     k_hat: float
 
 

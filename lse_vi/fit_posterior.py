@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from tqdm.auto import tqdm
 
 from lse_vi.bayesian_density import BayesianDensity
 from lse_vi.checks import check_count, check_options
-from lse_vi.density_draws import InFrame, Proposal, Student, move, weigh
+from lse_vi.density_draws import MOST_MODES, InFrame, Proposal, Student, anneal, tail_shape
 from lse_vi.density_posterior import DensityPosterior, Evidence
 from lse_vi.fit_guide import fit_guide
 from lse_vi.guide import AutoLSEICNN
@@ -31,7 +30,8 @@ PARTICLES, GUIDE_RATE, LAST_RATE = 8, 0.03, 0.05  # of the guide: the rate falls
 START = 0.5  # standard deviations of the guide at the start, in units of Laplace's
 RANK = 5  # of the low-rank guide, besides its diagonal
 MOST_COORDINATES = 10  # that "lse_icnn" draws exactly, by rejection
-MOST_MODES = 6  # the evidence sums over the labellings of the modes: 720
+WIDER = 2.0  # times the guide: where annealing starts, to reach what the guide lacks
+FEWEST = 500  # draws that are annealed
 
 Family = Callable[[BayesianDensity], AutoGuide]
 NORMAL: dict[str, Family] = {
@@ -70,9 +70,9 @@ def fit_posterior(
         guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
             "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, for at most ten
             coordinates: one mode, or three Gaussian ones, in one dimension).
-        resample: take the draws by Pareto-smoothed importance weights from four times as many of a
-            Student's t with the guide's mean and covariance, then part the copies among them by
-            Metropolis steps; False for draws of the guide itself.
+        resample: anneal draws of a Student's t, wider than the guide, to the posterior (a fit of
+            "lse_icnn": its own); False for draws of the guide itself. The evidence is that of the
+            annealing either way.
         draws: number of draws.
         steps: of the guide's training.
         seed: the global random state is left alone.
@@ -103,36 +103,34 @@ def fit_posterior(
             )
         center = find_mode(model, seed=seed, progress=progress)
         root = laplace_root(model, center)
-        plain: Proposal
-        proposal: Proposal
+        near: Proposal
+        wide: Proposal
         if guide == "lse_icnn":
             framed = model.in_frame(center, root)
             lse = AutoLSEICNN(framed, modes=4)
             fit_guide(framed, lse, progress=progress)
-            factor = root
-            proposal = plain = InFrame(lse.get_posterior(), framed)
+            near = wide = InFrame(lse.get_posterior(), framed)
         else:
             loc, factor = center, root
             if guide in NORMAL:
                 spread = root if guide == "full" else root.square().sum(-1).sqrt().diag()
                 framed = model.in_frame(center, spread)
                 loc, factor = train(framed, NORMAL[guide], steps=steps, progress=progress)
-            plain, proposal = Student(loc, factor, math.inf), Student(loc, factor)
-        weighted = weigh(model, proposal, 4 * draws)
+            near, wide = Student(loc, factor), Student(loc, WIDER * factor)
+        k_hat = tail_shape(model, near, 4 * draws)
+        annealed = anneal(model, wide, max(draws, FEWEST))
         if resample:
-            rows = torch.multinomial(weighted.smoothed.exp(), draws, replacement=True)
-            theta = move(model, weighted.theta[rows], factor)
+            theta = annealed.theta[:draws]
+        elif guide == "lse_icnn":
+            theta = near.sample(draws)
         else:
-            theta = plain.sample(draws)
+            theta = loc + torch.randn(draws, model.size).to(loc) @ factor.mT
     return DensityPosterior(
         model,
         theta.unsqueeze(0),
-        source=f"guide {guide}" + ("" if resample else ", not weighted"),
-        evidence=Evidence(
-            weighted.log_evidence, weighted.log_evidence_error, weighted.elbo,
-            weighted.ess, weighted.k_hat,
-        ),
-    )  # fmt: skip
+        source=f"guide {guide}" + (", annealed" if resample else ""),
+        evidence=Evidence(annealed.log_evidence, annealed.log_evidence_error, k_hat),
+    )
 
 
 def check_modes(modes: int) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lse_vi.bayesian_density import BayesianDensity
 from lse_vi.checks import check_count
+from lse_vi.density_draws import covariance_root
 from lse_vi.density_posterior import DensityPosterior
 
 TARGET = 0.9  # acceptance to which the step size is adapted: no divergences in the tails
@@ -55,8 +56,7 @@ def sample_posterior(
         check_count(name, value)
     past = fit.draws
     center = past.mean(0)
-    covariance = torch.cov(past.T) + 1e-6 * torch.eye(past.shape[-1]).to(past)
-    framed = fit.model.in_frame(center, torch.linalg.cholesky(covariance))
+    framed = fit.model.in_frame(center, covariance_root(past))
     rows = torch.linspace(0, len(past) - 1, chains).round().long()
     starts = torch.linalg.solve_triangular(framed.root, (past[rows] - center).mT, upper=False).mT
     run = partial(_chain, framed, draws=draws, warmup=warmup, progress=progress)

@@ -19,7 +19,7 @@ from lse_vi import (
     fit_posterior,
     sample_posterior,
 )
-from lse_vi.density_draws import Student, weigh
+from lse_vi.density_draws import Student, anneal
 from lse_vi.density_peaks import density_peaks
 from lse_vi.density_posterior import interval
 from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
@@ -64,7 +64,7 @@ class TestModel:
         w = (log_likelihood - log_likelihood.max()).exp()
         expected = float(log_likelihood.max() + w.mean().log())
         center = find_mode(model)
-        found = weigh(model, Student(center, laplace_root(model, center)), 20_000)
+        found = anneal(model, Student(center, laplace_root(model, center)), 4000)
         error = math.hypot(found.log_evidence_error, float(w.std() / w.mean()) / 400_000**0.5)
         assert abs(found.log_evidence - expected) < 4 * error + 0.05
 
