@@ -56,10 +56,10 @@ def counts(sets: int, seed: int, laws: Sequence[str]) -> list[dict[str, object]]
 Fitter = Callable[[np.ndarray, int], DensityPosterior]
 
 
-def by_guide(guide: str, *, resample: bool = False) -> Fitter:
-    """Draws of a guide, as they are or weighted."""
+def by_guide(guide: str, *, annealed: bool = False) -> Fitter:
+    """Draws of a guide, as they are or annealed."""
     return lambda x, seed: fit_posterior(
-        x, modes=2, guide=guide, resample=resample, draws=500, seed=seed, progress=False
+        x, modes=2, guide=guide, annealed=annealed, draws=500, seed=seed, progress=False
     )
 
 
@@ -70,7 +70,7 @@ def by_nuts(x: np.ndarray, seed: int) -> DensityPosterior:
 
 
 FITTERS: dict[str, Fitter] = {
-    "weighted": by_guide("full", resample=True),
+    "annealed": by_guide("full", annealed=True),
     "full": by_guide("full"),
     "low_rank": by_guide("low_rank"),
     "mean_field": by_guide("mean_field"),

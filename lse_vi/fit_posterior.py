@@ -50,7 +50,7 @@ def fit_posterior(
     prior: Prior | None = None,
     units: tuple[Any, Any] | None = None,
     guide: str = "full",
-    resample: bool = True,
+    annealed: bool = True,
     draws: int = 1000,
     steps: int = 300,
     seed: int = 0,
@@ -70,9 +70,9 @@ def fit_posterior(
         guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
             "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, for at most ten
             coordinates: one mode, or three Gaussian ones, in one dimension).
-        resample: anneal draws of a Student's t, wider than the guide, to the posterior (a fit of
-            "lse_icnn": its own); False for draws of the guide itself. The evidence is that of the
-            annealing either way.
+        annealed: draws of the posterior, reached by annealing from a Student's t twice as wide as
+            the guide ("lse_icnn": from the guide); False for draws of the guide itself. The
+            evidence comes from the annealing either way.
         draws: number of draws.
         steps: of the guide's training.
         seed: the global random state is left alone.
@@ -118,9 +118,9 @@ def fit_posterior(
                 loc, factor = train(framed, NORMAL[guide], steps=steps, progress=progress)
             near, wide = Student(loc, factor), Student(loc, WIDER * factor)
         k_hat = tail_shape(model, near, 4 * draws)
-        annealed = anneal(model, wide, max(draws, FEWEST))
-        if resample:
-            theta = annealed.theta[:draws]
+        carried = anneal(model, wide, max(draws, FEWEST))
+        if annealed:
+            theta = carried.theta[:draws]
         elif guide == "lse_icnn":
             theta = near.sample(draws)
         else:
@@ -128,8 +128,8 @@ def fit_posterior(
     return DensityPosterior(
         model,
         theta.unsqueeze(0),
-        source=f"guide {guide}" + (", annealed" if resample else ""),
-        evidence=Evidence(annealed.log_evidence, annealed.log_evidence_error, k_hat),
+        source=f"guide {guide}" + (", annealed" if annealed else ""),
+        evidence=Evidence(carried.log_evidence, carried.log_evidence_error, k_hat),
     )
 
 
@@ -183,7 +183,7 @@ def train(
 ) -> tuple[Tensor, Tensor]:
     """Adam on the ELBO of a normal autoguide; its mean (size,) and Cholesky factor in theta.
 
-    What Pyro's SVI with ``Trace_ELBO`` does, in a third of the time: on tensors as small as these
+    What Pyro's SVI with ``Trace_ELBO`` does, in half of the time: on tensors as small as these
     the handlers of a trace cost more than the gradient.
     """
     with pyro.get_param_store().scope():

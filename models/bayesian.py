@@ -42,7 +42,7 @@ class FixedRule:
         return Rule(points.reshape(-1, *ones, 1), log_weights.reshape(-1, *ones), error)
 
 
-class BayesianDensity:
+class BayesianBoxDensity:
     """Priors over the coordinates ``theta`` of a density on a box, for standardised 1-D data.
 
     Args:

@@ -28,7 +28,7 @@ from lse_vi.arviz_bridge import to_arviz
 from lse_vi.prior import log_prior
 from lse_vi.support import Box
 from models import baselines, schlogl_figure
-from models.bayesian import BayesianDensity, FixedRule
+from models.bayesian import BayesianBoxDensity, FixedRule
 from models.guides import GUIDES, Point
 
 N_MAX = 1200
@@ -91,10 +91,10 @@ def paper_fit(x: Tensor, scale: Scale, seed: int) -> FitResult:
 
 def bayesian_fit(
     x: Tensor, scale: Scale, fit: FitResult, steps: int, guide: str
-) -> tuple[BayesianDensity, PyroModule]:
+) -> tuple[BayesianBoxDensity, PyroModule]:
     """The Bayesian reading of Eq. 21: priors on the network, a guide over all its parameters."""
     potential = fit.density.potential
-    bayes = BayesianDensity(x, modes=potential.modes, bounds=scale.bounds)
+    bayes = BayesianBoxDensity(x, modes=potential.modes, bounds=scale.bounds)
     with torch.no_grad():
         point = Point(bayes.start(potential.responsibilities(x)))
     run_svi(bayes.model, point, steps=500, peak_rate=0.03, title="posterior mode", particles=1)
@@ -138,7 +138,7 @@ def run_svi(
 
 @torch.no_grad()
 def posterior_laws(
-    bayes: BayesianDensity, guide: PyroModule, scale: Scale, draws: int
+    bayes: BayesianBoxDensity, guide: PyroModule, scale: Scale, draws: int
 ) -> tuple[Tensor, Tensor]:
     """Draws of theta (draws, times, size) and of the law (counts, draws, times)."""
     with pyro.plate("draw", draws, dim=-2):
@@ -159,7 +159,7 @@ def total_variation(p: np.ndarray, exact: np.ndarray) -> list[float]:
 
 
 def posterior_file(
-    bayes: BayesianDensity, theta: Tensor, times: Sequence[float], path: Path
+    bayes: BayesianBoxDensity, theta: Tensor, times: Sequence[float], path: Path
 ) -> Any:
     """Posterior, log-likelihood and observed data as an ArviZ file; returns the ArviZ object."""
     idata = to_arviz(

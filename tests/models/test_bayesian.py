@@ -7,14 +7,14 @@ from pyro.infer import SVI, Trace_ELBO
 
 import models.bayesian
 from lse_vi import LSEDensity
-from models.bayesian import BayesianDensity, FixedRule
+from models.bayesian import BayesianBoxDensity, FixedRule
 from models.guides import GUIDES, Point
 
 
 @pytest.fixture
 def bayes():
     x = torch.randn(50, 3, 1)
-    return BayesianDensity(x, modes=2, bounds=(-6.0, 6.0), hidden=(3,))
+    return BayesianBoxDensity(x, modes=2, bounds=(-6.0, 6.0), hidden=(3,))
 
 
 def coordinates(bayes, batch):
@@ -66,7 +66,7 @@ def test_start_reads_masses_means_and_widths_off_the_responsibilities(bayes):
 
 
 def test_laplace_root_is_the_posterior_where_the_likelihood_is_flat():
-    far = BayesianDensity(torch.zeros(1, 2, 1), modes=1, bounds=(-6.0, 6.0), hidden=(2,))
+    far = BayesianBoxDensity(torch.zeros(1, 2, 1), modes=1, bounds=(-6.0, 6.0), hidden=(2,))
     theta = far.prior_mean.expand(2, -1)
     root = far.laplace_root(theta)
     variance = root.square().sum(-1)
