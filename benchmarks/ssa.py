@@ -10,9 +10,11 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,6 +94,9 @@ def gillespy2(case: Case) -> Callable[[int], np.ndarray] | None:
                     propensity_function="*".join([f"k{j}", *factors]),
                 )
             )
+        # GillesPy2 calls SCons by the first Python on the path: let that be ours.
+        here = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join([here, os.environ["PATH"]])
         model.timespan(gp.TimeSpan(np.concatenate([[0.0], case.times])))
         solver = gp.SSACSolver(model=model)
         model.run(solver=solver, number_of_trajectories=1, seed=1)

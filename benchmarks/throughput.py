@@ -1,12 +1,13 @@
 """Energy, its derivatives and a training step of K modes: a loop of modules, ours, and the floor.
 
 ``python -m benchmarks throughput [--modes 1 10 40] [--batch 200 4096 65536] [--dim 1 7 30]
-[--hidden 10 10 --hidden 32 32] [--dtype float32 float64]``
+[--hidden 10 10 --hidden 32 32] [--dtype float32 float64] [--compile]``
 
 The loop is K modules of the usual kind, points as rows, with the same log-sum-exponential at the
 end. The floor is what no layout can do without: the matrix products of the maps that read x and of
 the inner maps, and the softplus passes, all modes in one batch; it has neither gates nor
-constraints nor the soft minimum.
+constraints nor the soft minimum. With ``--compile`` ours is ``pot.compile()``, which needs a C++
+compiler and half a minute; it concerns the energy, not the analytic gradient.
 """
 
 from __future__ import annotations
@@ -170,6 +171,7 @@ def run(
     dtype: Sequence[str] = ("float32",),
     modes: Sequence[int] = (1, 10, 40),
     batch: Sequence[int] = (200, 4096, 65536),
+    compile: bool = False,
 ) -> dict[str, Any]:
     """Every combination of the sizes given."""
     cases = []
@@ -181,6 +183,8 @@ def run(
             "ours": LSEICNN(d, k, hidden=widths),
             "floor": Floor(d, k, widths),
         }
+        if compile:
+            models["ours"].compile(dynamic=False)
         for n, (name, work) in product(batch, WORK.items()):
             x = torch.randn(n, d)
             seconds = race({who: work(model, x) for who, model in models.items()})
@@ -197,7 +201,12 @@ def run(
                     "microseconds": 1e6 * seconds["ours"],
                 }
             )
-    return {"benchmark": "throughput", "threads": torch.get_num_threads(), "cases": cases}
+    return {
+        "benchmark": "throughput",
+        "threads": torch.get_num_threads(),
+        "compile": compile,
+        "cases": cases,
+    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -223,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dim", type=int, nargs="+", default=[1])
     parser.add_argument("--hidden", type=int, nargs="+", action="append")
     parser.add_argument("--dtype", choices=("float32", "float64"), nargs="+", default=["float32"])
+    parser.add_argument("--compile", action="store_true")
     options = vars(parser.parse_args(arguments))
     options["hidden"] = options["hidden"] or [[10, 10]]
     result = run(**options)

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks wells [--epochs 150000] [--seed 0] [--function double]``
 
-Then our fit of ten data sets in one batch, against one.
+Then the cost of ten seeds in one batch against one: ten random starts of one data set, as the paper
+runs its fit ten times, and ten data sets, each with the eight starts of the default.
 
 The recipe's 150,000 epochs take minutes. With fewer, their time is that of the epochs run,
 times 150,000 over their number, and the error to reach is that after the epochs that were run: the
@@ -41,6 +42,16 @@ def timed(truth: PotentialTruth, seed: int, **options: Any) -> tuple[PotentialFi
     return fit, time.perf_counter() - began
 
 
+def starts(truth: PotentialTruth, seed: int) -> float:
+    """Seconds with ``BATCH`` random starts over those with one, a mean over as many data sets."""
+    seeds = range(seed, seed + BATCH)
+    many, one = (
+        sum(timed(truth, s, restarts=count, progress=False)[1] for s in seeds)
+        for count in (BATCH, 1)
+    )
+    return many / one
+
+
 def batched(truth: PotentialTruth, seed: int) -> float:
     """Seconds for the data sets of ``BATCH`` seeds, fitted at once."""
     samples = [wells.sample(truth, 200, seed + i) for i in range(BATCH)]
@@ -76,7 +87,7 @@ def run(function: str = "double", epochs: int = RECIPE_EPOCHS, seed: int = 0) ->
         fit, took = timed(truth, seed, progress=False)
         ours.append(fit)
         seconds.append(took)
-    ten = batched(truth, seed)
+    ten_starts, ten = starts(truth, seed), batched(truth, seed)
     recipe_rmse, our_rmse = test_error(recipe, truth), test_error(ours[0], truth)
     full = recipe_seconds * RECIPE_EPOCHS / epochs
     return {
@@ -93,7 +104,8 @@ def run(function: str = "double", epochs: int = RECIPE_EPOCHS, seed: int = 0) ->
         "our_active_modes": int(ours[0].active_modes),
         "reached": our_rmse <= recipe_rmse,
         "speedup": full / float(np.median(seconds)),
-        "batch_of_ten_over_one": ten / float(np.median(seconds)),
+        "ten_starts_over_one": ten_starts,
+        "ten_data_sets_over_one": ten / float(np.median(seconds)),
         "threads": torch.get_num_threads(),
         "seed": seed,
     }
@@ -112,7 +124,8 @@ def table(result: dict[str, Any]) -> str:
             f"{result['speedup']:.0f} times faster, the recipe's error "
             f"{'reached' if result['reached'] else 'NOT reached'}; "
             f"{result['recipe_active_gates']} gates above the paper's threshold",
-            f"ten data sets in a batch cost {result['batch_of_ten_over_one']:.1f} times one",
+            f"ten random starts in a batch cost {result['ten_starts_over_one']:.1f} times one,",
+            f"ten data sets in a batch {result['ten_data_sets_over_one']:.1f} times one",
         ]
     )
 

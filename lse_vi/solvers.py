@@ -140,7 +140,9 @@ class _LevenbergMarquardtRun:
         r = torch.cat(outputs).detach().movedim(0, -1)
         gradient = (jacobian.mT @ r.unsqueeze(-1)).squeeze(-1)
         stuck = (theta <= self.floor) & (gradient > 0)  # would go on below the floor
-        return r, jacobian.masked_fill(stuck.unsqueeze(-2), 0.0)
+        if bool(stuck.any()):
+            jacobian = jacobian.masked_fill(stuck.unsqueeze(-2), 0.0)
+        return r, jacobian
 
     def state_dict(self) -> dict[str, Any]:
         return {"damping": self.damping, "growth": self.growth}

@@ -1,6 +1,7 @@
 """The potential: a soft minimum of its modes, its derivatives, its wells, and its copies."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -353,3 +354,21 @@ def test_pieces_make_the_whole(random_potential, monkeypatch, shape):
         results.append([energy, gradient, *(p.grad.clone() for p in pot.parameters())])
     for whole, pieces in zip(*results, strict=True):
         torch.testing.assert_close(pieces, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_it_is_the_same_potential():
+    torch.manual_seed(0)
+    pot, x = LSEICNN(2, 3), torch.randn(50, 2)
+    other = {name: torch.randn(4, *p.shape) for name, p in pot.named_parameters()}
+    expected, moved = pot(x), pot.with_parameters(other)(x.unsqueeze(1))
+    slopes = torch.autograd.grad(expected.sum(), list(pot.parameters()))
+    pot.compile()
+    compiled = pot(x)
+    compiled.sum().backward()
+    torch.testing.assert_close(compiled, expected)
+    for p, slope in zip(pot.parameters(), slopes, strict=True):
+        torch.testing.assert_close(p.grad, slope)
+    torch.testing.assert_close(pot.with_parameters(other)(x.unsqueeze(1)), moved)
