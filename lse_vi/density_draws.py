@@ -172,7 +172,10 @@ def _evaluate(model: BayesianDensity, proposal: Proposal, theta: Tensor) -> tupl
 
 
 def _next_step(log_w: Tensor, most: float) -> float:
-    """The largest step of b, up to ``most``, after which ``KEPT`` of the draws count."""
+    """The largest step of b, up to ``most``, after which ``KEPT`` of the draws count.
+
+    Draws without a density are lost at any step: where they are many, the smallest one drops them.
+    """
 
     def kept(step: float) -> float:
         return 1 / (len(log_w) * float(torch.softmax(step * log_w, 0).square().sum()))
@@ -183,7 +186,7 @@ def _next_step(log_w: Tensor, most: float) -> float:
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (middle, high) if kept(middle) >= KEPT else (low, middle)
-    return low
+    return low or high
 
 
 @lru_cache(maxsize=MOST_MODES)

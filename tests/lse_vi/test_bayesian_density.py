@@ -20,7 +20,7 @@ from lse_vi import (
     fit_posterior,
     sample_posterior,
 )
-from lse_vi.density_draws import Student, anneal
+from lse_vi.density_draws import KEPT, Student, _next_step, anneal
 from lse_vi.density_peaks import density_peaks
 from lse_vi.density_posterior import interval
 from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
@@ -71,6 +71,15 @@ class TestModel:
         ]
         expected = torch.stack(each).exp().mean(0).log()
         torch.testing.assert_close(Student(loc, root).log_prob(theta, modes), expected)
+
+    def test_a_stage_keeps_its_share_of_the_draws_and_always_moves_on(self):
+        log_w = 30 * torch.randn(1000)
+        step = _next_step(log_w, 1.0)
+        kept = 1 / (1000 * torch.softmax(step * log_w, 0).square().sum())
+        assert float(kept) == pytest.approx(KEPT, abs=1e-3)
+        assert _next_step(1e-3 * log_w, 0.5) == 0.5
+        log_w[:500] = torch.finfo(log_w.dtype).min  # half of the draws have no density
+        assert 0 < _next_step(log_w, 1.0) < 1e-6
 
     def test_evidence_of_a_tiny_model_is_that_of_brute_force(self):
         """Two Gaussian modes and 6 points: prior draws estimate p(x) without any guide."""
