@@ -99,13 +99,22 @@ def read(steps: Tensor, position: Tensor) -> Tensor:
     return _interpolate(steps, before.long(), (position - before).clamp_max(1.0))
 
 
+def arrival(position: Tensor) -> tuple[Tensor, Tensor]:
+    """The step within which each sample is met, and the share of it passed: two (times, paths)."""
+    step = ((position - ROUNDING).ceil() - 1).clamp_min(0)
+    return step.long(), (position - step).clamp(0.0, 1.0)
+
+
+def pick(steps: Tensor, step: Tensor) -> Tensor:
+    """Values of the steps (steps, paths, *event) that ``step`` (times, paths) names."""
+    extra = (1,) * (steps.dim() - 2)
+    return steps.gather(0, step.reshape(*step.shape, *extra).expand(-1, -1, *steps.shape[2:]))
+
+
 def _interpolate(values: Tensor, index: Tensor, share: Tensor) -> Tensor:
     """Between values[index] and values[index + 1]: (n, paths, *event), index (m, paths)."""
-    extra = (1,) * (values.dim() - 2)
-    index = index.reshape(*index.shape, *extra).expand(-1, -1, *values.shape[2:])
-    return torch.lerp(
-        values.gather(0, index), values.gather(0, index + 1), share.reshape(*share.shape, *extra)
-    )
+    share = share.reshape(*share.shape, *(1,) * (values.dim() - 2))
+    return torch.lerp(pick(values, index), pick(values, index + 1), share)
 
 
 def _from_zero(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lse_vi.checks import check_finite, check_positive
-from lse_vi.grids import Grid, SampleSteps, Steps, last, read
+from lse_vi.grids import Grid, SampleSteps, Steps, arrival, last, pick, read
 from lse_vi.invariants import Invariants, check_strain
 from lse_vi.potential import LSEICNN
 from lse_vi.rates import ArcLength, Clock, Rate, RelaxationRate, Stepper
@@ -52,6 +52,7 @@ class Drives(NamedTuple):
     Attributes:
         start, end: features of each step at both ends, (steps, paths, rate_dim).
         ds: progress of each step, (steps, paths, 1).
+        sample: features of each sample, in the direction of its step, (times, paths, rate_dim).
         position: of each sample among the steps, (times, paths).
         x_steps: invariants at the steps, (steps + 1, paths, dim).
     """
@@ -61,6 +62,7 @@ class Drives(NamedTuple):
     start: Tensor
     end: Tensor
     ds: Tensor
+    sample: Tensor
     position: Tensor
     x_steps: Tensor
 
@@ -235,13 +237,21 @@ class Memory(Elastic):
             start=self.invariants.with_rate(at_steps[:-1], rate),
             end=self.invariants.with_rate(at_steps[1:], rate),
             ds=ds,
+            sample=self.invariants.with_rate(path, pick(rate, arrival(grid.position)[0])),
             position=grid.position,
             x_steps=self.invariants(at_steps),
         )
 
     def march(self, prepared: Drives) -> Tensor:
-        """The states at the samples, (times, paths, states)."""
-        return read(self._unroll(prepared), prepared.position)
+        """The states at the samples, (times, paths, states).
+
+        A sample within a step is reached by the part of the step up to it. A straight line between
+        the states at both ends would round the corner where a state begins to move.
+        """
+        step, share = arrival(prepared.position)
+        h, ds = pick(self._unroll(prepared), step), pick(prepared.ds, step)
+        start, end = self.rate.drive(pick(prepared.start, step)), self.rate.drive(prepared.sample)
+        return self.stepper(self.rate, h, start, end, share.unsqueeze(-1) * ds)
 
     @torch.no_grad()
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from lse_vi.grids import EvenSteps, Grid, SampleSteps, last, read
+from lse_vi.grids import EvenSteps, Grid, SampleSteps, arrival, last, pick, read
 
 
 def path(*turns):
@@ -49,6 +49,18 @@ def test_samples_as_steps_are_the_samples():
     grid = Grid(SampleSteps()(points))
     torch.testing.assert_close(grid.refine(points), points)
     torch.testing.assert_close(read(points, grid.position), points)
+
+
+@pytest.mark.parametrize("steps", [EvenSteps(0.11), EvenSteps(9.0), SampleSteps()])
+def test_a_sample_lies_within_the_step_that_arrives_at_it(bent, steps):
+    grid = Grid(steps(bent))
+    nodes = grid.refine(bent)
+    step, share = arrival(grid.position)
+    assert ((step >= 0) & (step < len(nodes) - 1)).all()
+    assert ((share >= 0) & (share <= 1)).all()
+    assert share[[0, -1], 0].tolist() == [0.0, 1.0]
+    start, end = pick(nodes, step), pick(nodes, step + 1)
+    torch.testing.assert_close(torch.lerp(start, end, share.unsqueeze(-1)), bent)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
