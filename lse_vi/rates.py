@@ -114,12 +114,16 @@ class Rate(nn.Module):
 
 
 class RelaxationRate(nn.Module):
-    r"""A network that pulls each state to a target, dh/ds = a (b - h), with a(., h) >= 0.
+    r"""A network that pulls each state into an interval, within which it rests.
 
-    The speed a and the target b are networks of the features and h. Where a is near zero, the
-    state rests, as within the elastic range; where a is large, it stays at its target, as on a
-    plateau. A plain network has to learn that balance of inflow and outflow by itself, and does
-    so slowly; and this form can be stepped with any a, see :class:`Exponential`.
+    .. math:: dh/ds = a\, \big(\mathrm{clip}(h, b - w, b + w) - h\big), \qquad a, w \ge 0
+
+    The speed a, the middle b and the half-width w are networks of the features and h. Within the
+    interval the rate is zero, not nearly zero: that is an elastic range, and the ends of the
+    interval, which move as the strain does, are where the material yields (w = 0 is relaxation to
+    b, a viscous material). A plain network would have to learn a rest, and a balance of inflow and
+    outflow on a plateau, by itself, and does so slowly; and this form can be stepped with any a,
+    see :class:`Exponential`.
 
     Args:
         features, states, hidden: as for :class:`Rate`.
@@ -129,7 +133,7 @@ class RelaxationRate(nn.Module):
 
     Example:
         >>> rate = RelaxationRate(9, 2)
-        >>> a, b = rate.relaxation(torch.zeros(100, 2), rate.drive(torch.zeros(100, 9)))
+        >>> a, nearest = rate.relaxation(torch.zeros(100, 2), rate.drive(torch.zeros(100, 9)))
         >>> a.shape, bool((a >= 0).all())
         (torch.Size([100, 2]), True)
     """
@@ -146,10 +150,12 @@ class RelaxationRate(nn.Module):
         check_count("features", features)
         self.states = check_count("states", states)
         self.trunk = _Trunk(features, states, check_counts("hidden", hidden), silu, dtype)
-        self.head = nn.Linear(self.trunk.width, 2 * states, dtype=dtype)
+        self.head = nn.Linear(self.trunk.width, 3 * states, dtype=dtype)
         with torch.no_grad():
             self.head.weight[:states] *= 10.0  # speeds range from rest to many per unit of strain
             self.head.bias[:states] = 0.0
+            # Narrow at first, w = 0.05: a state that rests on every path has no gradient.
+            self.head.bias[2 * states :] = -3.0
             self.trunk.states.weight *= 0.3  # else gradients through hundreds of steps can explode
 
     def drive(self, features: Tensor) -> Tensor:
@@ -157,14 +163,15 @@ class RelaxationRate(nn.Module):
         return self.trunk.features(features)
 
     def relaxation(self, h: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """Speeds a >= 0 and targets b, each (*shape, states)."""
-        speed, target = self.head(self.trunk(h, drive)).chunk(2, dim=-1)
-        return softplus(speed), target
+        """Speeds a >= 0 and the points of the intervals nearest to h, each (*shape, states)."""
+        speed, middle, width = self.head(self.trunk(h, drive)).chunk(3, dim=-1)
+        half = softplus(width)
+        return softplus(speed), torch.minimum(torch.maximum(h, middle - half), middle + half)
 
     def forward(self, h: Tensor, drive: Tensor) -> Tensor:
         """dh/ds: (*shape, states)."""
-        speed, target = self.relaxation(h, drive)
-        return speed * (target - h)
+        speed, nearest = self.relaxation(h, drive)
+        return speed * (nearest - h)
 
 
 class _Trunk(nn.Module):
@@ -231,10 +238,11 @@ class Heun:
 
 
 class Exponential:
-    r"""Exact for constant a and b: b + (h - b) exp(-a ds). First order, stable for any a and ds.
+    r"""Exact for a constant speed and interval: c + (h - c) exp(-a ds), c its point nearest to h.
 
-    For a :class:`RelaxationRate`, read at the strain at which the step ends: where a ds is large, h
-    arrives at the target of that strain, however long the step.
+    First order, stable for any a and ds. For a :class:`RelaxationRate`, read at the strain at which
+    the step ends: where a ds is large, h arrives in the interval of that strain, however long the
+    step, and corners at which a state begins to move stay sharp.
 
     Example:
         >>> rate = RelaxationRate(9, 2)
@@ -245,5 +253,5 @@ class Exponential:
 
     def __call__(self, rate: Any, h: Tensor, start: Tensor, end: Tensor, ds: Tensor) -> Tensor:
         """h after ds: (*shape, states)."""
-        speed, target = rate.relaxation(h, end)
-        return h + (h - target) * torch.expm1(-speed * ds)
+        speed, nearest = rate.relaxation(h, end)
+        return h + (h - nearest) * torch.expm1(-speed * ds)
