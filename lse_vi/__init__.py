@@ -26,6 +26,7 @@ from lse_vi.mode_count import ModeCount, count_modes
 from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
 from lse_vi.nuts import sample_posterior
 from lse_vi.play import Play
+from lse_vi.polish_memory import polish_memory
 from lse_vi.potential import LSEICNN, load
 from lse_vi.potential_fit import PotentialFit
 from lse_vi.regression import FewestModes, fit_potential, paper_recipe
@@ -74,6 +75,7 @@ __all__ = [
     "gradient_flow",
     "load",
     "paper_recipe",
+    "polish_memory",
     "rates_from_trajectories",
     "sample_posterior",
     "stationary_points",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,14 +86,7 @@ def fit_memory(
     check_count("steps", steps)
     check_count("batch", batch)
     check_positive("learning_rate", learning_rate)
-    if not isinstance(stress, Tensor) or stress.shape != strain.shape:
-        came = tuple(stress.shape) if isinstance(stress, Tensor) else type(stress).__name__
-        raise ValueError(
-            f"stress must have the shape of strain, {tuple(strain.shape)}, but got {came}"
-        )
-    check_finite("stress", stress)
-    prepared = model.prepare(strain, times)
-    target = (stress / model.stress_unit).transpose(0, 1)  # (times, paths, *event)
+    prepared, target = make_ready(model, strain, stress, times)
     generator = torch.Generator().manual_seed(seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters)
@@ -102,8 +96,8 @@ def fit_memory(
     file = Checkpoint(
         checkpoint,
         {
-            "data": _digest(*prepared, target),
-            "model": _digest(*model.state_dict().values()),
+            "data": digest(*prepared, target),
+            "model": digest(*model.state_dict().values()),
             "schedule": repr((steps, batch, learning_rate, seed)),
         },
     )
@@ -150,9 +144,24 @@ def fit_memory(
     return MemoryFit(model, history)
 
 
-def _digest(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
+def make_ready(
+    model: Elastic, strain: Tensor, stress: Tensor, times: Tensor | None
+) -> tuple[Any, Tensor]:
+    """What :meth:`~lse_vi.memory.Elastic.prepare` gives, and the stress as it is to be met."""
+    if not isinstance(stress, Tensor) or stress.shape != strain.shape:
+        came = tuple(stress.shape) if isinstance(stress, Tensor) else type(stress).__name__
+        raise ValueError(
+            f"stress must have the shape of strain, {tuple(strain.shape)}, but got {came}"
+        )
+    check_finite("stress", stress)
+    target = (stress / model.stress_unit).transpose(0, 1)  # (times, paths, *event)
+    return model.prepare(strain, times), target
+
+
+def digest(*tensors: Tensor) -> str:
+    """What tells these tensors from others."""
+    whole = hashlib.sha256()
     for tensor in tensors:
-        digest.update(repr(tuple(tensor.shape)).encode())
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
+        whole.update(repr(tuple(tensor.shape)).encode())
+        whole.update(tensor.detach().cpu().numpy().tobytes())
+    return whole.hexdigest()
