@@ -20,6 +20,7 @@ def test_a_small_run_gives_all_metrics_and_figures(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "TRAIN", 32)
     monkeypatch.setattr(study, "TEST", 20)
     monkeypatch.setattr(study, "STEPS", dict.fromkeys(study.STEPS, 200))
+    monkeypatch.setattr(study, "POLISH", dict.fromkeys(study.POLISH, 200))
     metrics = save(study.run(seed=1, out=tmp_path, quick=True), tmp_path)
     for key in ("r2_fixed", "r2_two_phase", "r2_two_phase_literal", "r2_two_phase_consistent"):
         assert set(metrics[key]) == SETS
