@@ -43,7 +43,7 @@ from models.command import Metrics, run_study
 TRAIN, TEST, POINTS = 320, 80, 101
 DURATION = 5.0  # of a path, for the model that goes by time
 STEPS = {"fixed": 1000, "literal": 1500, "memory": 3000, "consistent": 3000}
-POLISH = {"memory": 1200}  # further steps, on all paths at once
+POLISH = {"memory": 1500}  # further steps, on all paths at once
 RATES = {"fixed": 0.02, "literal": 0.01, "memory": 0.02, "consistent": 0.02}  # of learning
 TWO_PHASE = ("literal", "memory", "consistent")
 SETS: dict[str, Callable[[], Invariants]] = {
@@ -100,7 +100,7 @@ def blank(kind: str, invariants: Invariants, strain: Tensor) -> Elastic:
         return Memory(psi(6), invariants, rate, stepper=Euler(), clock=Time(), **units)
     if kind == "memory":
         relaxation = RelaxationRate(rate_features, 4, dtype=strain.dtype)
-        units |= {"stepper": Exponential(), "clock": ArcLength(), "steps": EvenSteps(0.05)}
+        units |= {"stepper": Exponential(), "clock": ArcLength(), "steps": EvenSteps(0.025)}
         return Memory(psi(4), invariants, relaxation, **units)
     return Play(psi(), invariants, **units).start(strain)
 
