@@ -2,8 +2,8 @@
 
 ``python -m benchmarks calibration [--parts counts,coverage,chains,sbc] [--sets 20] [--seed 0]``
 
-* ``counts``: data sets of 300 points from laws with one to four separated modes, and from pairs
-  that overlap. How often is the most probable number right, and how sure is the answer?
+* ``counts``: data sets of 300 points from laws with one to four separated modes, and from a pair
+  that overlaps. How often is the most probable number right, and how sure is the answer?
 * ``coverage``: how often does the 90 % band of the CDF hold the true one, by sample size and guide?
 * ``chains``: R-hat, effective sample size and divergences of NUTS for the density on a grid, and
   whether the recommended guide gives the same density and number of modes.

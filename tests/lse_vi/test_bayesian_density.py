@@ -217,6 +217,18 @@ class TestCount:
         assert table.index[-1] == "1"
         assert "log evidence" in str(count)
 
+    @pytest.mark.slow
+    def test_separated_groups_are_counted_in_two_dimensions(self):
+        for seed in (210, 211):
+            torch.manual_seed(seed)
+            side = torch.where(torch.rand(150, 1) < 0.5, -1.0, 1.0)
+            x = torch.randn(150, 2) + side * torch.tensor([3.0, 0.0])
+            count = count_modes(x, modes=3, draws=500, seed=seed, progress=False)
+            assert count.probabilities[2] > 0.8
+            left, right = (peak.location for peak in count.best.peak_table())
+            assert (left + right).norm() < 1.0
+            assert (right - left)[0] > 4.0
+
     def test_bad_input_is_named(self):
         with pytest.raises(ValueError, match="constant in column"):
             count_modes(torch.ones(30))
