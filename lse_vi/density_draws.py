@@ -16,7 +16,7 @@ from lse_vi.diagnostics import smooth
 
 CHUNK = 20_000_000  # numbers in the largest array of one evaluation
 KEPT = 0.7  # effective share of the draws after each stage
-MOVES = 10  # Metropolis steps of each stage
+MOVES, LAST_MOVES = 10, 80  # Metropolis steps of each stage: the last one's draws are kept
 LENGTHS = (2.38, 1.0)  # times sqrt(size) of them: the best for a normal (Roberts et al. 1997), less
 MOST_MODES = 6  # all labellings are summed over: 720
 
@@ -135,7 +135,7 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
         rows = torch.multinomial(torch.softmax(log_w, 0), draws, replacement=True)
         theta, log_r, log_joint, origin = theta[rows], log_r[rows], log_joint[rows], origin[rows]
         root = covariance_root(theta)
-        for i in range(MOVES):
+        for i in range(MOVES if power < 1 else LAST_MOVES):
             length = LENGTHS[i % len(LENGTHS)] / math.sqrt(model.size)
             trial = theta + length * torch.randn_like(theta) @ root.mT
             log_r_there, log_joint_there = _evaluate(model, proposal, trial)
