@@ -143,7 +143,9 @@ class ConvexStack:
         n = x.shape[-1]
         maps = (  # each worked out when it is needed, while the memory of the last is still warm
             _affine(bias, weight, x).view(size, width, n)
-            for width, (weight, bias) in zip(self._widths, self._maps(x.shape[:-2]), strict=True)
+            for width, weight, bias in zip(
+                self._widths, self._weights(x.shape[:-2]), self._biases(x.shape[:-2]), strict=True
+            )
         )
         z, kept = next(maps), []
         for w in self.inner:
@@ -169,7 +171,7 @@ class ConvexStack:
             delta = torch.bmm(w.flatten(0, -3).mT, delta) * torch.sigmoid(z)
             rows.append(delta)
         total = cotangent.new_zeros(())
-        for (weight, _), row in zip(self._maps(lead), reversed(rows), strict=True):
+        for weight, row in zip(self._weights(lead), reversed(rows), strict=True):
             total = _affine(total, weight.mT, row.reshape(*lead, weight.shape[-2], n))
         return total.reshape(batch, self.dim, n)
 
@@ -179,19 +181,17 @@ class ConvexStack:
         widths = [w.shape[-1] for w in self.inner] + [1]
         return [*widths, self.frame_rows] if self.frame_rows else widths
 
-    def _maps(self, lead: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Weight (*lead, modes x rows, dim) and bias (..., 1) of each map that reads x.
+    def _weights(self, lead: Sequence[int]) -> list[Tensor]:
+        """The weight (*lead, modes x rows, dim) of each map that reads x.
 
         One product for each: the result of a single one would have to be taken apart, and its
         gradient put together again, which costs more than the products.
         """
-        weights, biases = (
-            p.split(self._widths, d) for p, d in ((self.weight, -2), (self.bias, -1))
-        )
-        return [
-            (v.reshape(*lead, -1, self.dim), b.reshape(*lead, -1, 1))
-            for v, b in zip(weights, biases, strict=True)
-        ]
+        return [v.reshape(*lead, -1, self.dim) for v in self.weight.split(self._widths, -2)]
+
+    def _biases(self, lead: Sequence[int]) -> list[Tensor]:
+        """The bias (*lead, modes x rows, 1) of each map that reads x."""
+        return [b.reshape(*lead, -1, 1) for b in self.bias.split(self._widths, -1)]
 
 
 def _affine(bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
