@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Size, Tensor
 
-from lse_vi.icnn import ConvexStack, whitened
+from lse_vi.convex_stack import ConvexStack
+from lse_vi.icnn import whitened
 from lse_vi.newton import descend
 from lse_vi.potential import LSEICNN
 from lse_vi.support import Box

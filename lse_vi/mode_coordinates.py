@@ -27,7 +27,8 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import logsigmoid, pad, softplus
 
-from lse_vi.icnn import ConvexStack, WhitenedICNN
+from lse_vi.convex_stack import ConvexStack
+from lse_vi.icnn import WhitenedICNN
 from lse_vi.potential import LSEICNN
 
 NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame

@@ -22,7 +22,8 @@ from lse_vi.checks import (
     check_points,
     check_positive,
 )
-from lse_vi.icnn import ICNN, NETWORKS, ConvexStack, Layout, WhitenedICNN
+from lse_vi.convex_stack import ConvexStack, Layout
+from lse_vi.icnn import ICNN, NETWORKS, WhitenedICNN
 from lse_vi.newton import descend
 
 CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
