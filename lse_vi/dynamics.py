@@ -11,6 +11,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from lse_vi.checks import check_finite, check_points, check_positive
+from lse_vi.minima import distinct
 from lse_vi.newton import descend
 
 
@@ -197,11 +198,8 @@ def stationary_points(
     )
     inside = ((x >= low) & (x <= high)).all(-1)
     x = x[inside & ~steep & (left.norm(dim=-1) < 1e-4 * spread)]
-    kept: list[int] = []
     energies = landscape(x)
-    for i in energies.argsort().tolist():
-        if all((x[i] - x[j]).norm() > separation * spread for j in kept):
-            kept.append(i)
+    kept = distinct(x, energies, separation * spread)
     x = x[kept]
     curvatures = torch.linalg.eigvalsh(landscape.hessian(x))
     return StationaryPoints(x, energies[kept], curvatures, tuple(map(_kind, curvatures.tolist())))

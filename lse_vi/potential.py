@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -24,19 +24,12 @@ from lse_vi.checks import (
 )
 from lse_vi.convex_stack import ConvexStack, Layout
 from lse_vi.icnn import ICNN, NETWORKS, WhitenedICNN
-from lse_vi.newton import descend
+from lse_vi.minima import Minima, find_minima
 
 CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
 BLOCK = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
 FORMAT = 1
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class Minima(NamedTuple):
-    """Minima of a potential, lowest first: ``points`` (m, dim), ``energies`` (m,)."""
-
-    points: Tensor
-    energies: Tensor
 
 
 class LSEICNN(nn.Module):
@@ -225,24 +218,7 @@ class LSEICNN(nn.Module):
             )
         check_points("starts", starts, self.dim, self.alpha.dtype)
         check_finite("starts", starts)
-        searchable = starts.dim() == 2 and len(starts) > 1
-        spread = (starts.amax(0) - starts.amin(0)).norm() if searchable else 0.0
-        if spread == 0:
-            raise ValueError(
-                f"starts must hold at least two different points (n, {self.dim}), as their spread "
-                f"is the scale of the search, but got {starts.tolist()}"
-            )
-        end = descend(self, self.gradient, self.hessian, starts, max_length=0.1 * spread)
-        inside = ((end.x - starts.mean(0)).abs() <= 2 * spread).all(-1)
-        curved = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
-        good = end.converged & inside & curved
-        points, energies = end.x[good], end.energy[good]
-        order = energies.argsort()
-        kept: list[int] = []
-        for i in order.tolist():
-            if all((points[i] - points[j]).norm() > separation * spread for j in kept):
-                kept.append(i)
-        return Minima(points[kept], energies[kept])
+        return find_minima(self, self.gradient, self.hessian, starts, separation=separation)
 
     def prune(self, keep: Tensor) -> LSEICNN:
         """A potential with the modes in the mask ``keep`` (*batch, modes) only, E kept as it is.

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lse_vi.potential import LSEICNN, Minima
+from lse_vi.minima import Minima
+from lse_vi.potential import LSEICNN
 
 HISTORY = ("step", "loss", "held_out", "active_modes", "rho", "gates", "shares")
 STARTS = 200  # data points from which minima are searched

@@ -14,6 +14,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from torch import Tensor
 
 from lse_vi.checks import check_count
+from lse_vi.minima import Minima
 from lse_vi.plots.canvas import (
     as_numpy,
     as_points,
@@ -26,7 +27,7 @@ from lse_vi.plots.canvas import (
     scatter,
 )
 from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
-from lse_vi.potential import LSEICNN, Minima
+from lse_vi.potential import LSEICNN
 from lse_vi.support import Box
 
 STARTS = {1: 64, 2: 12}  # per axis, from which minima are searched
