@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -25,11 +24,11 @@ from lse_vi.checks import (
 from lse_vi.convex_stack import ConvexStack, Layout
 from lse_vi.icnn import ICNN, NETWORKS, WhitenedICNN
 from lse_vi.minima import Minima, find_minima
+from lse_vi.substitution import substitute
 
 CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
 BLOCK = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
 FORMAT = 1
-Module = TypeVar("Module", bound=nn.Module)
 
 
 class LSEICNN(nn.Module):
@@ -292,24 +291,7 @@ class LSEICNN(nn.Module):
         Raises:
             ValueError: for a name that is no parameter, or a shape that does not end in its own.
         """
-        own = dict(self.named_parameters())
-        unknown = set(tensors) - set(own)
-        if unknown:
-            raise ValueError(f"no parameter is named {sorted(unknown)}")
-        depth = len(self.batch_shape)
-        merged, batches = {**own, **tensors}, []
-        for name, tensor in merged.items():
-            event = own[name].shape[depth:]
-            split = tensor.dim() - len(event)
-            if tensor.shape[max(split, 0) :] != event:
-                raise ValueError(
-                    f"{name} must have a shape that ends in {tuple(event)}, "
-                    f"but got {tuple(tensor.shape)}"
-                )
-            batches.append(tensor.shape[:split])
-        batch = torch.broadcast_shapes(*batches)
-        wide = {name: p.expand(batch + own[name].shape[depth:]) for name, p in merged.items()}
-        return _substitute(self, wide, "")
+        return substitute(self, tensors, batch_dims=len(self.batch_shape))
 
     # -- files ----------------------------------------------------------------------------------
 
@@ -331,19 +313,6 @@ class LSEICNN(nn.Module):
             f"dim={self.dim}, modes={self.modes}, hidden={self.hidden}, "
             f"batch_shape={tuple(self.batch_shape)}"
         )
-
-
-def _substitute(module: Module, tensors: Mapping[str, Tensor], prefix: str) -> Module:
-    clone = copy.copy(module)
-    clone._parameters = {
-        name: tensors.get(prefix + name, p)  # type: ignore[misc]
-        for name, p in module._parameters.items()
-    }
-    clone._modules = {
-        name: child if child is None else _substitute(child, tensors, f"{prefix}{name}.")
-        for name, child in module._modules.items()
-    }
-    return clone
 
 
 def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEICNN:
