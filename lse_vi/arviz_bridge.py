@@ -6,7 +6,7 @@ ArviZ that is installed. A plate of the model becomes a dimension of the same na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
@@ -15,19 +15,15 @@ import arviz
 import numpy as np
 import pyro
 import torch
-from pyro import poutine
-from pyro.distributions import Delta
 from pyro.poutine.trace_struct import Trace
-from pyro.poutine.uncondition_messenger import UnconditionMessenger
-from pyro.poutine.util import site_is_factor, site_is_subsample
-from torch import Size, Tensor
+from pyro.poutine.util import site_is_subsample
+from torch import Size
 
 from lse_vi.checks import check_count
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_draws import weighted_draws
-
-Program = Callable[[], Any]
-Draws = dict[str, Tensor]
+from lse_vi.model_runs import Draws, Program, Unobserve, draw_at, run, trace_given
+from lse_vi.model_sites import Sites
 
 
 class Groups(NamedTuple):
@@ -167,14 +163,14 @@ def gather(
         )
     else:
         lead = Size((1, num_samples))
-        draws = _run(posterior, _sampled, {}, num_samples, parallel)
+        draws = run(posterior, _sampled, {}, num_samples, parallel)
 
-    sites = _Sites(_trace(model, _row(draws, 0)))
+    sites = Sites(trace_given(model, draw_at(draws, 0)))
     draws = sites.select(draws, exact=isinstance(posterior, Mapping))
     parameters, data = sites.latent + sites.computed, sites.observed
-    predictive = _Unobserve(data)(model)
+    predictive = Unobserve(data)(model)
 
-    scored = _run(model, sites.scores, draws, lead.numel(), parallel)
+    scored = run(model, sites.scores, draws, lead.numel(), parallel)
     if parallel:
         sites.check(scored)
     groups = {
@@ -184,11 +180,11 @@ def gather(
         "observed_data": sites.arrays(data, sites.data, Size()),
     }
     if data:
-        drawn = _run(predictive, sites.values, draws, lead.numel(), parallel)
+        drawn = run(predictive, sites.values, draws, lead.numel(), parallel)
         groups["posterior_predictive"] = sites.arrays(data, drawn, lead)
     if prior:
         try:
-            drawn = _run(predictive, sites.values, {}, num_samples, parallel)
+            drawn = run(predictive, sites.values, {}, num_samples, parallel)
         except NotImplementedError as error:
             raise ValueError(
                 "prior: the model has a site that cannot be drawn from; pass prior=False"
@@ -197,137 +193,6 @@ def gather(
         groups["prior_predictive"] = sites.arrays(data, drawn, Size((1, num_samples)))
     dims = {name: axes.names for name, axes in sites.axes.items()}
     return Groups({group: arrays for group, arrays in groups.items() if arrays}, dims)
-
-
-class _Axes(NamedTuple):
-    """Plates of the batch dimensions of a site (None: no plate), and batch axes to drop."""
-
-    names: list[str | None]
-    drop: tuple[int, ...]
-
-
-class _Sites:
-    """The sites of a model by kind, their axes and their data (1, *shape), from one run."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
-        self.latent: list[str] = []
-        self.computed: list[str] = []
-        self.observed: list[str] = []
-        self.data: Draws = {}
-        self.axes: dict[str, _Axes] = {}
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site_is_subsample(site) or site_is_factor(site):
-                continue
-            _check_whole(name, site)
-            value = site["value"]
-            if not site["is_observed"]:
-                self.latent.append(name)
-            elif _is_computed(site):
-                self.computed.append(name)
-            else:
-                self.observed.append(name)
-                value = _data(name, site)
-                self.data[name] = value.unsqueeze(0)
-            self.axes[name] = _axes(site, value)
-
-    def select(self, draws: Draws, *, exact: bool) -> Draws:
-        """The ``draws`` (n, *shape) of the latent sites; ``exact`` admits none of other sites."""
-        for name in self.latent:
-            if name not in draws:
-                raise ValueError(
-                    f"posterior has no draws of the latent site {name!r}, only of {sorted(draws)}; "
-                    "if the site is data, pass it in args"
-                )
-            expected, got = self.trace.nodes[name]["fn"].shape(), draws[name].shape[1:]
-            if got != expected:
-                raise ValueError(
-                    f"posterior: draws of {name!r} must have shape (chain, draw) + "
-                    f"{tuple(expected)}, but got (chain, draw) + {tuple(got)}"
-                )
-        unknown = set(draws) - set(self.latent)
-        if exact and unknown:
-            raise ValueError(
-                f"posterior has draws of {sorted(unknown)}, but the latent sites of the model are "
-                f"{sorted(self.latent)}"
-            )
-        return {name: draws[name] for name in self.latent}
-
-    def values(self, trace: Trace) -> Draws:
-        """The values of all sites in another run."""
-        return {name: trace.nodes[name]["value"] for name in self.axes}
-
-    def scores(self, trace: Trace) -> Draws:
-        """The log-probability of each observation, and computed values, in another run."""
-        trace.compute_log_prob(lambda name, _: name in self.observed)
-        computed = {name: trace.nodes[name]["value"] for name in self.computed}
-        return computed | {name: trace.nodes[name]["log_prob"] for name in self.observed}
-
-    def check(self, scored: Draws) -> None:
-        """The first of ``scored`` (n, *shape) must be what one draw gives on its own."""
-        for name, value in self.scores(self.trace).items():
-            first, alone = scored[name][0].double(), value.double()
-            if not torch.allclose(first, alone, rtol=1e-3, atol=1e-3, equal_nan=True):
-                raise ValueError(
-                    f"parallel: site {name!r} comes out differently for one draw and for all at "
-                    "once, so the model is not vectorised over draws; pass parallel=False"
-                )
-
-    def arrays(self, names: Sequence[str], values: Draws, lead: Size) -> dict[str, np.ndarray]:
-        """``values`` (n, *shape) of ``names`` as arrays (*lead, *shape), without dropped axes."""
-        arrays = {}
-        for name in names:
-            drop = tuple(len(lead) + axis for axis in self.axes[name].drop)
-            value = values[name].reshape(lead + values[name].shape[1:])
-            arrays[name] = value.cpu().numpy().squeeze(drop)
-        return arrays
-
-
-def _is_computed(site: Any) -> bool:
-    """Whether the site is a ``pyro.deterministic`` or reparametrised: an observed Delta."""
-    fn = site["fn"]
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, Delta)
-
-
-def _check_whole(name: str, site: Any) -> None:
-    for frame in site["cond_indep_stack"]:
-        if frame.full_size is not None and frame.size < frame.full_size:
-            raise ValueError(
-                f"model: site {name!r} sees a subsample of plate {frame.name!r}, {frame.size} of "
-                f"{frame.full_size}; run it without subsampling, on all data"
-            )
-
-
-def _data(name: str, site: Any) -> Tensor:
-    value, shape = site["value"], site["fn"].shape()
-    try:
-        return value.expand(shape)
-    except RuntimeError as error:
-        raise ValueError(
-            f"model: site {name!r} observes data of shape {tuple(value.shape)}, but its "
-            f"distribution has shape {tuple(shape)}; put it in a plate"
-        ) from error
-
-
-def _axes(site: Any, value: Tensor) -> _Axes:
-    frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
-    rank = value.dim() - site["fn"].event_dim
-    # Unless told, pyro.deterministic takes all dimensions for event dimensions, plates or not.
-    if rank == 0 and _is_computed(site) and value.dim() <= _depth(frames):
-        rank = value.dim()
-    names: list[str | None] = [None] * rank
-    for frame in frames:
-        if -frame.dim <= rank and value.shape[rank + frame.dim] == frame.size:
-            names[frame.dim] = frame.name
-    # Beside a plate, a batch dimension of size one without a plate only holds a place.
-    drop = tuple(i for i in range(rank) if frames and names[i] is None and value.shape[i] == 1)
-    return _Axes([name for i, name in enumerate(names) if i not in drop], drop)
-
-
-def _depth(frames: Sequence[Any]) -> int:
-    return max((-frame.dim for frame in frames if frame.vectorized), default=0)
 
 
 def _flatten(posterior: Mapping[str, Any], sample_stats: Mapping[str, Any]) -> tuple[Size, Draws]:
@@ -344,63 +209,9 @@ def _flatten(posterior: Mapping[str, Any], sample_stats: Mapping[str, Any]) -> t
     return Size(lead), {name: value.flatten(0, 1) for name, value in draws.items()}
 
 
-class _Unobserve(UnconditionMessenger):
-    """Draw ``sites`` instead of observing them (``poutine.uncondition`` spares no site)."""
-
-    def __init__(self, sites: Collection[str]) -> None:
-        super().__init__()
-        self.sites = sites
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.sites:
-            super()._pyro_sample(msg)
-
-
-def _row(draws: Draws, i: int) -> Draws:
-    return {name: value[i] for name, value in draws.items()}
-
-
-def _trace(program: Program, values: Draws) -> Trace:
-    """A run of ``program`` whose latent sites take ``values``, where given."""
-    given = Trace()
-    for name, value in values.items():
-        given.add_node(name, name=name, type="sample", value=value, is_observed=False, infer={})
-    return poutine.trace(poutine.replay(program, trace=given)).get_trace()
-
-
 def _sampled(trace: Trace) -> Draws:
     return {
         name: site["value"]
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)
     }
-
-
-def _run(
-    program: Program, read: Callable[[Trace], Draws], draws: Draws, n: int, parallel: bool
-) -> Draws:
-    """What ``read`` takes from runs of ``program`` with each of ``n`` draws, as (n, *shape)."""
-    if not parallel:
-        rows = [read(_trace(program, _row(draws, i))) for i in range(n)]
-        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-
-    one = _trace(program, _row(draws, 0))
-    nesting = max(_depth(site.get("cond_indep_stack", ())) for site in one.nodes.values())
-    wide = {}
-    for name, value in draws.items():
-        batch = value.dim() - 1 - one.nodes[name]["fn"].event_dim
-        wide[name] = value.reshape(n, *(1,) * (nesting - batch), *value.shape[1:])
-    with pyro.plate("_draws", n, dim=-nesting - 1):
-        many = read(_trace(program, wide))
-    return {name: _narrow(name, many[name], n, value.shape) for name, value in read(one).items()}
-
-
-def _narrow(name: str, value: Tensor, n: int, shape: Size) -> Tensor:
-    """``value`` (n, 1, ..., *shape), or (*shape) where all draws agree, as (n, *shape)."""
-    split = value.dim() - len(shape)
-    if value.shape[split:] != shape or value.shape[:split].numel() not in (1, n):
-        raise ValueError(
-            f"parallel: site {name!r} comes with shape {tuple(value.shape)} for {n} draws of shape "
-            f"{tuple(shape)}, so the program is not vectorised; pass parallel=False"
-        )
-    return value.reshape(-1, *shape).expand(n, *shape)
