@@ -1,15 +1,18 @@
-"""Random potentials, potentials whose masses are known, and an integral of our own."""
+"""Random potentials, potentials whose masses are known, an integral, and a model for guides."""
 
+import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from scipy.integrate import cumulative_simpson, simpson
 from torch import Tensor
 
-from lse_vi import ICNN, LSEICNN, WhitenedICNN
+from lse_vi import ICNN, LSEICNN, AutoLSEICNN, WhitenedICNN, fit_guide
 
 
 def _random_potential(
@@ -126,3 +129,58 @@ def _window(q):
 @pytest.fixture(scope="session")
 def window():
     return _window
+
+
+NINE = torch.tensor(9.0, dtype=torch.float64)
+
+
+def _square(y):
+    """x^2 is seen with noise: two modes near +-3, of weights 3/4 and 1/4 as in the prior."""
+    x = pyro.sample("x", dist.Normal(0.0, 3.0))
+    pyro.factor("half", torch.where(x > 0, math.log(1.5), math.log(0.5)))
+    pyro.sample("y", dist.Normal(x**2, 1.0), obs=y)
+
+
+class Truth(NamedTuple):
+    """Of the posterior of `square`: log p(y = 9) and E[x^2 | y]."""
+
+    log_evidence: float
+    mean_square: float
+
+
+@functools.cache  # a fixture of the session would start before the one that sets float64
+def _truth():
+    """By the trapezoidal rule."""
+    x = torch.linspace(-12.0, 12.0, 200_001)
+    joint = dist.Normal(0.0, 3.0).log_prob(x) + dist.Normal(x**2, 1.0).log_prob(NINE)
+    joint = joint + torch.where(x > 0, math.log(1.5), math.log(0.5))
+    log_z = torch.logsumexp(joint, 0)
+    mean_square = float(((joint - log_z).exp() * x**2).sum())
+    return Truth(float(log_z + math.log(24.0 / 200_000)), mean_square)
+
+
+@functools.cache
+def _fitted():
+    return fit_guide(_square, AutoLSEICNN(_square, modes=2), NINE, steps=300, progress=False)
+
+
+@pytest.fixture(scope="session")
+def square():
+    return _square
+
+
+@pytest.fixture(scope="session")
+def nine():
+    """The data of `square`."""
+    return NINE
+
+
+@pytest.fixture
+def truth():
+    return _truth()
+
+
+@pytest.fixture
+def fitted():
+    """A fit of `square` that several tests look at."""
+    return _fitted()

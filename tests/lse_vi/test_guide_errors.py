@@ -1,0 +1,110 @@
+"""Models, data and options that a guide refuses, by name."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+import lse_vi.guide_training
+from lse_vi import AutoLSEICNN, NonFiniteLossError, fit_guide
+
+
+class TestErrors:
+    def test_discrete_latents(self):
+        def model():
+            pyro.sample("k", dist.Bernoulli(0.5))
+            pyro.sample("x", dist.Normal(0.0, 1.0))
+
+        with pytest.raises(ValueError, match="discrete"):
+            fit_guide(model, AutoLSEICNN(model), progress=False)
+
+    def test_no_latents(self):
+        def model():
+            pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(1.0))
+
+        with pytest.raises(RuntimeError, match="no latent variables"):
+            fit_guide(model, AutoLSEICNN(model), progress=False)
+
+    def test_nan_everywhere(self, square):
+        with pytest.raises(ValueError, match=r"NaN or infinite at all 128 starts.*check the data"):
+            fit_guide(square, AutoLSEICNN(square), torch.tensor(math.nan), progress=False)
+
+    def test_nan_within_the_guide(self):
+        def model():
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.factor("hole", torch.where((x - 1).abs() < 0.3, math.nan, 0.0))
+
+        with pytest.raises(ValueError, match="the log joint is NaN at some draws of the guide"):
+            fit_guide(model, AutoLSEICNN(model, modes=1), progress=False)
+
+    def test_an_unbounded_joint(self):
+        def model():
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.factor("away", x**2)
+
+        with pytest.raises(ValueError, match=r"unbounded.*give every latent variable a proper"):
+            fit_guide(model, AutoLSEICNN(model), progress=False)
+
+    def test_a_subsampled_plate(self):
+        def model(y):
+            mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", len(y), subsample_size=2) as i:
+                pyro.sample("y", dist.Normal(mu, 1.0), obs=y[i])
+
+        with pytest.raises(ValueError, match=r"plate 'data' around site 'y' is subsampled, 2 of 6"):
+            fit_guide(model, AutoLSEICNN(model), torch.zeros(6), progress=False)
+
+    def test_a_model_that_vmap_cannot_run_is_run_once_per_draw(self):
+        def model():
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Normal(x if x.item() > 0 else 2 * x, 1.0), obs=torch.tensor(1.0))
+
+        guide = AutoLSEICNN(model, modes=1)
+        guide()
+        with pytest.warns(UserWarning, match="the model cannot run under torch.vmap"):
+            value = guide.log_joint()(torch.tensor([[1.0], [-1.0]]))
+        by_hand = -0.5 * torch.tensor([1.0 + 0.0, 1.0 + 9.0]) - math.log(2 * math.pi)
+        assert value.tolist() == pytest.approx(by_hand.tolist())
+
+    def test_a_loss_that_is_not_finite(self, monkeypatch, square, nine):
+        monkeypatch.setattr(
+            lse_vi.guide_training, "rule_elbo", lambda rule, energy, log_joint: energy.sum() * 1e400
+        )
+        with pytest.raises(NonFiniteLossError, match="step 0"):
+            fit_guide(square, AutoLSEICNN(square, modes=2), nine, progress=False)
+
+    def test_a_guide_of_another_kind_or_model(self, square, nine):
+        with pytest.raises(TypeError, match="guide must be an AutoLSEICNN, but got function"):
+            fit_guide(square, square, nine)
+        with pytest.raises(ValueError, match="model must be the one that the guide was made for"):
+            fit_guide(lambda y: square(y), AutoLSEICNN(square), nine)
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"modes": 0}, "modes must be at least 1"),
+            ({"hidden": (0,)}, "hidden"),
+            ({"init_scale": -1.0}, "init_scale must be"),
+        ],
+    )
+    def test_options_of_the_guide(self, options, text, square):
+        with pytest.raises(ValueError, match=text):
+            AutoLSEICNN(square, **options)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"steps": 0}, {"samples": 1}, {"learning_rate": 0.0}, {"tolerance": -1.0}],
+        ids=lambda o: next(iter(o)),
+    )
+    def test_options_of_the_fit(self, options, square, nine):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            fit_guide(square, AutoLSEICNN(square), nine, **options)
+
+    def test_another_checkpoint(self, tmp_path, square, nine):
+        path = tmp_path / "fit"
+        guide = AutoLSEICNN(square, modes=2)
+        fit_guide(square, guide, nine, steps=20, progress=False, checkpoint=path)
+        with pytest.raises(ValueError, match="checkpoint"):
+            fit_guide(square, guide, nine + 1, steps=20, progress=False, checkpoint=path)
