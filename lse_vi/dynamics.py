@@ -11,7 +11,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from lse_vi.checks import check_finite, check_points, check_positive
-from lse_vi.minima import distinct
+from lse_vi.minima import distinct, spread_of
 from lse_vi.newton import descend
 
 
@@ -162,7 +162,7 @@ def stationary_points(
         separation: points closer than this share of the starts' spread are one.
 
     Raises:
-        ValueError: for starts that are not finite, of another dimension, or all the same.
+        ValueError: for starts that are not finite or of another dimension, or fewer than two different.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
@@ -174,10 +174,7 @@ def stationary_points(
     """
     check_points("starts", starts, landscape.dim, starts.dtype)
     check_finite("starts", starts)
-    low, high = starts.amin(0), starts.amax(0)
-    spread = (high - low).norm()
-    if starts.dim() != 2 or spread == 0:
-        raise ValueError("starts must be at least two different points (n, dim)")
+    spread, low, high = spread_of(starts), starts.amin(0), starts.amax(0)
 
     def slope(x: Tensor) -> Tensor:
         return 0.5 * landscape.gradient(x).square().sum(-1)

@@ -33,13 +33,7 @@ def find_minima(
     Raises:
         ValueError: for fewer than two different starts.
     """
-    searchable = starts.dim() == 2 and len(starts) > 1
-    spread = (starts.amax(0) - starts.amin(0)).norm() if searchable else 0.0
-    if spread == 0:
-        raise ValueError(
-            f"starts must hold at least two different points (n, {starts.shape[-1]}), as their "
-            f"spread is the scale of the search, but got {starts.tolist()}"
-        )
+    spread = spread_of(starts)
     end = descend(energy, gradient, hessian, starts, max_length=0.1 * spread)
     inside = ((end.x - starts.mean(0)).abs() <= 2 * spread).all(-1)
     curved = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
@@ -47,6 +41,22 @@ def find_minima(
     points, energies = end.x[good], end.energy[good]
     kept = distinct(points, energies, separation * spread)
     return Minima(points[kept], energies[kept])
+
+
+def spread_of(starts: Tensor) -> Tensor:
+    """The diagonal of the box around ``starts`` (n, dim), the scale of a search.
+
+    Raises:
+        ValueError: for fewer than two different starts.
+    """
+    if starts.dim() == 2 and len(starts) > 1:
+        spread = (starts.amax(0) - starts.amin(0)).norm()
+        if spread > 0:
+            return spread
+    raise ValueError(
+        f"starts must hold at least two different points (n, {starts.shape[-1]}), as their "
+        f"spread is the scale of the search, but got {starts.tolist()}"
+    )
 
 
 def distinct(points: Tensor, energies: Tensor, radius: float | Tensor) -> list[int]:

@@ -128,8 +128,9 @@ def test_bad_input_is_named():
         gradient_flow(pot, GRID, [1.0, 0.0])
     with pytest.raises(ValueError, match="x0 must have last dimension 2"):
         gradient_flow(pot, torch.zeros(5, 3), [0.0, 1.0])
-    with pytest.raises(ValueError, match="starts must be at least two different"):
-        stationary_points(pot, torch.zeros(4, 2))
+    for starts in (torch.zeros(4, 2), torch.zeros(0, 2), torch.zeros(2)):
+        with pytest.raises(ValueError, match="starts must hold at least two different points"):
+            stationary_points(pot, starts)
     with pytest.raises(ValueError, match="positive curvature"):
         basins(pot, GRID, torch.zeros(1, 2))
     other = Polynomial()
