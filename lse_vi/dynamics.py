@@ -162,7 +162,8 @@ def stationary_points(
         separation: points closer than this share of the starts' spread are one.
 
     Raises:
-        ValueError: for starts that are not finite or of another dimension, or fewer than two different.
+        ValueError: for starts that are not finite, of another dimension, or fewer than two
+            different ones.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
