@@ -50,9 +50,9 @@ class Drives(NamedTuple):
     """What :class:`Strains` holds, and what moves the states.
 
     Attributes:
-        start, end: features of each step at both ends, (steps, paths, rate_dim).
+        start, end: features of each step at both ends, (steps, paths, features).
         ds: progress of each step, (steps, paths, 1).
-        sample: features of each sample, in the direction of its step, (times, paths, rate_dim).
+        sample: features of each sample, in the direction of its step, (times, paths, features).
         position: of each sample among the steps, (times, paths).
         x_steps: invariants at the steps, (steps + 1, paths, dim).
     """
@@ -177,11 +177,12 @@ class Memory(Elastic):
     .. math:: S = \partial_E \Psi(I(E), h), \qquad dh/ds = NN(I(E), I(E, dE/ds), h), \qquad h = 0
         \text{ at the start}
 
-    Steps are explicit.
+    Steps are explicit. A relaxation rate reads I(E) and h alone.
 
     Args:
         potential: as for :class:`Elastic`, of dim invariants.dim + rate.states.
-        rate: the network of dh/ds, of invariants.rate_dim features.
+        rate: the network of dh/ds: a Rate of invariants.rate_dim features, or a RelaxationRate of
+            invariants.dim.
         clock: what s is: :class:`~lse_vi.rates.ArcLength` or :class:`~lse_vi.rates.Time`.
         stepper: :class:`~lse_vi.rates.Euler`, :class:`~lse_vi.rates.Heun` or, for a relaxation
             rate, :class:`~lse_vi.rates.Exponential`.
@@ -196,7 +197,7 @@ class Memory(Elastic):
         >>> from lse_vi import LSEICNN, Isotropic
         >>> from lse_vi.rates import Exponential
         >>> material = Memory(
-        ...     LSEICNN(3 + 2, 2), Isotropic(), RelaxationRate(9, 2), stepper=Exponential()
+        ...     LSEICNN(3 + 2, 2), Isotropic(), RelaxationRate(3, 2), stepper=Exponential()
         ... )
         >>> response = material(torch.zeros(4, 101, 3, 3))
         >>> response.stress.shape, response.state.shape
@@ -234,10 +235,10 @@ class Memory(Elastic):
         return Drives(
             strain=path,
             x=self.invariants(path),
-            start=self.invariants.with_rate(at_steps[:-1], rate),
-            end=self.invariants.with_rate(at_steps[1:], rate),
+            start=self.rate.read(self.invariants, at_steps[:-1], rate),
+            end=self.rate.read(self.invariants, at_steps[1:], rate),
             ds=ds,
-            sample=self.invariants.with_rate(path, pick(rate, arrival(grid.position)[0])),
+            sample=self.rate.read(self.invariants, path, pick(rate, arrival(grid.position)[0])),
             position=grid.position,
             x_steps=self.invariants(at_steps),
         )

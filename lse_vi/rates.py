@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from lse_vi.checks import check_count, check_counts
+from lse_vi.invariants import Invariants
 
 # -- clocks: what a path's progress s is measured in --
 
@@ -66,17 +67,17 @@ class Time:
         return rate, step.unsqueeze(-1)
 
 
-# -- networks: dh/ds from what drives it and from h --
+# -- networks: dh/ds from what drives it and from h. `read` says what does --
 
 
 class Rate(nn.Module):
     r"""The paper's rate network (Eq. 30): dh/ds = NN(features, h), tanh between its layers.
 
-    The part of the first layer that reads the features is :meth:`drive`: it needs no states, so it
-    is worked out for all times at once.
+    The features are the invariants of strain and rate. The part of the first layer that reads them
+    is :meth:`drive`: it needs no states, so it is worked out for all times at once.
 
     Args:
-        features: number of features.
+        features: number of features, ``rate_dim`` of the invariants.
         states: number of internal states.
         hidden: widths of the hidden layers.
 
@@ -104,6 +105,10 @@ class Rate(nn.Module):
         self.trunk = _Trunk(features, states, check_counts("hidden", hidden), torch.tanh, dtype)
         self.head = nn.Linear(self.trunk.width, states, dtype=dtype)
 
+    def read(self, invariants: Invariants, strain: Tensor, rate: Tensor) -> Tensor:
+        """The features, of strain and rate: two (*shape, *event) -> (*shape, rate_dim)."""
+        return invariants.with_rate(strain, rate)
+
     def drive(self, features: Tensor) -> Tensor:
         """(*shape, features) -> (*shape, first width)."""
         return self.trunk.features(features)
@@ -125,15 +130,20 @@ class RelaxationRate(nn.Module):
     outflow on a plateau, by itself, and does so slowly; and this form can be stepped with any a,
     see :class:`Exponential`.
 
+    The features are the invariants of strain alone. What yields depends on where the material is,
+    not on where it goes: a range that knew the direction of the path could let a state creep along
+    with small loops, a little further each time.
+
     Args:
-        features, states, hidden: as for :class:`Rate`.
+        features: number of features, ``dim`` of the invariants.
+        states, hidden: as for :class:`Rate`.
 
     Raises:
         ValueError: as :class:`Rate`.
 
     Example:
-        >>> rate = RelaxationRate(9, 2)
-        >>> a, nearest = rate.relaxation(torch.zeros(100, 2), rate.drive(torch.zeros(100, 9)))
+        >>> rate = RelaxationRate(3, 2)
+        >>> a, nearest = rate.relaxation(torch.zeros(100, 2), rate.drive(torch.zeros(100, 3)))
         >>> a.shape, bool((a >= 0).all())
         (torch.Size([100, 2]), True)
     """
@@ -157,6 +167,10 @@ class RelaxationRate(nn.Module):
             # Narrow at first, w = 0.05: a state that rests on every path has no gradient.
             self.head.bias[2 * states :] = -3.0
             self.trunk.states.weight *= 0.3  # else gradients through hundreds of steps can explode
+
+    def read(self, invariants: Invariants, strain: Tensor, rate: Tensor) -> Tensor:
+        """The features, of strain alone: (*shape, *event) -> (*shape, dim)."""
+        return invariants(strain)
 
     def drive(self, features: Tensor) -> Tensor:
         """(*shape, features) -> (*shape, first width)."""
@@ -245,8 +259,8 @@ class Exponential:
     step, and corners at which a state begins to move stay sharp.
 
     Example:
-        >>> rate = RelaxationRate(9, 2)
-        >>> drive = rate.drive(torch.zeros(5, 9))
+        >>> rate = RelaxationRate(3, 2)
+        >>> drive = rate.drive(torch.zeros(5, 3))
         >>> Exponential()(rate, torch.zeros(5, 2), drive, drive, torch.tensor(0.1)).shape
         torch.Size([5, 2])
     """

@@ -37,7 +37,7 @@ def build(kind):
         return Elastic(LSEICNN(3, 2, hidden=(6,)), invariants)
     if kind == "play":
         return Play(LSEICNN(3, 2, hidden=(6,)), invariants).start(paths())
-    rate = RelaxationRate(9, 2, hidden=(6,))
+    rate = RelaxationRate(3, 2, hidden=(6,))
     return Memory(LSEICNN(5, 2, hidden=(6,)), invariants, rate, stepper=Exponential())
 
 

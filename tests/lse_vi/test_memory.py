@@ -24,7 +24,7 @@ def strains(*lead, times=TIMES, scale=0.2):
 
 def relaxing(invariants=None, stepper=None, **options):
     invariants = invariants or TransverselyIsotropic()
-    rate = RelaxationRate(invariants.rate_dim, STATES, hidden=(7,))
+    rate = RelaxationRate(invariants.dim, STATES, hidden=(7,))
     potential = LSEICNN(invariants.dim + STATES, 2, hidden=(5,))
     options = {"steps": EvenSteps(0.05), **UNITS, **options}
     return Memory(potential, invariants, rate, stepper=stepper or Exponential(), **options)
@@ -97,7 +97,7 @@ def test_samples_put_in_between_change_nothing():
 def test_steppers_converge_at_their_order(stepper, order, seed):
     """On a straight path, halving the steps divides the error by 2^order."""
     torch.manual_seed(seed)
-    strain = strains(times=2)
+    strain = strains(times=2, scale=0.05)  # short: no step is near stiff
     model = relaxing(stepper=stepper)
     ends = []
     for n in (64, 128, 2048):
@@ -105,7 +105,7 @@ def test_steppers_converge_at_their_order(stepper, order, seed):
         ends.append(model(strain).state[-1].detach())
     coarse, fine, exact = ends
     ratio = float((coarse - exact).norm() / (fine - exact).norm())
-    assert math.log2(ratio) == pytest.approx(order, abs=0.35)
+    assert math.log2(ratio) == pytest.approx(order, abs=0.1)
 
 
 def test_the_exponential_step_is_exact_for_constant_speed_and_target():
@@ -132,13 +132,28 @@ def test_states_rest_within_their_interval_and_a_loop_there_closes(stepper):
     torch.testing.assert_close(response.stress, response.stress.flip(1))
 
 
+def test_an_elastic_range_does_not_know_the_direction_of_the_path():
+    """At one strain and one set of states, both ways: a paper's rate differs, a range does not."""
+    invariants, (strain, change) = TransverselyIsotropic(), strains(2, times=PATHS)
+    h = torch.randn(PATHS, STATES)
+    for model, same in ((relaxing(invariants), True), (plain(ArcLength()), False)):
+        ways = [
+            model.rate(h, model.rate.drive(model.rate.read(model.invariants, strain, way)))
+            for way in (change, -change)
+        ]
+        assert torch.equal(*ways) == same
+
+
 class Played:
     """At once into [x - 0.1, x + 0.1], x the first feature."""
 
     states = 1
 
+    def read(self, invariants, strain, rate):
+        return strain[..., :1]
+
     def drive(self, features):
-        return features[..., :1]
+        return features
 
     def relaxation(self, h, drive):
         speed = torch.full_like(h, 1e9)
