@@ -156,22 +156,26 @@ def uniaxial(e11: ArrayLike) -> FloatArray:
     return strain
 
 
-def sawtooth(paths: int, *, points: int = 101, seed: int = 0) -> FloatArray:
+def sawtooth(
+    paths: int, *, points: int = 101, peaks: tuple[float, float] = PEAKS, seed: int = 0
+) -> FloatArray:
     """E11 of random sawtooth paths at evenly spaced times, (paths, points).
 
-    Two to four cycles from 0 into compression and back; each ramp with its own duration, each
-    peak uniform in PEAKS. Half the valleys inside a path are 0, the others lie anywhere below both
+    Two to four cycles from 0 into compression and back; each ramp with its own duration, each peak
+    uniform in a range. Half the valleys inside a path are 0, the others lie anywhere below both
     neighbouring peaks, so that inner loops are met. Every path ends at 0, with the first phase
     alone: its work is what it dissipates. Every turning point is one of the samples.
 
     Args:
         paths: how many.
         points: samples per path, at least 30.
+        peaks: range of the peak compressions; paths stay elastic below -FORWARD_STRAINS[0], 0.072.
         seed: two calls with one seed agree.
 
     Raises:
         TypeError: if an argument is not an integer.
-        ValueError: if paths is below 1, points below 30, or the seed negative.
+        ValueError: if paths is below 1, points below 30, or the seed negative; for a range of peaks
+            that is not 0 < lowest <= highest.
 
     Example:
         >>> sawtooth(400).shape
@@ -179,17 +183,19 @@ def sawtooth(paths: int, *, points: int = 101, seed: int = 0) -> FloatArray:
     """
     whole_number("paths", paths, minimum=1)
     whole_number("points", points, minimum=30)
+    if not 0.0 < peaks[0] <= peaks[1] < np.inf:
+        raise ValueError(f"peaks should be a range, 0 < lowest <= highest, but got {peaks}")
     rng = np.random.default_rng(seed)
-    return np.stack([_one_sawtooth(points, rng) for _ in range(paths)])
+    return np.stack([_one_sawtooth(points, peaks, rng) for _ in range(paths)])
 
 
-def _one_sawtooth(points: int, rng: np.random.Generator) -> FloatArray:
+def _one_sawtooth(points: int, peaks: tuple[float, float], rng: np.random.Generator) -> FloatArray:
     cycles = int(rng.integers(CYCLES[0], CYCLES[1] + 1))
-    peaks = rng.uniform(*PEAKS, cycles)
-    lowest = np.minimum(peaks[:-1], peaks[1:])
+    depths = rng.uniform(*peaks, cycles)
+    lowest = np.minimum(depths[:-1], depths[1:])
     valleys = lowest * rng.uniform(size=cycles - 1) * (rng.uniform(size=cycles - 1) < 0.5)
     turns = np.zeros(2 * cycles + 1)
-    turns[1::2] = -peaks
+    turns[1::2] = -depths
     turns[2:-1:2] = -valleys
     durations = rng.uniform(0.5, 1.5, 2 * cycles).cumsum()
     knots = np.rint(np.append(0.0, durations / durations[-1]) * (points - 1))

@@ -153,6 +153,16 @@ def test_sawtooth_paths(seed):
     assert np.abs(el.respond(el.uniaxial(e11)).phase[:, -1]).max() < 1e-12
 
 
+def test_paths_below_the_threshold_stay_elastic():
+    peaks = 0.02, -el.FORWARD_STRAINS[0]
+    e11 = el.sawtooth(200, peaks=peaks, seed=1)
+    assert 0.02 <= -e11.min(axis=1).max() <= peaks[1]
+    response = el.respond(el.uniaxial(e11))
+    assert np.abs(response.phase).max() < 1e-12
+    # The same paths as those with other peaks, less deep: the same draws.
+    assert ((e11 == 0) == (el.sawtooth(200, seed=1) == 0)).all()
+
+
 @pytest.mark.parametrize(
     ("strain", "message"),
     [
@@ -172,3 +182,6 @@ def test_bad_counts_are_refused():
         el.sawtooth(0)
     with pytest.raises(ValueError, match="points"):
         el.sawtooth(5, points=10)
+    for peaks in ((0.0, 0.1), (0.2, 0.1), (0.1, np.nan)):
+        with pytest.raises(ValueError, match="peaks should be a range"):
+            el.sawtooth(5, peaks=peaks)
