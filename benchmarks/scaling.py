@@ -34,7 +34,7 @@ STEPS = 100
 def density(x: torch.Tensor) -> tuple[list[float], float]:
     """Negative log-likelihoods of ``fit_density`` with all points in every step."""
     fit = fit_density(
-        x, modes=1, steps=STEPS, restarts=1, held_out=0.01, batch_size=len(x), progress=False
+        x, modes=1, steps=STEPS, polish=0, held_out=0.01, batch_size=len(x), progress=False
     )
     return fit.history["loss"], STEPS * len(x)
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from lse_vi.bayesian_density import BayesianDensity
 from lse_vi.density import LSEDensity
+from lse_vi.density_fit import FitResult
 from lse_vi.density_posterior import DensityPosterior
+from lse_vi.density_training import NonFiniteLossError
 from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
 from lse_vi.elbo import EnergyELBO, ExactDraws
-from lse_vi.fit import FitResult, NonFiniteLossError, fit_density
+from lse_vi.fit import fit_density
 from lse_vi.fit_guide import fit_guide
 from lse_vi.fit_memory import MemoryFit, fit_memory
 from lse_vi.fit_posterior import fit_posterior

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import (
@@ -22,46 +19,20 @@ from lse_vi.checks import (
 )
 from lse_vi.density import LSEDensity
 from lse_vi.density_fit import FitResult, result_of
+from lse_vi.density_training import NonFiniteLossError, Recipe, train
+from lse_vi.density_training import polish as polish_candidate
 from lse_vi.fit_data import FitData
 from lse_vi.icnn import ICNN, WhitenedICNN, whitened
-from lse_vi.mode_search import Candidate, ModeSearch
+from lse_vi.mode_search import ModeSearch
 from lse_vi.normalize import LaplaceMixture, Method, Quadrature, Rule
-from lse_vi.parallel import average_, own_share, processes
 from lse_vi.points import Points
 from lse_vi.potential import LSEICNN
-from lse_vi.prior import log_prior
 from lse_vi.starts import start_on_clusters, start_on_mixture
-from lse_vi.states import replace_where, snapshot, take_first
 from lse_vi.support import Box
 
-REFRESH = 50  # steps between held-out checks and checkpoints
 RULE_FIXED, RULE_MOVING = 50, 25  # steps between rules: on a box, and where nodes follow modes
-PARTS = 8  # steps that take the draws of a rule in turn
-PATIENCE = 6  # checks without a better held-out loss before a fit stops
+DRAWS, PARTS = 2048, 8  # of a rule beyond a plane: each step of Adam takes a part in turn
 WHOLE, BATCH = 2**16, 2**14  # more points than the first are fitted the second at a time
-
-
-class NonFiniteLossError(RuntimeError):
-    """A fit met a loss that is not finite; ``potential`` is the last good state.
-
-    Args:
-        step: at which it happened.
-        potential: the state before.
-
-    Example:
-        >>> try:
-        ...     raise NonFiniteLossError(7, LSEICNN(1, 2))
-        ... except NonFiniteLossError as failure:
-        ...     print(failure.potential.modes, str(failure)[:32])
-        2 the loss is not finite at step 7
-    """
-
-    def __init__(self, step: int, potential: LSEICNN) -> None:
-        super().__init__(
-            f"the loss is not finite at step {step} with {potential.modes} modes; the last good "
-            "state is in the potential attribute of this error. A smaller learning_rate helps."
-        )
-        self.potential = potential
 
 
 def fit_density(
@@ -78,6 +49,7 @@ def fit_density(
     steps: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    polish: int = 300,
     method: Method | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -89,7 +61,7 @@ def fit_density(
 
     .. math:: \sum_i \log q(x_i; \theta) + \log p(\theta) - \lambda K,
 
-    and keeps the best K; it stops when two more modes have not helped. The penalty per mode makes
+    and keeps the best K; it stops when three more modes have not helped. The penalty per mode makes
     spare modes die: gates cannot, since s_k and f_k trade off against each other.
 
     Under ``torchrun``, once ``torch.distributed`` is initialised, the processes share the points of
@@ -112,11 +84,14 @@ def fit_density(
         held_out: share of the data on which the fit is stopped early; 0 to use all of it.
         restarts: random starts for each K. With ``learn_rho`` or plain modes all are fitted, in one
             batch; else by a Gaussian mixture each, and the best of those becomes the modes.
-        steps: Adam steps for each K, under a one-cycle schedule; 500 from a Gaussian mixture, else
-            600.
+        steps: Adam steps for each K, under a one-cycle schedule; 150 from a Gaussian mixture (500
+            where none of L-BFGS follow), else 600.
         learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
         batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
             more 16,384 at a time, so that memory does not grow with n.
+        polish: steps of L-BFGS that follow for the best restart, where all points fit in a step:
+            curvature finds the steep walls of a mode that Adam takes thousands of steps for. 0
+            for none.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -150,25 +125,31 @@ def fit_density(
     if batch_size is None:
         batch_size = n if n <= WHOLE else BATCH
     mixture = not learn_rho and issubclass(network, WhitenedICNN)
+    polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
+    if steps is None:
+        steps = 600 if not mixture else 150 if polish else 500
     unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
     rule_method = method or _fit_method(dim, box)
-    recipe = _Recipe(
+    recipe = Recipe(
         partial(rule_method.rule, box=unit_box),
         RULE_MOVING if box is None else RULE_FIXED,
-        1 if method or isinstance(rule_method, Quadrature) else PARTS,
-        check_count("steps", (500 if mixture else 600) if steps is None else steps),
+        1 if method or isinstance(rule_method, Quadrature) else _parts(dim),
+        check_count("steps", steps),
         check_positive(
             "learning_rate", (0.1 if mixture else 0.03) if learning_rate is None else learning_rate
         ),
+        polish,
         progress,
     )
-    schedule = (mode_penalty, held_out, restarts, recipe.steps, recipe.learning_rate, batch_size)
+    schedule = (
+        mode_penalty, held_out, restarts, steps, recipe.learning_rate, polish, batch_size, seed
+    )  # fmt: skip
     file = Checkpoint(
         checkpoint,
         {
             "x": points.digest(),
             "settings": repr((modes, bounds, tuple(hidden), network.__name__, learn_rho, method)),
-            "schedule": repr((*schedule, seed)),
+            "schedule": repr(schedule),
         },
     )
     with torch.random.fork_rng(devices=[shift.device] if shift.is_cuda else []):
@@ -179,39 +160,30 @@ def fit_density(
         torch.manual_seed(seed)
         data = FitData.split(points, n_test, check_count("batch_size", batch_size))
         search = ModeSearch(file, mode_penalty)
+        rho = 0.3 if learn_rho else 1.0
         while len(search.done) < modes and not search.stalled:
-            pot = blank(
-                len(search.done) + 1,
-                batch_shape=(1 if mixture else restarts, *batch),
-                rho=0.3 if learn_rho else 1.0,
-            )
+            k = len(search.done) + 1
+            pot = blank(k, batch_shape=(1 if mixture else restarts, *batch), rho=rho)
             pot.log_rho.requires_grad_(learn_rho)
             if mixture:
                 start_on_mixture(pot, data.sample, seed, restarts)
             else:
                 start_on_clusters(pot, data.sample, seed)
             try:
-                search.add(_train(pot, data, recipe, search))
+                candidate = train(pot, data, recipe, search)
             except NonFiniteLossError as error:
                 error.potential.network.compose_affine_(shift, scale)
                 raise
+            if polish:
+                pot = blank(k, batch_shape=(1, *batch), rho=rho)
+                pot.log_rho.requires_grad_(learn_rho)
+                candidate = polish_candidate(pot, candidate, data, recipe)
+            search.add(candidate)
         pot = search.assemble(blank)
         if mixture:
             _balance_(pot, data, recipe.rule_of(pot))
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
     return result_of(LSEDensity(pot, bounds, method=method), points, search.done)
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How every number of modes is trained."""
-
-    rule_of: Callable[[LSEICNN], Rule]
-    rule_every: int
-    rule_parts: int
-    steps: int
-    learning_rate: float
-    progress: bool
 
 
 def _check_enough(n: int, dim: int, modes: int) -> None:
@@ -240,90 +212,11 @@ def _fit_method(dim: int, box: Box | None) -> Method:
     """The rule during a fit: coarser than the density's own, which is for reported numbers."""
     if dim == 1 or (dim == 2 and box is not None):
         return Quadrature(tolerance=1e-4, panels=8 // dim**2)
-    return LaplaceMixture(samples=16384, sobol=True)
+    return LaplaceMixture(samples=_parts(dim) * DRAWS, sobol=True)
 
 
-def _train(pot: LSEICNN, data: FitData, recipe: _Recipe, search: ModeSearch) -> Candidate:
-    """Adam on every restart at once; goes on from the search's run if there is one."""
-    n, steps, lead = len(data.rows), recipe.steps, pot.batch_shape  # (restarts, *batch)
-    test = data.test.unsqueeze(1)
-    optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
-    )
-    parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
-    run: dict[str, Any] = search.run or {
-        "step": 0,
-        "best": snapshot(pot),
-        "score": torch.full_like(pot.log_rho, torch.inf),  # held-out loss of the best state
-        "objective": torch.full_like(pot.log_rho, -torch.inf),  # the largest so far
-        "stale": 0,
-        "history": {"step": [], "loss": [], "held_out": [], "active_modes": []},
-    }
-    if search.run:
-        for name, part in parts.items():
-            part.load_state_dict(run[name])
-        torch.set_rng_state(search.rng)
-    history = run["history"]
-    title = f"{pot.modes} mode{'s' if pot.modes > 1 else ''}"
-    bar = tqdm(
-        range(run["step"], steps), title, initial=run["step"], total=steps,
-        disable=not recipe.progress,
-    )  # fmt: skip
-    for step in bar:
-        if step % recipe.rule_every == 0:
-            rule = recipe.rule_of(pot)
-        if step == 0 and len(test):
-            with torch.no_grad():
-                run["score"] = pot(test).mean(0) + rule.log_normalizer(pot)
-        optimiser.zero_grad()
-        drawn = data.draw()
-        x = own_share(drawn).unsqueeze(1).expand(-1, *lead, -1)
-        part = rule.part(step, recipe.rule_parts)
-        energies, nodes = pot(torch.cat([x, part.points.expand(-1, *lead, -1)])).split(
-            [len(x), len(part.points)]
-        )  # in one pass through the network
-        log_z = torch.logsumexp(part.log_weights - nodes, dim=0)
-        mean = energies.sum(0) * (processes() / len(drawn))  # over the points of all processes
-        objective = log_prior(pot) - n * (mean + log_z)  # (restarts, *batch)
-        loss = -objective.sum() / n
-        loss.backward()
-        average_(p.grad for p in pot.parameters() if p.grad is not None)
-        if not _finite(loss, pot):
-            pot.load_state_dict(run["best"])
-            raise NonFiniteLossError(step, pot)
-        optimiser.step()
-        schedule.step()
-
-        if (step + 1) % REFRESH == 0 or step + 1 == steps:
-            with torch.no_grad():
-                average_([objective])
-                if data.whole is None or recipe.rule_parts > 1:  # too noisy to judge by
-                    rule = recipe.rule_of(pot)
-                    mean = data.mean(lambda x: pot(x.unsqueeze(1)))
-                    objective = log_prior(pot) - n * (mean + rule.log_normalizer(pot))
-                score = pot(test).mean(0) + rule.log_normalizer(pot) if len(test) else -objective
-            better = score < run["score"] if len(test) else torch.ones_like(score, dtype=torch.bool)
-            run["best"] = replace_where(better, snapshot(pot), run["best"])
-            run["score"] = torch.where(better, score, run["score"])
-            run["objective"] = torch.maximum(objective.detach(), run["objective"])
-            run["stale"] = 0 if bool(better.any()) else run["stale"] + 1
-            history["step"].append(step + 1)
-            history["loss"].append(float((-objective.detach() / n).amin(0).mean()))
-            history["held_out"].append(float(score.amin(0).mean()) if len(test) else math.nan)
-            history["active_modes"].append(pot.modes)
-            bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
-            if run["stale"] >= PATIENCE:
-                break
-            run["step"] = step + 1
-            run |= {name: part.state_dict() for name, part in parts.items()}
-            search.save(run)
-
-    # The state is the best on held-out data, but modes are counted where the objective was
-    # largest: where early stopping happens to land may be tens of nats below that.
-    winner = run["score"].argmin(0)
-    top = run["objective"].gather(0, winner.unsqueeze(0)).squeeze(0)
-    return Candidate(pot.modes, take_first(run["best"], winner), top, history)
+def _parts(dim: int) -> int:
+    return PARTS if dim > 2 else 2
 
 
 @torch.no_grad()
@@ -332,9 +225,3 @@ def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
     ratio = data.mean(pot.responsibilities) / rule.mode_weights(pot)
     used = ratio.isfinite() & (ratio > 0)
     whitened(pot.network).icnn.bias[..., -1] -= torch.where(used, ratio, 1.0).log()
-
-
-def _finite(loss: Tensor, pot: LSEICNN) -> bool:
-    """Are the loss and its gradient finite?"""
-    total = loss.detach() + sum(p.grad.abs().sum() for p in pot.parameters() if p.grad is not None)
-    return bool(torch.isfinite(total))

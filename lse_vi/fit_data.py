@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from lse_vi.parallel import average_, own_share, processes
 from lse_vi.points import Points
 
 SEEN = 2**14  # points that are enough for a start, and to judge a fit in batches by
@@ -61,7 +62,12 @@ class FitData:
         )
 
     def mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """The mean over all points to train on of a function that keeps the first dimension."""
-        parts = self.rows.split(SEEN)
+        """The mean over all points to train on of a function that keeps the first dimension.
+
+        Processes share the points.
+        """
+        parts = own_share(self.rows).split(SEEN)
         sums = [function(self.points.standardised(rows)).sum(0) for rows in parts]
-        return torch.stack(sums).sum(0) / len(self.rows)
+        mean = torch.stack(sums).sum(0) * (processes() / len(self.rows))
+        average_([mean])
+        return mean

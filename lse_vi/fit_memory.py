@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_finite, check_positive
-from lse_vi.fit import NonFiniteLossError
+from lse_vi.density_training import NonFiniteLossError
 from lse_vi.memory import Elastic, select
 
 REFRESH = 50  # steps between entries of the history and checkpoints

@@ -11,8 +11,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
+from lse_vi.density_training import NonFiniteLossError
 from lse_vi.elbo import rule_elbo
-from lse_vi.fit import NonFiniteLossError
 from lse_vi.icnn import whitened
 from lse_vi.log_joint import LogJoint
 from lse_vi.normalize import LaplaceMixture, Rule

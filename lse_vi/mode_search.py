@@ -13,6 +13,8 @@ from lse_vi.checkpoint import Checkpoint
 from lse_vi.potential import CLOSED_GATE, LSEICNN
 from lse_vi.states import State, replace_where, snapshot
 
+IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
+
 
 @dataclass
 class Candidate:
@@ -72,8 +74,8 @@ class ModeSearch:
 
     @property
     def stalled(self) -> bool:
-        """Have the last two numbers of modes helped no data set of the batch?"""
-        return len(self.done) > 2 and bool((self.best() < len(self.done) - 2).all())
+        """Have the last few numbers of modes helped no data set of the batch?"""
+        return len(self.done) > IDLE and bool((self.best() < len(self.done) - IDLE).all())
 
     def assemble(self, blank: Callable[..., LSEICNN]) -> LSEICNN:
         """One batched potential of the best candidates; spare modes have closed gates.

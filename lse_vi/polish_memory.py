@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count
-from lse_vi.fit import NonFiniteLossError
+from lse_vi.density_training import NonFiniteLossError
 from lse_vi.fit_memory import REFRESH, MemoryFit, digest, make_ready
 from lse_vi.memory import Elastic
 

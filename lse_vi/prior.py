@@ -21,6 +21,8 @@ _SCALES = {
     "log_rho": (-3.0, 1.5),  # soft transitions: rho from 0.002 to 1
 }
 _PLAIN_SLOPE = 25.0  # a plain mode has no frame: its slopes carry its width
+_SHAPE = ("weight", "bias", "inner", "output")
+_FREEDOM, _WIDER = 2.0, 2.0  # degrees of freedom, and the scale in units of the deviation above
 
 
 def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
@@ -29,16 +31,9 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
     The tensors have the shape of the parameter. The gates' prior is sparse: a logit that is
     normal with standard deviation 5 puts most of its mass near gates of 0 and 1.
     """
-    last = f"raw_inner.{len(pot.hidden) - 1}"
     moments = {}
     for name, p in pot.named_parameters():
-        if name.endswith(last):
-            kind = "output"
-        elif "raw_inner" in name:
-            kind = "inner"
-        else:
-            kind = name.rsplit(".", 1)[-1]
-        mean, sd = _SCALES[kind]
+        mean, sd = _SCALES[_kind(name, pot)]
         if name in ("network.weight", "network.bias"):
             sd = _PLAIN_SLOPE
         moments[name] = (torch.full_like(p, mean), torch.full_like(p, sd))
@@ -46,7 +41,11 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def log_prior(pot: LSEICNN) -> Tensor:
-    """Log density of :func:`prior_moments` up to a constant, over what is trained: (*batch,).
+    """Log density of the prior of a fit up to a constant, over what is trained: (*batch,).
+
+    Where the modes are and how wide is normal, by :func:`prior_moments`. Their shapes follow a
+    Student's t with 2 degrees of freedom, twice as wide: a mode that the data do not contradict
+    stays a Gaussian, and one with a steep wall pays the logarithm of the slope, not its square.
 
     Example:
         >>> log_prior(LSEICNN(1, 2, batch_shape=(3,))).shape
@@ -58,5 +57,15 @@ def log_prior(pot: LSEICNN) -> Tensor:
         if isinstance(p, nn.Parameter) and not p.requires_grad:
             continue
         mean, sd = moments[name]
-        total = total - 0.5 * ((p - mean) / sd).square().reshape(*pot.batch_shape, -1).sum(-1)
+        square = ((p - mean) / sd).square()
+        if _kind(name, pot) in _SHAPE:
+            square = (_FREEDOM + 1) * torch.log1p(square / (_WIDER**2 * _FREEDOM))
+        total = total - 0.5 * square.reshape(*pot.batch_shape, -1).sum(-1)
     return total
+
+
+def _kind(name: str, pot: LSEICNN) -> str:
+    """The entry of the table that the parameter ``name`` belongs to."""
+    if name.endswith(f"raw_inner.{len(pot.hidden) - 1}"):
+        return "output"
+    return "inner" if "raw_inner" in name else name.rsplit(".", 1)[-1]

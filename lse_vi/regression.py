@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_fraction, check_positive
-from lse_vi.fit import NonFiniteLossError
+from lse_vi.density_training import NonFiniteLossError
 from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.potential import LSEICNN
 from lse_vi.potential_fit import HISTORY, PotentialFit

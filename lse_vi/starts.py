@@ -66,6 +66,9 @@ def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
     )
     network = whitened(pot.network)
     network.reset_parameters(means.reshape(*lead, dim), factors.reshape(*lead, dim, dim))
+    # units that bend all over the mode find the directions of its edges sooner than at its centre
+    weight = network.icnn.weight[..., :-1, :]
+    network.icnn.bias[..., :-1] = -(weight * torch.randn_like(weight)).sum(-1)
     heights = weights.log() + factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     network.icnn.bias[..., -1] -= (heights - heights.mean(-1, keepdim=True)).reshape(lead)
 

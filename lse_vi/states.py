@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +27,46 @@ def take_first(state: State, index: Tensor) -> State:
     return {
         name: torch.take_along_dim(p, _align(index, p), 0).squeeze(0) for name, p in state.items()
     }
+
+
+@dataclass
+class Best:
+    """The best state so far of every member of a batch.
+
+    Attributes:
+        state: its parameters.
+        losses: of points held out, at the state with the smallest mean, (n, *batch); n may be 0.
+        objective: the largest so far, (*batch,): early stopping may land tens of nats below it.
+        stale: how many looks in a row improved no member.
+    """
+
+    state: State
+    losses: Tensor
+    objective: Tensor
+    stale: int = 0
+
+    @property
+    def score(self) -> Tensor:
+        """What is to be small: held-out loss, or the objective, negative; (*batch,)."""
+        return self.losses.mean(0) if len(self.losses) else -self.objective
+
+    def look(
+        self, module: nn.Module, objective: Tensor, losses: Tensor, slack: float = 0.0
+    ) -> None:
+        """Keep the parameters as they are where held-out points do not speak against them.
+
+        That is, where the mean loss is no more than ``slack`` standard errors (of the difference)
+        above the smallest so far.
+        """
+        good = torch.ones_like(objective, dtype=torch.bool)
+        if len(losses):
+            excess = losses - self.losses
+            error = excess.std(0, correction=0) / math.sqrt(len(losses))
+            good = excess.mean(0) < slack * error
+            self.losses = torch.where(excess.mean(0) < 0, losses, self.losses)
+        self.state = replace_where(good, snapshot(module), self.state)
+        self.objective = torch.maximum(objective, self.objective)
+        self.stale = 0 if bool(good.any()) else self.stale + 1
 
 
 def _align(small: Tensor, large: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-import lse_vi.fit
+import lse_vi.density_training
 from lse_vi import LSEICNN, fit_density
 from lse_vi.checkpoint import Checkpoint
 
@@ -17,7 +17,7 @@ def two_modes(n=60):
 
 def interrupt_at(monkeypatch, call):
     """Ctrl-C at the given evaluation of the objective."""
-    log_prior, calls = lse_vi.fit.log_prior, []
+    log_prior, calls = lse_vi.density_training.log_prior, []
 
     def interrupted(pot):
         calls.append(pot.modes)
@@ -25,7 +25,7 @@ def interrupt_at(monkeypatch, call):
             raise KeyboardInterrupt
         return log_prior(pot)
 
-    monkeypatch.setattr(lse_vi.fit, "log_prior", interrupted)
+    monkeypatch.setattr(lse_vi.density_training, "log_prior", interrupted)
 
 
 class TestFile:

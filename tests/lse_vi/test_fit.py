@@ -60,12 +60,20 @@ def test_modes_are_found_in_more_dimensions(dim):
 
 
 def test_the_fit_does_not_depend_on_units():
-    """x -> a x + b changes the density as it should, and nothing else."""
+    """x -> a x + b changes the density as it should, and nothing else.
+
+    Rounding is amplified by the line searches of L-BFGS: after them the same maximum is found to a
+    thousandth of a nat, but not the same parameters.
+    """
     x, y = two_modes(), torch.linspace(-7.0, 7.0, 40).unsqueeze(-1)
-    here = fit_density(x, modes=2, **QUICK).density
-    there = fit_density(1e4 * x - 3e5, modes=2, **QUICK).density
+    here = fit_density(x, modes=2, polish=0, **QUICK).density
+    there = fit_density(1e4 * x - 3e5, modes=2, polish=0, **QUICK).density
     log_prob = there.log_prob(1e4 * y - 3e5) + torch.tensor(1e4).log()
     torch.testing.assert_close(log_prob, here.log_prob(y), atol=1e-4, rtol=1e-4)
+    here, there = (fit_density(part, modes=2, **QUICK) for part in (x, 1e4 * x - 3e5))
+    torch.testing.assert_close(
+        there.log_likelihood + torch.tensor(1e4).log(), here.log_likelihood, atol=1e-3, rtol=0.0
+    )
 
 
 def test_data_type_is_kept():
