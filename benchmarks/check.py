@@ -63,7 +63,7 @@ def densities() -> Ratios:
             GaussianMixture(k, n_init=2, random_state=0).fit(x)
 
     def fit() -> None:
-        fit_density(x, modes=3, steps=100, progress=False)
+        fit_density(x, modes=3, steps=100, polish=100, progress=False)
 
     return {"density, sweep of Gaussian mixtures over fit_density": seconds(sweep) / seconds(fit)}
 
