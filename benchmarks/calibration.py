@@ -30,6 +30,7 @@ from lse_vi.density_posterior import DensityPosterior, interval
 
 POINTS = 300  # of each data set whose modes are counted
 SIZES = (100, 300, 1000)
+SETS = {"counts": 20, "coverage": 40, "chains": 2}  # data sets of each row
 SURE = 0.95
 RANKS = 19  # draws among which a quantity is ranked: 20 ranks
 
@@ -183,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--parts", default="counts,coverage,chains,sbc")
-    parser.add_argument("--sets", type=int, default=20, help="data sets of counts and coverage")
+    parser.add_argument("--sets", type=int, help=f"data sets of each row; by default {SETS}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--laws", default=",".join(LAWS))
     parser.add_argument("--ways", default=",".join(FITTERS))
@@ -194,13 +195,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it brings
     parts, result = options.parts.split(","), {}
+    sets = {part: options.sets or default for part, default in SETS.items()}
     if "counts" in parts:
-        result["counts"] = counts(options.sets, options.seed, options.laws.split(","))
+        result["counts"] = counts(sets["counts"], options.seed, options.laws.split(","))
     if "coverage" in parts:
         ways = [name for name in FITTERS if name in options.ways.split(",")]
-        result["coverage"] = coverage(options.sets, options.seed, ways, options.sizes)
+        result["coverage"] = coverage(sets["coverage"], options.seed, ways, options.sizes)
     if "chains" in parts:
-        result["chains"] = chains(options.sets, options.seed)
+        result["chains"] = chains(sets["chains"], options.seed)
     if "sbc" in parts:
         result["sbc"] = sbc(options.simulations, options.seed, options.guide)
     print(json.dumps(result))
