@@ -38,7 +38,9 @@ RANKS = 19  # draws among which a quantity is ranked: 20 ranks
 def counts(sets: int, seed: int, laws: Sequence[str]) -> list[dict[str, object]]:
     """A row for each law."""
     rows = []
-    print(f"{'law':14}{'peaks':>6}{'right':>7}{'sure':>6}{'P(right)':>10}{'s a set':>9}")
+    print(
+        f"{'law':14}{'peaks':>6}{'right':>7}{'sure':>6}{'surest':>8}{'P(right)':>10}{'s a set':>9}"
+    )
     for name in laws:
         law, began = LAWS[name], perf_counter()
         answers = []
@@ -46,11 +48,15 @@ def counts(sets: int, seed: int, laws: Sequence[str]) -> list[dict[str, object]]
             x = law.sample(POINTS, seed + i)
             answers.append(count_modes(x, seed=seed + i, progress=False))
         right = sum(a.most_probable == law.peaks for a in answers)
-        sure = sum(max(a.probabilities.values()) > SURE for a in answers)
+        largest = [max(a.probabilities.values()) for a in answers]
+        sure, surest = sum(p > SURE for p in largest), max(largest)
         mean = float(np.mean([a.probabilities.get(law.peaks, 0.0) for a in answers]))
         seconds = (perf_counter() - began) / sets
-        print(f"{name:14}{law.peaks:6}{right:7}{sure:6}{mean:10.3f}{seconds:9.1f}", flush=True)
-        rows.append({"law": name, "sets": sets, "right": right, "sure": sure, "mean": mean})
+        print(
+            f"{name:14}{law.peaks:6}{right:7}{sure:6}{surest:8.3f}{mean:10.3f}{seconds:9.1f}",
+            flush=True,
+        )
+        rows.append({"law": name, "sets": sets, "right": right, "largest": largest, "mean": mean})
     return rows
 
 
