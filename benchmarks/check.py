@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from sklearn.mixture import GaussianMixture
 
-from benchmarks import density, ssa, throughput, wells
+from benchmarks import ssa, throughput, wells
+from benchmarks.density_laws import law_of
 from data_gen.wells import TRUTHS
 from lse_vi import fit_density, paper_recipe
 
@@ -56,7 +57,7 @@ def potentials() -> Ratios:
 def densities() -> Ratios:
     """A sweep of Gaussian mixtures over our fit with one to three modes."""
     torch.set_default_dtype(torch.float64)
-    x = density.sampler("gaussian-4", 0)(2000)
+    x = law_of("gaussian-4", 0).draw(2000)
 
     def sweep() -> None:
         for k in range(1, 21):

@@ -181,8 +181,8 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
         if idle >= IDLE or best.stale >= PATIENCE:
             break
     bar.close()
-    state = {name: p.squeeze(0) for name, p in best.state.items()}
-    return Candidate(pot.modes, state, best.objective.squeeze(0), history)
+    state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
+    return Candidate(pot.modes, state, top, history, gain=top - candidate.objective)
 
 
 def _lbfgs(pot: LSEICNN, steps: int) -> torch.optim.LBFGS:

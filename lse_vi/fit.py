@@ -174,7 +174,7 @@ def fit_density(
             except NonFiniteLossError as error:
                 error.potential.network.compose_affine_(shift, scale)
                 raise
-            if polish:
+            if polish and search.promising(candidate):
                 pot = blank(k, batch_shape=(1, *batch), rho=rho)
                 pot.log_rho.requires_grad_(learn_rho)
                 candidate = polish_candidate(pot, candidate, data, recipe)

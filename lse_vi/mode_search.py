@@ -24,6 +24,7 @@ class Candidate:
     state: State
     objective: Tensor  # (*batch,), by which the number of modes is judged
     history: dict[str, list[float]]
+    gain: Tensor | None = None  # of the objective by L-BFGS, (*batch,); None without any
 
 
 class ModeSearch:
@@ -70,7 +71,18 @@ class ModeSearch:
 
     def best(self) -> Tensor:
         """Index of the candidate with the largest penalised objective: (*batch,)."""
-        return torch.stack([c.objective - self.penalty * c.modes for c in self.done]).argmax(0)
+        return self._worth(self.done).argmax(0)
+
+    def promising(self, candidate: Candidate) -> bool:
+        """Would ``candidate`` be the best of any data set if L-BFGS gained twice its last gain?
+
+        The more modes, the less is left to gain.
+        """
+        gains = [c.gain for c in self.done if c.gain is not None]
+        if not gains:
+            return True
+        hope = self._worth([candidate])[0] + 2 * gains[-1]
+        return bool((hope > self._worth(self.done).amax(0)).any())
 
     @property
     def stalled(self) -> bool:
@@ -97,3 +109,7 @@ class ModeSearch:
                 own[mine] = p[mine]
         pot.load_state_dict(state)
         return pot
+
+    def _worth(self, candidates: list[Candidate]) -> Tensor:
+        """Penalised objectives, (candidates, *batch)."""
+        return torch.stack([c.objective - self.penalty * c.modes for c in candidates])

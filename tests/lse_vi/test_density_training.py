@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from lse_vi import LaplaceMixture, fit_density
+from lse_vi.checkpoint import Checkpoint
+from lse_vi.mode_search import Candidate, ModeSearch
 
 
 def gap(fit, y):
@@ -64,3 +66,22 @@ def test_the_history_goes_on():
 def test_steps_of_polish_are_checked():
     with pytest.raises(ValueError, match="polish must be at least 0, but got -1"):
         fit_density(torch.randn(50), polish=-1)
+
+
+def test_l_bfgs_is_spared_numbers_of_modes_that_it_cannot_save():
+    """Twice the last gain, 10 nats of each data set, must make it the best of one of them."""
+    search = ModeSearch(Checkpoint(None, {}), penalty=5.0)
+    assert search.promising(Candidate(1, {}, torch.tensor([100.0, 0.0]), {}))
+    search.add(Candidate(1, {}, torch.tensor([100.0, 50.0]), {}, gain=torch.tensor([10.0, 10.0])))
+    assert search.promising(Candidate(2, {}, torch.tensor([86.0, 0.0]), {}))
+    assert not search.promising(Candidate(2, {}, torch.tensor([84.0, 34.0]), {}))
+
+
+def test_normal_data_cost_few_steps_of_l_bfgs():
+    """One mode is right, and two, three and four stay far behind."""
+    x = np.random.default_rng(0).standard_normal((1000, 2))
+    fit = fit_density(x, modes=4, progress=False)
+    assert fit.active_modes == 1
+    each = [b - a for a, b in zip([0, *fit.history["step"]], fit.history["step"], strict=False)]
+    assert each.count(50) == 3 * 4  # steps of Adam between checks, of every number of modes
+    assert fit.history["active_modes"][-3:] == [4, 4, 4]
