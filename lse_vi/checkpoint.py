@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lse_vi.archive import read_archive
+
 
 class Checkpoint:
     """A file that holds the state of one fit; ``path=None`` makes every call do nothing.
@@ -38,7 +40,7 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return None
         try:
-            content = torch.load(self.path, weights_only=True)
+            content = read_archive(self.path)
             fingerprint, state = content["fingerprint"], content["state"]
         except Exception as error:  # whatever a damaged file makes torch raise
             raise ValueError(

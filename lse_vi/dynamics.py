@@ -163,7 +163,7 @@ def stationary_points(
 
     Raises:
         ValueError: for starts that are not finite, of another dimension, or fewer than two
-            different ones.
+            different ones, or a separation that is not positive.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
@@ -175,6 +175,7 @@ def stationary_points(
     """
     check_points("starts", starts, landscape.dim, starts.dtype)
     check_finite("starts", starts)
+    check_positive("separation", separation)
     spread, low, high = spread_of(starts), starts.amin(0), starts.amax(0)
 
     def slope(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lse_vi.checks import check_positive
 from lse_vi.newton import Function, descend
 
 
@@ -31,8 +32,9 @@ def find_minima(
     ``separation`` times the spread are one.
 
     Raises:
-        ValueError: for fewer than two different starts.
+        ValueError: for fewer than two different starts, or a separation that is not positive.
     """
+    check_positive("separation", separation)
     spread = spread_of(starts)
     end = descend(energy, gradient, hessian, starts, max_length=0.1 * spread)
     inside = ((end.x - starts.mean(0)).abs() <= 2 * spread).all(-1)

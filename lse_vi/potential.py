@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Size, Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from lse_vi.archive import read_archive
 from lse_vi.checks import (
     check_count,
     check_counts,
@@ -208,7 +207,8 @@ class LSEICNN(nn.Module):
             separation: minima closer than this share of the starts' spread are one.
 
         Raises:
-            ValueError: for a batch of potentials; take one with :meth:`select`.
+            ValueError: for a batch of potentials (take one with :meth:`select`), starts that are
+                not finite or of another dimension, or a separation that is not positive.
         """
         if self.batch_shape:
             raise ValueError(
@@ -324,7 +324,7 @@ def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEIC
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is corrupt or is not a saved potential.
+        ValueError: if the file is corrupt, is not a saved potential, or is of a later version.
 
     Example:
         >>> import tempfile
@@ -335,22 +335,24 @@ def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEIC
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"path: there is no file {path}")
-    content = Path(path).read_bytes()
     try:
-        pot = _from_bytes(content)
+        saved = read_archive(path)
+        newer = saved["lse_vi"] > FORMAT
+        pot = None if newer else _from_saved(saved)
     except Exception as error:  # a damaged file can break its readers anywhere
         raise ValueError(
             f"path: expected a potential written by LSEICNN.save, but {path} is not one or is "
             "corrupt"
         ) from error
+    if pot is None:
+        raise ValueError(
+            f"path: {path} has format {saved['lse_vi']}, but this version of lse_vi reads formats "
+            f"up to {FORMAT}; update lse_vi"
+        )
     return pot if device is None else pot.to(device)
 
 
-def _from_bytes(content: bytes) -> LSEICNN:
-    damaged = ZipFile(io.BytesIO(content)).testzip()  # torch.load does not look at checksums
-    if damaged:
-        raise BadZipFile(f"the checksum of {damaged} is wrong")
-    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+def _from_saved(saved: dict[str, Any]) -> LSEICNN:
     config = dict(saved["config"])
     network, dtype = NETWORKS[config.pop("network")], getattr(torch, config.pop("dtype"))
     pot = LSEICNN(**config, network=network, dtype=dtype)

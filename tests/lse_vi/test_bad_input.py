@@ -1,12 +1,22 @@
 """Bad input: an error that names the argument, what was expected, and what came."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from lse_vi import ICNN, LSEICNN, Envelope, LaplaceMixture, LSEDensity, Quadrature, WhitenedICNN
+from lse_vi import (
+    ICNN,
+    LSEICNN,
+    Envelope,
+    LaplaceMixture,
+    LSEDensity,
+    Quadrature,
+    WhitenedICNN,
+    stationary_points,
+)
 
 
 @pytest.fixture
@@ -117,6 +127,9 @@ def test_starts_of_a_search(plain):
         plain.minima(torch.zeros(2))
     with pytest.raises(ValueError, match=r"starts must hold at least two different points"):
         plain.minima(torch.zeros(0, 2))
+    for search in (plain.minima, partial(stationary_points, plain)):
+        with pytest.raises(ValueError, match=r"separation must be a positive number, but got -1"):
+            search(torch.randn(10, 2), separation=-1)
 
 
 def test_minima_of_a_batch():

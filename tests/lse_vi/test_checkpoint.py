@@ -57,7 +57,9 @@ class TestFile:
         with pytest.raises(ValueError, match=r"belongs to another fit \(different: x\)"):
             Checkpoint(tmp_path / "fit.pt", {"x": "b", "settings": "s"}).load()
 
-    @pytest.mark.parametrize("damage", ["empty", "noise", "truncated", "potential", "tensor"])
+    @pytest.mark.parametrize(
+        "damage", ["empty", "noise", "truncated", "flipped", "potential", "tensor"]
+    )
     def test_a_damaged_or_foreign_file_is_refused(self, tmp_path, damage):
         path = tmp_path / "fit.pt"
         file = Checkpoint(path, {"x": "a"})
@@ -68,9 +70,14 @@ class TestFile:
         elif damage == "tensor":
             torch.save(torch.ones(3), path)
         else:
-            path.write_bytes(
-                {"empty": b"", "noise": b"\x00\x01" * 99, "truncated": content[:-50]}[damage]
-            )
+            numbers = file.load()["best"].numpy().tobytes()
+            damaged = {
+                "empty": b"",
+                "noise": b"\x00\x01" * 99,
+                "truncated": content[:-50],
+                "flipped": content.replace(numbers, bytes([numbers[0] ^ 1]) + numbers[1:]),
+            }
+            path.write_bytes(damaged[damage])
         with pytest.raises(ValueError, match="is corrupt; delete it"):
             file.load()
 

@@ -175,3 +175,10 @@ def test_no_code_in_a_file_is_run(random_potential, tmp_path, archive):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*nowhere\.pt"):
         load(tmp_path / "nowhere.pt")
+
+
+def test_a_later_format_is_refused_by_name(saved, tmp_path):
+    content = torch.load(saved, weights_only=True)
+    torch.save(content | {"lse_vi": 99}, tmp_path / "later.pt")
+    with pytest.raises(ValueError, match=r"format 99.*reads formats up to 1; update lse_vi"):
+        load(tmp_path / "later.pt")
