@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from lse_vi.density_posterior import DensityPosterior, probability_line
 from lse_vi.fit_posterior import check_modes, fit_posterior
 from lse_vi.mode_coordinates import Prior
 
-HALVED = math.log(2)  # nats: each further mode is half as probable a priori
 HOPELESS = 7.0  # nats below the best: a thousandth of its probability
 
 
@@ -23,10 +21,12 @@ class ModeCount:
 
     .. math::
         P(m \text{ peaks} \mid x) = \sum_K P(K \mid x) \, P(m \text{ peaks} \mid K, x), \qquad
-        P(K \mid x) \propto 2^{-K} p(x \mid K)
+        P(K \mid x) \propto p(x \mid K)
 
     A mode is a log-concave part of the density; two of them can share a peak. "How many modes" is
-    answered by the peaks of the density, whatever the number of parts that make them.
+    answered by the peaks of the density, whatever the number of parts that make them. Every K is
+    as probable beforehand. As parts often share peaks, few peaks are more so than many: of K up to
+    5 in one dimension, one to four peaks with 0.46, 0.39, 0.13 and 0.02.
 
     Args:
         posteriors: by K, each with an evidence: those of :func:`fit_posterior`.
@@ -46,7 +46,7 @@ class ModeCount:
 
     def __init__(self, posteriors: Mapping[int, DensityPosterior]) -> None:
         self.posteriors = dict(posteriors)
-        log_p = torch.tensor([_log_weight(k, p) for k, p in self.posteriors.items()])
+        log_p = torch.tensor([_log_evidence(k, p) for k, p in self.posteriors.items()])
         weights = torch.softmax(log_p, 0).tolist()
         self.part_probabilities = dict(zip(self.posteriors, weights, strict=True))
         total: dict[int, float] = {}
@@ -131,16 +131,15 @@ def count_modes(
             x, modes=k, hidden=hidden, prior=prior, guide=guide, draws=draws, seed=seed,
             progress=progress,
         )  # fmt: skip
-        log_p.append(_log_weight(k, posteriors[k]))
+        log_p.append(_log_evidence(k, posteriors[k]))
         if max(log_p[-2:]) < max(log_p) - HOPELESS:
             break
     return ModeCount(posteriors)
 
 
-def _log_weight(k: int, posterior: DensityPosterior) -> float:
-    """log of 2^-K p(x | K)."""
+def _log_evidence(k: int, posterior: DensityPosterior) -> float:
     if posterior.evidence is None:
         raise ValueError(
             f"posteriors[{k}] has no evidence, as a Markov chain gives none; use fit_posterior"
         )
-    return posterior.evidence.log_evidence - k * HALVED
+    return posterior.evidence.log_evidence
