@@ -94,7 +94,8 @@ def fit_potential(
 
     Args:
         pot: how many modes at most, their networks, rho to start from; its batch shape (*batch)
-            holds independent fits. A parameter that needs no gradient keeps its value.
+            holds independent fits. A rho or gates that need no gradient keep their values;
+            parameters of networks can be kept with ``restarts=0`` and ``standardise=False`` alone.
         x: points (n, dim) or (n,); or (n, *batch, dim) with other points for each fit.
         value: y, (n,) or (n, *batch).
         gradient: g, (n, dim) or (n, *batch, dim). From a gradient flow: minus the rates, for
@@ -131,6 +132,7 @@ def fit_potential(
     check_count("polish", polish, minimum=0)
     if discovery is not None and restarts == 0:
         raise ValueError("restarts=0 goes on from pot and needs discovery=None")
+    _check_frozen(pot, kept=restarts == 0 and not standardise)
     given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
     n_test = round(check_fraction("held_out", held_out) * len(given))
     n_train = len(given) - n_test
@@ -152,6 +154,9 @@ def fit_potential(
     targets = scaling.standardise(given) if standardise else given
     search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0)
     with torch.random.fork_rng(devices=[given.x.device] if given.x.is_cuda else []):
+        like = _blank(pot, pot.modes)
+        if not pot.log_rho.requires_grad:  # to be what it is in the units given
+            like.log_rho += scaling.height.log()
         torch.manual_seed(seed)
         order = torch.randperm(len(given)).to(given.x.device)
         test, train = targets[order[:n_test]], targets[order[n_test:]]
@@ -163,7 +168,7 @@ def fit_potential(
             for modes in numbers[len(search.done) :]:
                 if discovery and _enough(search, discovery):
                     break
-                start = _blank(pot, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
+                start = _blank(like, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
                 if restarts:
                     torch.manual_seed(seed)
                     start_on_clusters(start, train.x, seed)
@@ -173,18 +178,18 @@ def fit_potential(
                 search.add(descend(start, f"{modes} modes", solver.steps, discovery))
             for modes in range(len(search.done) - 1, 1, -1):
                 if discovery and bool((search.best() == modes).any()):  # found to need one more
-                    more = _blank(pot, modes + 1)
+                    more = _blank(like, modes + 1)
                     more.load_state_dict(search.done[modes].state)
                     title = f"{modes} of {modes + 1} modes"
                     search.improve(descend(_without_each(more), title, solver.steps, discovery))
             if discovery:
-                best = search.assemble(partial(_blank, pot))
+                best = search.assemble(partial(_blank, like))
             else:
-                best = _blank(pot, pot.modes)
+                best = _blank(like, pot.modes)
                 best.load_state_dict(search.done[0].state)
             runs = [candidate.history for candidate in search.done]
             if polish:
-                start = _blank(pot, best.modes, batch_shape=(1, *pot.batch_shape))
+                start = _blank(like, best.modes, batch_shape=(1, *pot.batch_shape))
                 start.load_state_dict(_lift(best.state_dict()))
                 last = descend(start, "polish", polish, None)
                 best.load_state_dict(last.state)
@@ -238,6 +243,17 @@ def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
         "held_out": 0.0,
         "restarts": 0,
     }
+
+
+def _check_frozen(pot: LSEICNN, *, kept: bool) -> None:
+    """Starts and units write over the networks, so a network with frozen parameters is refused."""
+    frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
+    if frozen and not kept:
+        raise ValueError(
+            f"pot: its network must have all parameters trainable, but {', '.join(frozen)} need no "
+            "gradient; call pot.network.requires_grad_(), or keep them by restarts=0 and "
+            "standardise=False"
+        )
 
 
 def _blank(pot: LSEICNN, modes: int, *, batch_shape: Sequence[int] | None = None) -> LSEICNN:

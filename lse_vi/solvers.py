@@ -229,8 +229,9 @@ class _AdamRun:
             total = total + self.penalty * self.pot.alpha.abs().sum()
         total.backward()
         self.optimiser.step()
-        with torch.no_grad():
-            self.pot.log_rho.clamp_(min=self.floor)
+        if self.pot.log_rho.requires_grad:
+            with torch.no_grad():
+                self.pot.log_rho.clamp_(min=self.floor)
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def as_targets(
             f"constant in column {columns}; drop such columns"
         )
     return Targets(
-        _broadcast("x", points, (n, *batch, dim)),
+        _per_point("x", points, (n, *batch, dim)),
         None if value is None else _target("value", value, pot, n, ()),
         None if gradient is None else _target("gradient", gradient, pot, n, (dim,)),
         _weight("value_weight", value_weight, pot, batch),
@@ -202,16 +202,23 @@ def _target(name: str, given: Any, pot: LSEICNN, n: int, event: tuple[int, ...])
     elif event == () and not batch and data.shape == (n, 1):
         data = data.squeeze(-1)
     check_finite(name, data)
-    return _broadcast(name, data, (n, *batch, *event))
+    return _per_point(name, data, (n, *batch, *event))
+
+
+def _per_point(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``data`` expanded over the batch, never over the points: one number is no data set."""
+    if data.dim() != len(shape) or len(data) != shape[0]:
+        raise ValueError(
+            f"{name} must have shape {shape}, one entry per point of x, but got {tuple(data.shape)}"
+        )
+    return _broadcast(name, data, shape)
 
 
 def _broadcast(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
     try:
         return data.expand(shape)
     except RuntimeError as error:
-        raise ValueError(
-            f"{name} must have shape {shape}, one entry per point of x, but got {tuple(data.shape)}"
-        ) from error
+        raise ValueError(f"{name} must have shape {shape}, but got {tuple(data.shape)}") from error
 
 
 def _weight(name: str, given: Any, pot: LSEICNN, shape: tuple[int, ...]) -> Tensor:

@@ -154,13 +154,36 @@ class TestRuns:
         assert again.history["loss"][0] <= 1.01 * float(first.error) ** 2
         assert float(again.error) <= 1.01 * float(first.error)
 
-    def test_a_frozen_rho_stays(self):
-        pot = small(2, rho=0.7)
+    @pytest.mark.parametrize("standardise", [True, False])
+    @pytest.mark.parametrize("discovery", [None, FewestModes()])
+    @pytest.mark.parametrize("solver", [LevenbergMarquardt(steps=5), Adam(steps=20)])
+    def test_a_frozen_rho_stays(self, solver, discovery, standardise):
+        """Also one below the sharpness that a search asks for."""
+        pot = small(2, rho=0.1)
         pot.log_rho.requires_grad_(False)
         x = torch.rand(60) * 4 - 2
-        options = QUICK | {"standardise": False}
-        res = fit_potential(pot, x, value=double_well(x), discovery=None, **options)
-        assert float(res.potential.rho) == pytest.approx(0.7)
+        options = QUICK | {"solver": solver, "discovery": discovery, "standardise": standardise}
+        res = fit_potential(pot, x, value=10 * double_well(x), **options)
+        assert float(res.potential.rho) == pytest.approx(0.1)
+
+    def test_frozen_gates_stay(self):
+        pot = small(2, gate=0.3)
+        pot.alpha.requires_grad_(False)
+        x = torch.rand(60) * 4 - 2
+        res = fit_potential(pot, x, value=double_well(x), discovery=None, **QUICK)
+        assert torch.equal(res.potential.alpha, pot.alpha)
+
+    def test_frozen_networks_stay_or_are_refused(self):
+        pot = small(2)
+        pot.network.requires_grad_(False)
+        x = torch.rand(60) * 4 - 2
+        options = QUICK | {"discovery": None, "restarts": 0}
+        with pytest.raises(ValueError, match=r"pot: its network .* restarts=0"):
+            fit_potential(pot, x, value=double_well(x), **options)
+        res = fit_potential(pot, x, value=double_well(x), standardise=False, **options)
+        for name, kept in pot.network.named_parameters():
+            torch.testing.assert_close(res.potential.network.get_parameter(name), kept)
+        assert not torch.equal(res.potential.log_rho, pot.log_rho)
 
     @pytest.mark.parametrize(
         "solver", [LevenbergMarquardt(steps=12), Adam(steps=60, check_every=5)]
@@ -227,6 +250,14 @@ def test_the_paper_recipe_closes_no_gate():
         ({"value": torch.rand(19)}, r"value must have shape \(20,\)"),
         ({"value": torch.full((20,), torch.inf)}, "value must be finite"),
         ({"gradient": torch.rand(20, 2)}, r"gradient must have shape \(20, 1\)"),
+        ({"value": 0.5}, r"value must have shape \(20,\), one entry per point of x, but got \(\)"),
+        ({"value": [1.0]}, r"value must have shape \(20,\), one entry per point of x, .* \(1,"),
+        ({"gradient": torch.rand(1, 1)}, r"gradient must have shape \(20, 1\), .*got \(1, 1\)"),
+        ({"gradient": torch.rand(1)}, r"gradient must have shape \(20, 1\), .* got \(1,\)"),
+        (
+            {"pot": LSEICNN(1, 2, batch_shape=(3,)), "value": torch.rand(3)},
+            r"value must have shape \(20, 3\), one entry per point of x, but got \(3,\)",
+        ),
         ({"value_weight": -1.0}, "value_weight must not be negative"),
         ({"held_out": 1.0}, "held_out"),
         ({"restarts": 0}, "restarts=0"),
