@@ -156,7 +156,7 @@ def fit_potential(
     with torch.random.fork_rng(devices=[given.x.device] if given.x.is_cuda else []):
         like = _blank(pot, pot.modes)
         if not pot.log_rho.requires_grad:  # to be what it is in the units given
-            like.log_rho += scaling.height.log()
+            like.log_rho.add_(scaling.height.log())
         torch.manual_seed(seed)
         order = torch.randperm(len(given)).to(given.x.device)
         test, train = targets[order[:n_test]], targets[order[n_test:]]
