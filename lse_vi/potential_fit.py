@@ -28,8 +28,9 @@ class PotentialFit:
             of the spread of the targets, (*batch,).
         held_out_error: the same on the points held out; NaN if there are none.
         history: lists over the looks at the fit, each entry a number, or nested lists over the
-            batch: ``step``, ``loss``, ``held_out``, ``active_modes``, ``rho``, and over the
-            modes ``gates`` and ``shares`` (mean responsibilities). Of the best restart.
+            batch: ``step``, ``loss`` and ``held_out`` (mean squares as they are minimised),
+            ``active_modes``, ``rho``, and over the modes ``gates`` and ``shares`` (mean
+            responsibilities). Of the best restart.
 
     Example:
         >>> import torch

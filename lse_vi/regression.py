@@ -42,9 +42,11 @@ class FewestModes:
     the search, and is free afterwards.
 
     Args:
-        tolerance: error that is good enough, as a share of the spread of the targets.
+        tolerance: error that is good enough, as a share of the spread of the targets; in their
+            units where a fit does not standardise.
         gain: more than 1.
-        sharpness: least rho, per standard deviation of E.
+        sharpness: least rho, per standard deviation of E; per unit where a fit does not
+            standardise.
 
     Raises:
         ValueError: for a tolerance or sharpness that is not positive, or a gain of one or less.
@@ -197,10 +199,12 @@ def fit_potential(
         except NonFiniteLossError as failure:
             scaling.restore_(failure.potential)
             raise
-    lifted = best.with_parameters(_lift(best.state_dict()))
-    with torch.no_grad():
-        error, held_out_error = (part.loss(lifted)[0].sqrt() for part in (train, test))
     scaling.restore_(best)
+    lifted, shares = best.with_parameters(_lift(best.state_dict())), given.in_shares()
+    with torch.no_grad():
+        error, held_out_error = (
+            shares[rows].loss(lifted)[0].sqrt() for rows in (order[n_test:], order[:n_test])
+        )
     if given.value is None:
         with torch.no_grad():
             best.add_offset_(-best(given.x).amin(0))

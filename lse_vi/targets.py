@@ -52,6 +52,15 @@ class Targets:
         given = (self.x, self.value, self.gradient, self.value_weight, self.gradient_weight)
         return digest(part for part in given if part is not None)
 
+    def in_shares(self) -> Targets:
+        """The same, with weights that turn errors into shares of each target's spread."""
+        value_weight, gradient_weight = self.value_weight, self.gradient_weight
+        if self.value is not None:
+            value_weight = value_weight / _spread(self.value.var(0, correction=0))
+        if self.gradient is not None:
+            gradient_weight = gradient_weight / _spread(self.gradient.square().mean(0))
+        return Targets(self.x, self.value, self.gradient, value_weight, gradient_weight)
+
     def residuals(self, pot: LSEICNN) -> Tensor:
         """Weighted misfits whose squares add up to the loss: (n, restarts, *batch, outputs).
 
@@ -100,15 +109,13 @@ class Scaling:
     def standardise(self, targets: Targets) -> Targets:
         """Targets for E_std; the weights turn errors into shares of each target's spread."""
         value, gradient = targets.value, targets.gradient
-        value_weight, gradient_weight = targets.value_weight, targets.gradient_weight
         if value is not None:
             value = (value - self.offset) / self.height
-            value_weight = value_weight / _spread(value.square().mean(0))
         if gradient is not None:
             gradient = gradient * (self.scale / self.height.unsqueeze(-1))
-            gradient_weight = gradient_weight / _spread(gradient.square().mean(0))
         x = (targets.x - self.shift) / self.scale
-        return Targets(x, value, gradient, value_weight, gradient_weight)
+        weights = targets.value_weight, targets.gradient_weight
+        return Targets(x, value, gradient, *weights).in_shares()
 
     def apply_(self, pot: LSEICNN) -> None:
         """Bring a potential to the standardised units, in place; undone by :meth:`restore_`."""

@@ -134,6 +134,24 @@ class TestGradients:
         assert abs(float(work.mean())) < 1e-6 * float(work.abs().mean())
 
 
+@pytest.mark.parametrize("recipe", [paper_recipe(steps=5), QUICK | {"discovery": None}])
+def test_errors_are_shares_of_the_spread_of_the_targets(recipe):
+    """Whatever the units, and whether or not the fit standardises: that of (E - y) to that of y."""
+    x = torch.rand(60) * 4 - 2
+    y, slope = 1e3 * double_well(x), 4e3 * x * (x**2 - 1)
+    options = recipe | {"held_out": 0.0, "progress": False}
+    pot = fit_potential(small(2), x, value=y, **options)
+    with torch.no_grad():
+        share = (pot.potential(x[:, None]) - y).square().mean() / (y - y.mean()).square().mean()
+    torch.testing.assert_close(pot.error.square(), share)
+    pot = fit_potential(small(2), x, gradient=slope, gradient_weight=4.0, **options)
+    with torch.no_grad():
+        missed = pot.potential.gradient(x[:, None]).squeeze(-1) - slope
+    torch.testing.assert_close(
+        pot.error.square(), 4 * missed.square().mean() / slope.square().mean()
+    )
+
+
 class TestRuns:
     def test_same_seed_same_bits_and_nothing_else_is_touched(self):
         x, pot = torch.rand(60) * 4 - 2, small(2)
