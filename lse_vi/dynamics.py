@@ -116,13 +116,12 @@ def gradient_flow(
         >>> gradient_flow(LSEICNN(2, 3), torch.zeros(5, 2), [0.0, 1.0, 2.0]).shape
         torch.Size([3, 5, 2])
     """
+    dim = landscape.first.dim if isinstance(landscape, Blend) else landscape.dim
+    _check_points("x0", x0, dim)
+    check_positive("tolerance", tolerance)
     t = torch.as_tensor(times).to(x0)
     if t.dim() != 1 or len(t) < 2 or not bool((t.diff() > 0).all()):
         raise ValueError(f"times must be at least two increasing numbers, but got {t.tolist()}")
-    dim = landscape.first.dim if isinstance(landscape, Blend) else landscape.dim
-    check_points("x0", x0, dim, x0.dtype)
-    check_finite("x0", x0)
-    check_positive("tolerance", tolerance)
 
     def rate(now: Tensor, x: Tensor) -> Tensor:
         fixed = landscape.at(float(now)) if isinstance(landscape, Blend) else landscape
@@ -173,8 +172,7 @@ def stationary_points(
         >>> stationary_points(pot, grid).kinds
         ('minimum', 'minimum', 'saddle')
     """
-    check_points("starts", starts, landscape.dim, starts.dtype)
-    check_finite("starts", starts)
+    _check_points("starts", starts, landscape.dim)
     check_positive("separation", separation)
     spread, low, high = spread_of(starts), starts.amin(0), starts.amax(0)
 
@@ -222,7 +220,8 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
             and so many times twice as long for those that have not arrived.
 
     Raises:
-        ValueError: for minima of no positive curvature, or points of another dimension.
+        ValueError: for no minima or minima of no positive curvature, no points, or points of
+            another dimension.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
@@ -232,8 +231,15 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         >>> basins(pot, torch.tensor([[-1.0], [0.5], [4.0]]), minima).tolist()
         [0, 1, 1]
     """
-    check_points("x", x, landscape.dim, x.dtype)
-    check_points("minima", minima, landscape.dim, x.dtype)
+    _check_points("x", x, landscape.dim)
+    _check_points("minima", minima, landscape.dim, x.dtype)
+    if not x.numel():
+        raise ValueError(f"x is empty: shape {tuple(x.shape)}")
+    if minima.dim() != 2 or not len(minima):
+        raise ValueError(
+            f"minima must have shape (m, {landscape.dim}) with m at least 1, but got "
+            f"{tuple(minima.shape)}"
+        )
     slowest = torch.linalg.eigvalsh(landscape.hessian(minima))[..., 0].min()
     if not bool(slowest > 0):
         raise ValueError(
@@ -242,13 +248,24 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
     points = x.reshape(-1, landscape.dim).clone()
     label = torch.full(points.shape[:1], -1, device=x.device)
     time = 10.0 / float(slowest)
-    scale = torch.cat([minima, points]).std(0).norm()
+    # Points that are all at the one minimum have no spread: what counts there is the flow's error.
+    error = max(1e-6, torch.finfo(x.dtype).eps ** 0.5) * (1 + minima.norm(dim=-1))
+    reach = 1e-3 * torch.cat([minima, points]).std(0).norm() + error
     for _ in range(doublings + 1):
         away = label < 0
         points[away] = gradient_flow(landscape, points[away], [0.0, time])[-1]
         distance, nearest = torch.cdist(points, minima).min(-1)
-        label = torch.where(away & (distance < 1e-3 * scale), nearest, label)
+        label = torch.where(away & (distance < reach[nearest]), nearest, label)
         if bool((label >= 0).all()):
             break
         time *= 2
     return label.reshape(x.shape[:-1])
+
+
+def _check_points(name: str, x: Any, dim: int, dtype: torch.dtype | None = None) -> None:
+    """``x`` must be a finite floating tensor (..., dim), of ``dtype`` if that is given."""
+    if dtype is None and not (isinstance(x, Tensor) and x.is_floating_point()):
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} must be a tensor of floating-point numbers, but got {kind}")
+    check_points(name, x, dim, dtype or x.dtype)
+    check_finite(name, x)

@@ -6,7 +6,15 @@ import pytest
 import torch
 from numpy.polynomial import Polynomial as Poly
 
-from lse_vi import Blend, basins, gradient_flow, rates_from_trajectories, stationary_points
+from lse_vi import (
+    LSEICNN,
+    Blend,
+    WhitenedICNN,
+    basins,
+    gradient_flow,
+    rates_from_trajectories,
+    stationary_points,
+)
 
 
 class Polynomial:
@@ -98,6 +106,16 @@ def test_basins_of_a_symmetric_landscape_are_its_halves():
     assert torch.equal(known == -1, x[:, 0] > 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("centre", [0.0, 100.0])
+def test_the_only_minimum_is_in_its_own_basin(centre, dtype):
+    pot = LSEICNN(2, 1, network=WhitenedICNN, dtype=dtype)
+    pot.network.reset_parameters(torch.full((1, 2), centre, dtype=dtype))
+    minima = pot.minima(torch.rand(20, 2, dtype=dtype) + centre).points
+    assert basins(pot, minima, minima).tolist() == [0]
+    assert basins(pot, minima[0], minima).tolist() == 0
+
+
 def test_blend_passes_from_one_landscape_to_the_other():
     first, second = Polynomial(0.0), Polynomial(4.0)
     blend = Blend(first, second, weight=lambda t: 1 - math.exp(-t))
@@ -133,6 +151,21 @@ def test_bad_input_is_named():
             stationary_points(pot, starts)
     with pytest.raises(ValueError, match="positive curvature"):
         basins(pot, GRID, torch.zeros(1, 2))
+    with pytest.raises(ValueError, match=r"x is empty: shape \(0, 2\)"):
+        basins(pot, torch.zeros(0, 2), torch.ones(1, 2))
+    for minima in (torch.zeros(0, 2), torch.zeros(2)):
+        with pytest.raises(ValueError, match=r"minima must have shape \(m, 2\)"):
+            basins(pot, GRID, minima)
+    with pytest.raises(TypeError, match=r"minima must be of dtype torch\.float64"):
+        basins(pot, GRID, torch.zeros(1, 2, dtype=torch.float32))
+    for starts, kind in (([[0.0, 1.0]], "list"), (torch.zeros(2, 2, dtype=int), r"torch\.int64")):
+        message = f"must be a tensor of floating-point numbers, but got {kind}"
+        with pytest.raises(TypeError, match=f"x0 {message}"):
+            gradient_flow(pot, starts, [0.0, 1.0])
+        with pytest.raises(TypeError, match=f"starts {message}"):
+            stationary_points(pot, starts)
+        with pytest.raises(TypeError, match=f"x {message}"):
+            basins(pot, starts, torch.zeros(1, 2))
     other = Polynomial()
     other.dim = 3
     with pytest.raises(ValueError, match="same dimension"):
