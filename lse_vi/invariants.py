@@ -180,6 +180,8 @@ def check_strain(name: str, strain: Any, event_shape: tuple[int, ...]) -> Tensor
             f"{name} must have shape (*paths, times, {expected}) with two times or more, "
             f"but got {shape}"
         )
+    if not strain.numel():
+        raise ValueError(f"{name} is empty: shape {shape}")
     check_finite(name, strain)
     if events == 2:
         e = strain.detach()

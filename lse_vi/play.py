@@ -92,8 +92,15 @@ class Play(Elastic):
         Its share runs from 0 at no strain to 1 at the largest of those given, of shape
         (*paths, times, *event). Call this before a fit: a share that no strain moves has no
         gradient, and a random start is often such a case.
+
+        Raises:
+            ValueError: for strains that are all zero.
         """
         x = self.prepare(strain).x.flatten(0, 1)
+        if not bool(x.any()):
+            raise ValueError(
+                f"strain must not be zero everywhere, but is, with shape {tuple(strain.shape)}"
+            )
         far = x[x.norm(dim=-1).argmax()]
         self._network.reset_parameters(torch.zeros_like(far).expand(2, -1), slope=0.3)
         for p in self._network.parameters():

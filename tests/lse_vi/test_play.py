@@ -98,6 +98,17 @@ def test_start_lets_the_share_run_from_zero_to_one():
     torch.testing.assert_close(0.5 * (low + high), torch.tensor([0.15, 0.85]))
 
 
+def test_a_start_needs_strain():
+    model = material()
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match="strain must not be zero everywhere"):
+        model.start(0 * strains())
+    with pytest.raises(ValueError, match=r"strain is empty: shape \(0, 60, 3, 3\)"):
+        model.start(strains()[:0])
+    for p, kept in zip(model.parameters(), before, strict=True):
+        assert torch.equal(p, kept)
+
+
 def test_gradients_reach_every_parameter():
     model = material(rough=0.3).requires_grad_()
     model(strains()).stress.square().sum().backward()
