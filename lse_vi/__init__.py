@@ -21,16 +21,17 @@ from lse_vi.fit_posterior import fit_posterior
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_result import GuideResult
 from lse_vi.icnn import ICNN, WhitenedICNN
+from lse_vi.importance import Envelope, LaplaceMixture, MomentMixture
 from lse_vi.invariants import Components, Isotropic, TransverselyIsotropic
 from lse_vi.memory import Elastic, Memory
 from lse_vi.mode_coordinates import Prior
 from lse_vi.mode_count import ModeCount, count_modes
-from lse_vi.normalize import Envelope, LaplaceMixture, Quadrature
 from lse_vi.nuts import sample_posterior
 from lse_vi.play import Play
 from lse_vi.polish_memory import polish_memory
 from lse_vi.potential import LSEICNN, load
 from lse_vi.potential_fit import PotentialFit
+from lse_vi.quadrature import Quadrature
 from lse_vi.regression import FewestModes, fit_potential, paper_recipe
 from lse_vi.solvers import Adam, LevenbergMarquardt
 from lse_vi.trajectories import rates_from_trajectories
@@ -58,6 +59,7 @@ __all__ = [
     "Memory",
     "MemoryFit",
     "ModeCount",
+    "MomentMixture",
     "NonFiniteLossError",
     "Play",
     "PotentialFit",

@@ -17,8 +17,8 @@ from lse_vi.checks import as_data, check_count, check_counts
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import whitened
 from lse_vi.mode_coordinates import ModeCoordinates, Prior
-from lse_vi.normalize import Rule
 from lse_vi.potential import LSEICNN
+from lse_vi.rules import Rule
 from lse_vi.starts import clusters
 from lse_vi.support import Box
 

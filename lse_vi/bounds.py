@@ -63,6 +63,11 @@ def log_factor(pot: LSEICNN) -> Tensor:
     return ((1 / pot.rho - 1) * math.log(pot.modes)).clamp_min(0.0)
 
 
+def log_det(root: Tensor) -> Tensor:
+    """log |det| of triangular matrices with positive diagonals, (*batch, n, n) -> (*batch,)."""
+    return root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
 class SingleModes:
     """The modes of a stack, each on its own: a batch (*batch, modes) of convex functions."""
 
@@ -131,12 +136,11 @@ class GaussianBound:
         self.centers = self.minima.x - step.squeeze(-1)
         self.floors = self.minima.f - 0.5 * g.square().sum(-1)
         # The bound of a mode has mass (2 pi)^(d/2) |T_k| exp(-floor).
-        log_det = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         self.log_masses = (
             log_weights(pot).detach()
             - self.floors
             + 0.5 * pot.dim * math.log(2 * math.pi)
-            - log_det
+            - log_det(self.factor)
         )
         self.log_mass = torch.logsumexp(self.log_masses, -1) + log_factor(pot).detach()
 

@@ -11,8 +11,10 @@ from torch.distributions import constraints
 
 from lse_vi.bounds import UpperBound, rejection_sample, upper_bound
 from lse_vi.icnn import WhitenedICNN
-from lse_vi.normalize import Method, Rule, default_method
+from lse_vi.importance import MomentMixture
 from lse_vi.potential import LSEICNN
+from lse_vi.quadrature import Quadrature
+from lse_vi.rules import Method, Rule
 from lse_vi.support import Box
 
 
@@ -33,7 +35,8 @@ class LSEDensity(TorchDistribution):
         potential: the potential E, of any ``batch_shape``.
         bounds: (low, high), each a number or ``dim`` numbers; None for all of R^d.
         method: how log Z is found: :class:`~lse_vi.Quadrature` (the default in 1-2 dimensions),
-            :class:`~lse_vi.LaplaceMixture` (the default beyond) or :class:`~lse_vi.Envelope`.
+            :class:`~lse_vi.MomentMixture` (the default beyond), :class:`~lse_vi.LaplaceMixture` or
+            :class:`~lse_vi.Envelope`.
 
     Raises:
         ValueError: plain modes without bounds, or with bounds in more than two dimensions.
@@ -72,7 +75,7 @@ class LSEDensity(TorchDistribution):
                 )
         self.potential = potential
         self.box = None if bounds is None else Box.of(bounds, dim, potential.alpha)
-        self.method = method or default_method(dim)
+        self.method = method or (Quadrature() if dim <= 2 else MomentMixture())
         self._rule: Rule | None = None
         self._bound: UpperBound | None = None
         self._log_z: Tensor | None = None

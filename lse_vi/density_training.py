@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 
 from lse_vi.fit_data import FitData
 from lse_vi.mode_search import Candidate, ModeSearch
-from lse_vi.normalize import Rule
 from lse_vi.parallel import average_, own_share, processes
 from lse_vi.potential import LSEICNN
 from lse_vi.prior import log_prior
+from lse_vi.rules import Rule
 from lse_vi.states import Best, replace_where, snapshot, take_first
 
 REFRESH = 50  # steps of Adam between held-out checks and checkpoints

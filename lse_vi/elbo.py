@@ -14,9 +14,10 @@ from torch import Tensor
 from lse_vi.checks import check_count
 from lse_vi.density import LSEDensity
 from lse_vi.guide import AutoLSEICNN
+from lse_vi.importance import LaplaceMixture
 from lse_vi.log_joint import LogJoint
-from lse_vi.normalize import LaplaceMixture, Method, Rule
 from lse_vi.potential import LSEICNN
+from lse_vi.rules import Method, Rule
 from lse_vi.support import Box
 
 

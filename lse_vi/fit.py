@@ -23,10 +23,12 @@ from lse_vi.density_training import NonFiniteLossError, Recipe, train
 from lse_vi.density_training import polish as polish_candidate
 from lse_vi.fit_data import FitData
 from lse_vi.icnn import ICNN, WhitenedICNN, whitened
+from lse_vi.importance import MomentMixture
 from lse_vi.mode_search import ModeSearch
-from lse_vi.normalize import LaplaceMixture, Method, Quadrature, Rule
 from lse_vi.points import Points
 from lse_vi.potential import LSEICNN
+from lse_vi.quadrature import Quadrature
+from lse_vi.rules import Method, Rule
 from lse_vi.starts import start_on_clusters, start_on_mixture
 from lse_vi.support import Box
 
@@ -212,7 +214,7 @@ def _fit_method(dim: int, box: Box | None) -> Method:
     """The rule during a fit: coarser than the density's own, which is for reported numbers."""
     if dim == 1 or (dim == 2 and box is not None):
         return Quadrature(tolerance=1e-4, panels=8 // dim**2)
-    return LaplaceMixture(samples=_parts(dim) * DRAWS, sobol=True)
+    return MomentMixture(samples=_parts(dim) * DRAWS, sobol=True)
 
 
 def _parts(dim: int) -> int:

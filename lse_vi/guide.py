@@ -17,11 +17,13 @@ from torch.distributions import biject_to
 from lse_vi.checks import check_count, check_counts, check_positive
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import WhitenedICNN, whitened
+from lse_vi.importance import LaplaceMixture
 from lse_vi.log_joint import LogJoint
-from lse_vi.normalize import LaplaceMixture, Method, Quadrature
 from lse_vi.peaks import Peaks, Search, find_peaks
 from lse_vi.placement import place
 from lse_vi.potential import LSEICNN
+from lse_vi.quadrature import Quadrature
+from lse_vi.rules import Method
 
 PRIOR_DRAWS = 128  # from which the search for modes starts
 SUMMARY_DRAWS = 20_000  # behind medians and quantiles

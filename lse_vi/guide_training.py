@@ -14,9 +14,10 @@ from lse_vi.checkpoint import Checkpoint
 from lse_vi.density_training import NonFiniteLossError
 from lse_vi.elbo import rule_elbo
 from lse_vi.icnn import whitened
+from lse_vi.importance import LaplaceMixture
 from lse_vi.log_joint import LogJoint
-from lse_vi.normalize import LaplaceMixture, Rule
 from lse_vi.potential import LSEICNN
+from lse_vi.rules import Rule
 from lse_vi.states import snapshot
 
 REFRESH = 20  # steps between sets of points, checks and checkpoints

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
 from lse_vi.icnn import whitened
-from lse_vi.normalize import Rule
 from lse_vi.prior import prior_moments
+from lse_vi.rules import Rule
 from lse_vi.support import Box
 
 MATCHING_STEPS = 6  # of damped Newton for the masses
