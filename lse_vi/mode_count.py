@@ -66,7 +66,10 @@ class ModeCount:
         return self.posteriors[max(self.posteriors, key=lambda k: self.part_probabilities[k])]
 
     def density(self, x: Any, *, draws: int = 1000) -> Tensor:
-        """q(x) of draws from all K, in proportion to P(K | x): (about ``draws``, n)."""
+        """q(x) of draws from all K, in proportion to P(K | x): (about ``draws``, n).
+
+        They are fewer where a posterior does not hold its share of so many.
+        """
         parts = self._share(draws)
         return torch.cat([self.posteriors[k].density(x)[:count] for k, count in parts.items()])
 
@@ -88,10 +91,10 @@ class ModeCount:
 
     def _share(self, draws: int) -> dict[int, int]:
         check_count("draws", draws)
-        counts = {
-            k: min(round(p * draws), len(self.posteriors[k].draws))
-            for k, p in self.part_probabilities.items()
-        }
+        # Where a posterior holds too few, all shares shrink alike, or P(K | x) would be lost.
+        limits = [len(self.posteriors[k].draws) / p for k, p in self.part_probabilities.items() if p]
+        total = min(draws, *limits)
+        counts = {k: round(p * total) for k, p in self.part_probabilities.items()}
         return {k: count for k, count in counts.items() if count}
 
 

@@ -22,8 +22,9 @@ from lse_vi import (
 )
 from lse_vi.density_draws import KEPT, Student, _next_step, anneal
 from lse_vi.density_peaks import density_peaks
-from lse_vi.density_posterior import interval
+from lse_vi.density_posterior import DensityPosterior, Evidence, interval
 from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
+from lse_vi.mode_count import ModeCount
 
 
 def two_groups(n=120, apart=3.0):
@@ -216,6 +217,24 @@ class TestCount:
         table = compare_densities(count.posteriors)
         assert table.index[-1] == "1"
         assert "log evidence" in str(count)
+
+    def test_draws_keep_the_proportions_where_a_posterior_holds_too_few(self):
+        model = BayesianDensity(torch.randn(20), modes=2, hidden=())
+        evidence = {1: 0.0, 2: -1.0}  # P(K | x) = 0.731, 0.269
+        count = ModeCount(
+            {
+                k: DensityPosterior(
+                    model,
+                    model.prior_sample(200).unsqueeze(0),
+                    source="prior",
+                    evidence=Evidence(log_p, 0.0, 0.0),
+                )
+                for k, log_p in evidence.items()
+            }
+        )
+        assert count._share(100) == {1: 73, 2: 27}
+        assert count._share(1000) == {1: 200, 2: 74}
+        assert count.density(torch.zeros(3)).shape == count.cdf(torch.zeros(3)).shape == (274, 3)
 
     @pytest.mark.slow
     def test_separated_groups_are_counted_in_two_dimensions(self):
