@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_positive
 from lse_vi.diagnostics import importance, missed_modes
+from lse_vi.digest import digest
 from lse_vi.guide import AutoLSEICNN
 from lse_vi.guide_result import GuideResult, report
 from lse_vi.guide_training import Recipe, train
@@ -53,8 +52,9 @@ def fit_guide(
             arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
-        ValueError: for a model with discrete latents or a subsampled plate, and for a log joint
-            that is NaN or unbounded.
+        ValueError: for a model with discrete latents or a subsampled plate, for a log joint that
+            is NaN or unbounded, and for a checkpoint of a model whose arguments are other than
+            tensors, arrays, numbers, strings, and containers of them.
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
     Example:
@@ -75,18 +75,15 @@ def fit_guide(
         raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
     if not guide.is_for(model):
         raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
+    recipe = Recipe(steps, learning_rate, tolerance, samples, progress)
     file = Checkpoint(
         checkpoint,
-        {
-            "data": _digest((args, kwargs)),
-            "settings": repr((guide.modes, guide.hidden, steps, learning_rate, samples, seed)),
-        },
+        {} if checkpoint is None else _fingerprint(guide, recipe, seed, (args, kwargs)),
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         log_joint = guide.log_joint(*args, **kwargs)
         search = guide.find_modes(*args, **kwargs)
-        recipe = Recipe(steps, learning_rate, tolerance, samples, progress)
         history = train(guide.potential, log_joint, recipe, file)
         guide.prune()
         density, prior = guide.get_posterior(), guide.prior_draws(*args, **kwargs)
@@ -95,11 +92,9 @@ def fit_guide(
     return report(guide, log_joint, search.peaks, judged, missed, history)
 
 
-def _digest(arguments: Any) -> str:
-    """A hash of all tensors in the model's arguments, and the form of the rest."""
+def _fingerprint(guide: AutoLSEICNN, recipe: Recipe, seed: int, arguments: Any) -> dict[str, str]:
+    """What the fit depends on, besides the model's code."""
     leaves, form = pytree.tree_flatten(arguments)
-    digest = hashlib.sha256(str(form).encode())
-    for leaf in leaves:
-        content = leaf.detach().cpu().numpy().tobytes() if isinstance(leaf, Tensor) else repr(leaf)
-        digest.update(content if isinstance(content, bytes) else content.encode())
-    return digest.hexdigest()
+    of_guide = (guide.modes, guide.hidden, guide.init_scale, guide.method)
+    of_fit = (recipe.steps, recipe.learning_rate, recipe.tolerance, recipe.samples, seed)
+    return {"data": digest([str(form), *leaves]), "settings": repr((of_guide, of_fit))}

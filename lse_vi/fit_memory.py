@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tqdm.auto import tqdm
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_finite, check_positive
 from lse_vi.density_training import NonFiniteLossError
+from lse_vi.digest import digest
 from lse_vi.memory import Elastic, select
 
 REFRESH = 50  # steps between entries of the history and checkpoints
@@ -96,8 +96,8 @@ def fit_memory(
     file = Checkpoint(
         checkpoint,
         {
-            "data": digest(*prepared, target),
-            "model": digest(*model.state_dict().values()),
+            "data": digest((*prepared, target)),
+            "model": digest(model.state_dict().values()),
             "schedule": repr((steps, batch, learning_rate, seed)),
         },
     )
@@ -156,12 +156,3 @@ def make_ready(
     check_finite("stress", stress)
     target = (stress / model.stress_unit).transpose(0, 1)  # (times, paths, *event)
     return model.prepare(strain, times), target
-
-
-def digest(*tensors: Tensor) -> str:
-    """What tells these tensors from others."""
-    whole = hashlib.sha256()
-    for tensor in tensors:
-        whole.update(repr(tuple(tensor.shape)).encode())
-        whole.update(tensor.detach().cpu().numpy().tobytes())
-    return whole.hexdigest()

@@ -92,7 +92,9 @@ class ModeCount:
     def _share(self, draws: int) -> dict[int, int]:
         check_count("draws", draws)
         # Where a posterior holds too few, all shares shrink alike, or P(K | x) would be lost.
-        limits = [len(self.posteriors[k].draws) / p for k, p in self.part_probabilities.items() if p]
+        limits = [
+            len(self.posteriors[k].draws) / p for k, p in self.part_probabilities.items() if p
+        ]
         total = min(draws, *limits)
         counts = {k: round(p * total) for k, p in self.part_probabilities.items()}
         return {k: count for k, count in counts.items() if count}

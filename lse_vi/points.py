@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+from lse_vi.digest import digest
 
 PART = 2**16  # rows that are read at once
 
@@ -109,7 +110,4 @@ class Points:
 
     def digest(self) -> str:
         """A fingerprint of all the numbers."""
-        total = hashlib.sha256()
-        for part in self.parts():
-            total.update(part.cpu().numpy().tobytes())
-        return f"{self.shape} {total.hexdigest()}"
+        return f"{self.shape} {digest(self.parts())}"

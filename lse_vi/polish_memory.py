@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count
 from lse_vi.density_training import NonFiniteLossError
-from lse_vi.fit_memory import REFRESH, MemoryFit, digest, make_ready
+from lse_vi.digest import digest
+from lse_vi.fit_memory import REFRESH, MemoryFit, make_ready
 from lse_vi.memory import Elastic
 
 
@@ -61,8 +62,8 @@ def polish_memory(
     file = Checkpoint(
         checkpoint,
         {
-            "data": digest(*prepared, target),
-            "model": digest(*model.state_dict().values()),
+            "data": digest((*prepared, target)),
+            "model": digest(model.state_dict().values()),
             "schedule": repr(steps),
         },
     )

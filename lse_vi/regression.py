@@ -16,13 +16,14 @@ from tqdm.auto import tqdm
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import check_count, check_fraction, check_positive
 from lse_vi.density_training import NonFiniteLossError
+from lse_vi.digest import digest
 from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.potential import LSEICNN
 from lse_vi.potential_fit import HISTORY, PotentialFit
 from lse_vi.solvers import Adam, LevenbergMarquardt, Solver
 from lse_vi.starts import start_on_clusters
 from lse_vi.states import State, replace_where, snapshot, take_first
-from lse_vi.targets import Targets, as_targets, digest, no_scaling, scaling_of
+from lse_vi.targets import Targets, as_targets, no_scaling, scaling_of
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import as_data, check_finite
+from lse_vi.digest import digest
 from lse_vi.potential import LSEICNN
 
 
@@ -82,15 +81,6 @@ class Targets:
     def loss(self, pot: LSEICNN) -> Tensor:
         """Weighted mean squares: (restarts, *batch)."""
         return self.residuals(pot).square().sum((0, -1))
-
-
-def digest(tensors: Iterable[Tensor]) -> str:
-    """A fingerprint of tensors: shapes and bits."""
-    total = hashlib.sha256()
-    for tensor in tensors:
-        total.update(repr(tuple(tensor.shape)).encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Checkpoints: whole or absent, refused when corrupt or of another fit, and fits that resume."""
 
+import numpy as np
 import pytest
 import torch
 
 import lse_vi.density_training
 from lse_vi import LSEICNN, fit_density
 from lse_vi.checkpoint import Checkpoint
+from lse_vi.digest import digest
 
 QUICK = {"modes": 2, "steps": 120, "restarts": 2, "hidden": (4,), "progress": False}
 Y = torch.linspace(-6.0, 6.0, 50, dtype=torch.float64).unsqueeze(-1)
@@ -96,6 +98,36 @@ class TestFile:
         for path in (tmp_path, tmp_path / "absent" / "fit.pt"):
             with pytest.raises(ValueError, match="a folder that exists"):
                 Checkpoint(path, {})
+
+
+class TestDigest:
+    """What tells the data of one fit from those of another."""
+
+    @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
+    def test_one_bit_of_a_long_array_counts(self, kind):
+        x = np.arange(5000.0)
+        y = x.copy()
+        y[2500] = np.nextafter(y[2500], 0.0)
+        assert digest([kind(x)]) == digest([kind(x.copy())]) != digest([kind(y)])
+
+    def test_shape_type_and_order_count(self):
+        x = torch.zeros(6)
+        forms = [
+            [x], [x.reshape(2, 3)], [x.float()], [x.long()], [x.numpy()], [x, 1], [1, x],
+            [x[:3], x[3:]],
+        ]  # fmt: skip
+        assert len({digest(form) for form in forms}) == len(forms)
+        assert digest([torch.arange(6.0)[::2]]) == digest([torch.tensor([0.0, 2.0, 4.0])])
+        assert len({digest([v]) for v in (1, 1.0, True, "1", b"1", None, torch.tensor(1))}) == 7
+
+    @pytest.mark.parametrize(
+        "x",
+        [object(), np.array([object()]), len, [1.0]],
+        ids=["object", "array", "function", "list"],
+    )
+    def test_what_has_no_content_to_tell_is_refused(self, x):
+        with pytest.raises(ValueError, match=r"an argument of type .* cannot be told"):
+            digest([x])
 
 
 class TestResume:

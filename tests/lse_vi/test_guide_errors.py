@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 
 import lse_vi.guide_training
-from lse_vi import AutoLSEICNN, NonFiniteLossError, fit_guide
+from lse_vi import AutoLSEICNN, LaplaceMixture, NonFiniteLossError, fit_guide
 
 
 class TestErrors:
@@ -106,5 +107,28 @@ class TestErrors:
         path = tmp_path / "fit"
         guide = AutoLSEICNN(square, modes=2)
         fit_guide(square, guide, nine, steps=20, progress=False, checkpoint=path)
-        with pytest.raises(ValueError, match="checkpoint"):
-            fit_guide(square, guide, nine + 1, steps=20, progress=False, checkpoint=path)
+        again = {"steps": 20, "progress": False, "checkpoint": path}
+        with pytest.raises(ValueError, match=r"another fit \(different: data\)"):
+            fit_guide(square, guide, nine + 1, **again)
+        with pytest.raises(ValueError, match=r"another fit \(different: settings\)"):
+            fit_guide(square, guide, nine, tolerance=1e-2, **again)
+        for changed in ({"init_scale": 0.2}, {"method": LaplaceMixture(512)}):
+            with pytest.raises(ValueError, match=r"another fit \(different: settings\)"):
+                fit_guide(square, AutoLSEICNN(square, modes=2, **changed), nine, **again)
+        with pytest.raises(ValueError, match="checkpoint: an argument of type object"):
+            fit_guide(square, guide, object(), **again)
+
+    def test_a_checkpoint_of_other_data_in_a_long_array(self, tmp_path):
+        """Its printed form is abbreviated, and says nothing of most entries."""
+
+        def model(y):
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", len(y)):
+                pyro.sample("y", dist.Normal(x, 1.0), obs=torch.as_tensor(y))
+
+        guide, y = AutoLSEICNN(model, modes=1), np.zeros(2000)
+        quick = {"steps": 20, "progress": False, "checkpoint": tmp_path / "fit"}
+        fit_guide(model, guide, y, **quick)
+        y[1000] = 1.0
+        with pytest.raises(ValueError, match=r"another fit \(different: data\)"):
+            fit_guide(model, guide, y, **quick)
