@@ -122,9 +122,17 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
     The posterior has K! copies, one for each labelling of the modes; a guide sits on one. So r is
     the proposal's mean over all labellings, which the draws need not notice, as the posterior is
     the same for all of them: the evidence is right where the copies are apart and where they touch.
+
+    Raises:
+        ValueError: if the log joint is finite at none of the draws.
     """
     theta = proposal.sample(draws)
     log_r, log_joint = _evaluate(model, proposal, theta)
+    if bool((log_joint <= torch.finfo(theta.dtype).min).all()):
+        raise ValueError(
+            f"model: the log joint is NaN or minus infinity at all {draws} draws of the guide; "
+            "check the prior, and the units of the data"
+        )
     origin = torch.arange(draws)
     power, stages, log_evidence = 0.0, 0, 0.0
     while power < 1:

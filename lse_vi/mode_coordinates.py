@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -82,6 +83,10 @@ class ModeCoordinates:
             the data's units, ``theta`` and its prior in standardised ones.
         modes: number of modes K.
         hidden: widths of the hidden layers of each g_k; () makes Gaussian modes.
+        prior: of ``theta``; weakly informative by default.
+
+    Raises:
+        ValueError: for an entry of ``prior`` that is no mean with a standard deviation > 0.
 
     Example:
         >>> at = ModeCoordinates(torch.zeros(2), torch.ones(2), modes=3, hidden=(4,))
@@ -98,6 +103,7 @@ class ModeCoordinates:
         hidden: Sequence[int] = (2,),
         prior: Prior | None = None,
     ) -> None:
+        prior = _check(prior or Prior())
         self.shift, self.scale, self.modes = shift, scale, modes
         self.dim, self.hidden = len(shift), tuple(hidden)
         self.template = LSEICNN(
@@ -115,7 +121,7 @@ class ModeCoordinates:
                  Size([above, below]))
                 for i, (below, above) in enumerate(pairwise(widths))
             ]  # fmt: skip
-        moments = [(prior or Prior())._asdict()[name.split(".")[0]] for name, _ in self.parts]
+        moments = [prior._asdict()[name.split(".")[0]] for name, _ in self.parts]
         counts = torch.tensor([shape.numel() for _, shape in self.parts])
         per_mode = torch.tensor(moments).to(shift).repeat_interleave(counts, dim=0)
         self.prior_mean, self.prior_sd = per_mode.repeat(modes, 1).unbind(-1)
@@ -269,6 +275,19 @@ class ModeCoordinates:
         second = torch.einsum("...n,ni,nj->...ij", p, self.nodes, self.nodes)
         covariance = second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
         return log_z, mean, torch.linalg.cholesky(covariance + FLOOR * torch.eye(self.dim).to(mean))
+
+
+def _check(prior: Prior) -> Prior:
+    """``prior``, if each of its entries is a mean and a standard deviation."""
+    if not isinstance(prior, Prior):
+        raise TypeError(f"prior must be a Prior, but got {type(prior).__name__}")
+    for name, pair in prior._asdict().items():
+        numbers = isinstance(pair, Sequence) and all(isinstance(v, Real) for v in pair)
+        if not (numbers and len(pair) == 2 and all(map(math.isfinite, pair)) and pair[1] > 0):
+            raise ValueError(
+                f"prior: {name} must be a mean and a standard deviation > 0, but got {pair!r}"
+            )
+    return prior
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,7 @@
 """The coordinates of a Bayesian density mean what they say, whatever the shape of its modes."""
 
+import math
+
 import pytest
 import torch
 
@@ -103,3 +105,15 @@ def test_prior_can_be_replaced():
     at = ModeCoordinates(torch.zeros(1), torch.ones(1), modes=2, prior=Prior(mean=(3.0, 0.1)))
     parts = at.split(at.prior_mean)
     torch.testing.assert_close(parts["mean"], torch.full((2, 1), 3.0))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [(0, -1.5), (0.0, 0.0), (math.nan, 1.0), (0.0, math.inf), (1.0,), 1.0, ("a", 1.0)],
+    ids=str,
+)
+def test_a_prior_that_is_none_is_refused_by_name(pair):
+    with pytest.raises(ValueError, match="prior: mass must be a mean and a standard deviation > 0"):
+        ModeCoordinates(torch.zeros(1), torch.ones(1), modes=2, prior=Prior(mass=pair))
+    with pytest.raises(TypeError, match="prior must be a Prior, but got dict"):
+        ModeCoordinates(torch.zeros(1), torch.ones(1), modes=2, prior={"mass": (0.0, 1.0)})
