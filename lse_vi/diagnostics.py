@@ -13,7 +13,7 @@ from lse_vi.log_joint import LogJoint
 from lse_vi.peaks import Peaks, find_peaks
 
 COVERED = 3.0  # nats by which the guide may lie below a peak of the posterior and still cover it
-CHUNK = 8192  # draws in one call of the model
+LEAST = 0.01  # share of the mass of a peak that is worth reporting
 
 
 class Importance(NamedTuple):
@@ -43,12 +43,22 @@ class Importance(NamedTuple):
 
 @torch.no_grad()
 def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_000) -> Importance:
-    """Exact draws of ``density`` weighted by the posterior, and what the weights say."""
+    """Exact draws of ``density`` weighted by the posterior, and what the weights say.
+
+    Raises:
+        ValueError: for a log joint that is NaN at some draws, or minus infinity at all.
+    """
     draws = density.sample((samples,))
-    log_w = torch.cat([log_joint(z) for z in draws.split(CHUNK)]) - density.log_prob(draws)
+    log_w = log_joint(draws) - density.log_prob(draws)
     if bool(log_w.isnan().any()):
         bad = log_joint.constrain(draws[log_w.isnan()][0])
         raise ValueError(f"model: the log joint is NaN inside the guide, e.g. at {bad}")
+    if bool((log_w == -torch.inf).all()):
+        bad = log_joint.constrain(draws[0])
+        raise ValueError(
+            f"model: the log joint is minus infinity at all {samples} draws of the guide, e.g. at "
+            f"{bad}; fit the guide first, and check the supports of the model's sites"
+        )
     log_w = log_w.clamp_min(torch.finfo(log_w.dtype).min)  # log 0, where the model has no density
     log_z_error = float(density.log_normalizer_error)
     w = (log_w - log_w.amax()).exp()
@@ -70,9 +80,10 @@ def smooth(log_weights: Tensor) -> tuple[Tensor, float]:
     """Pareto-smoothed log weights (n,), normalised, and k-hat (Vehtari et al. 2024)."""
     from arviz import psislw  # on first use: it takes longer to import than all else together
 
-    spread = float(log_weights.amax() - log_weights.amin())
-    if spread < 1e-6:  # equal weights have no tail
-        return torch.log_softmax(log_weights, 0), -torch.inf
+    largest = log_weights.amax()
+    if float(largest - log_weights.amin()) < 1e-6:  # equal weights have no tail, unless all are 0
+        nothing = float(largest) <= torch.finfo(log_weights.dtype).min
+        return torch.log_softmax(log_weights, 0), torch.inf if nothing else -torch.inf
     smoothed, k = psislw(log_weights.double().cpu().numpy())
     return torch.as_tensor(smoothed).to(log_weights), float(k)
 
@@ -88,12 +99,7 @@ class Missed(NamedTuple):
 
 
 def missed_modes(
-    log_joint: LogJoint,
-    density: LSEDensity,
-    prior: Tensor,
-    log_evidence: float,
-    *,
-    min_share: float = 0.01,
+    log_joint: LogJoint, density: LSEDensity, prior: Tensor, log_evidence: float
 ) -> Missed:
     """Search afresh for peaks where the guide's density is far below the posterior's.
 
@@ -102,7 +108,6 @@ def missed_modes(
     Args:
         prior: points (n, dim) from which the search starts, as in :func:`find_peaks`.
         log_evidence: of the guide's part of the posterior.
-        min_share: peaks of a smaller share of the mass are left out.
     """
     peaks = find_peaks(log_joint, prior, rounds=4).peaks
     with torch.no_grad():
@@ -110,4 +115,4 @@ def missed_modes(
     peaks = peaks.select(outside & peaks.proper)
     total = torch.logsumexp(torch.cat([peaks.log_mass, peaks.x.new_tensor([log_evidence])]), 0)
     share = (peaks.log_mass - total).exp()
-    return Missed(peaks.select(share >= min_share), share[share >= min_share])
+    return Missed(peaks.select(share >= LEAST), share[share >= LEAST])

@@ -26,6 +26,7 @@ APART = 1.0  # peaks closer than this, in deviations of the heavier one, are one
 FAR = 1e5  # an ascent that gets so far has run off
 SMALLEST = 1e-10  # eigenvalue of |H|, relative to the largest
 NEGLIGIBLE = -16.0  # log share of the mass below which a peak is left out
+STARTS = 128  # of each round of the search
 OFTEN = 3  # the search goes on until every peak was met so often
 HOPELESS = 100.0  # nats below the highest point, at which a slow ascent is given up
 
@@ -83,37 +84,33 @@ def find_peaks(
     log_joint: LogJoint,
     prior: Tensor,
     *,
-    known: Peaks | None = None,
     rounds: int = 16,
-    starts: int = 128,
 ) -> Search:
     """Search until a round finds nothing new and every peak was met three times.
 
     Args:
         log_joint: the target.
         prior: points (n, dim) that say where the mass may lie, such as draws from the prior.
-        known: peaks known before; the search then starts from around and between them too.
         rounds: at most so many.
-        starts: starts of each round.
 
     Raises:
         ValueError: if the log joint is NaN or infinite at every start, or cannot be normalised.
     """
-    peaks, total, lost, before = known, 0, 0, 0
-    while total < rounds * starts:
-        ends = _ascend(log_joint, _starts(prior, peaks, starts))
+    peaks, total, lost, before = None, 0, 0, 0
+    while total < rounds * STARTS:
+        ends = _ascend(log_joint, _starts(prior, peaks, STARTS))
         found = _distinct(log_joint, ends)
         if peaks is None:
             found = _join(found, _stray(log_joint, ends, alone=found is None))
         peaks = _join(peaks, found)
         if peaks is None:
             raise ValueError(
-                f"model: none of {starts} ascents of the log joint came to an end; is it flat, or "
+                f"model: none of {STARTS} ascents of the log joint came to an end; is it flat, or "
                 "without a maximum? Give every latent variable a proper prior."
             )
-        total, lost = total + starts, lost + int((~ends.converged).sum())
+        total, lost = total + STARTS, lost + STARTS - int(ends.converged.sum())
         heavy = _heavy(peaks)
-        if total > starts and len(heavy) == before and bool((heavy.hits >= OFTEN).all()):
+        if total > STARTS and len(heavy) == before and bool((heavy.hits >= OFTEN).all()):
             break
         before = len(heavy)
     return Search(heavy, total, lost)
@@ -141,9 +138,14 @@ def moduli(hessian: Tensor) -> Tensor:
 
 @torch.no_grad()
 def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
-    """Where ascents of the log joint from ``x`` (n, dim) end; ``x`` itself where they run off."""
+    """Where ascents of the log joint from ``x`` (n, dim) end; ``x`` itself where they run off.
+
+    A row with a log joint that is not finite stays where it is.
+    """
     ends = _ascend(log_joint, x)
-    return torch.where(ends.converged.unsqueeze(-1), ends.x, x)
+    summits = x.clone()
+    summits[ends.rows[ends.converged]] = ends.x[ends.converged]
+    return summits
 
 
 @torch.no_grad()
@@ -205,6 +207,7 @@ class _Ends(NamedTuple):
     gradient: Tensor  # (n, dim)
     converged: Tensor  # (n,)
     trail: Tensor  # (points, runs, dim)
+    rows: Tensor  # (n,), of the starts: those with a finite log joint
 
 
 def _ascend(log_joint: LogJoint, starts: Tensor, *, steps: int = 100, runs: int = 8) -> _Ends:
@@ -242,7 +245,8 @@ def _ascend(log_joint: LogJoint, starts: Tensor, *, steps: int = 100, runs: int 
     trail.append(x)
     away = (~converged).nonzero().squeeze(1)
     away = away[value[away].argsort(descending=True)][:runs]
-    return _Ends(x, value, g, converged, torch.stack([points[away] for points in trail]))
+    trails = torch.stack([points[away] for points in trail])
+    return _Ends(x, value, g, converged, trails, usable.nonzero().squeeze(1))
 
 
 def _line_search(

@@ -9,6 +9,8 @@ import torch
 
 from lse_vi import AutoLSEICNN, fit_guide
 from lse_vi.checkpoint import Checkpoint
+from lse_vi.diagnostics import importance, smooth
+from lse_vi.peaks import climb
 
 PEAK = (9.0 - 1 / 18) ** 0.5  # of `square`, where x / 9 + 2 x (x^2 - 9) = 0
 
@@ -172,3 +174,35 @@ def test_a_heavy_tail_of_little_mass_is_told_from_a_bad_fit():
         texts[res.ess > 0.9] = res.warnings[0]
     assert "do not trust tail probabilities" in texts[True]
     assert "the evidence and importance-resampled draws cannot be trusted" in texts[False]
+
+
+def test_climbs_go_with_their_starts_where_some_have_no_log_joint():
+    """The summits are -3 and 3; where x < -4 or x > 4 there is no density."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 10.0).mask(False))
+        pyro.factor("wells", torch.where(x.abs() < 4, -((x.abs() - 3) ** 2), -torch.inf))
+
+    guide = AutoLSEICNN(model, modes=2)
+    guide()
+    log_joint = guide.log_joint()
+    for starts, summits in (
+        ([5.0, 2.0, -6.0], [5.0, 3.0, -6.0]),
+        ([-2.0, 5.0, 2.0], [-3.0, 5.0, 3.0]),
+    ):
+        ends = climb(log_joint, torch.tensor(starts).unsqueeze(1)).squeeze(1)
+        assert ends.tolist() == pytest.approx(summits, abs=1e-3)
+
+
+def test_weights_that_are_all_zero_are_no_perfect_fit():
+    assert smooth(torch.zeros(100))[1] == -torch.inf
+    assert smooth(torch.full((100,), torch.finfo(torch.float64).min))[1] == torch.inf
+
+    def model():
+        pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.factor("never", torch.tensor(-torch.inf))
+
+    guide = AutoLSEICNN(model, modes=1)
+    guide()
+    with pytest.raises(ValueError, match="minus infinity at all 100 draws of the guide"):
+        importance(guide.get_posterior(), guide.log_joint(), samples=100)
