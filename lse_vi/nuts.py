@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 
 import pyro
 import torch
 from pyro.infer import MCMC, NUTS
+from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor
 
 from lse_vi.bayesian_density import BayesianDensity
@@ -41,7 +44,7 @@ def sample_posterior(
         chains, draws, warmup: number of chains; draws of each, after ``warmup``.
         processes: chains that run at the same time; scripts that ask for more than one need the
             usual ``if __name__ == "__main__":``.
-        seed: of the chains.
+        seed: of the chains; random states and threads of the process are left alone.
 
     Returns:
         A posterior with draws (chains, draws, size), and ``stats`` "diverging".
@@ -82,14 +85,25 @@ class Energy:
         return -self.model.log_joint(self.model.theta(values["z"]))
 
 
+@contextmanager
+def _to_itself(seed: int) -> Iterator[None]:
+    """One thread, and every generator from ``seed``; afterwards as before."""
+    threads, states = torch.get_num_threads(), get_rng_state()
+    torch.set_num_threads(1)
+    pyro.set_rng_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        set_rng_state(states)
+
+
 def _chain(
     model: BayesianDensity, job: tuple[Tensor, int], *, draws: int, warmup: int, progress: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Draws (draws, size) of one chain, and its statistics."""
     start, seed = job
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        pyro.set_rng_seed(seed)
+    with torch.random.fork_rng(), _to_itself(seed):
         kernel = NUTS(
             potential_fn=Energy(model),
             step_size=0.2,
