@@ -110,9 +110,15 @@ class EnergyELBO(Trace_ELBO):
         self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
     ) -> Tensor:
         """Minus the ELBO, a scalar."""
+        if not isinstance(guide, AutoLSEICNN):
+            raise TypeError(
+                f"guide must be an AutoLSEICNN for EnergyELBO, but got {type(guide).__name__}; "
+                "train it with pyro.infer.Trace_ELBO"
+            )
         if guide.prototype_trace is None:
             guide(*args, **kwargs)
         with guide._pyro_context:  # lets SVI see the guide's parameters
+            guide.claim_name()
             potential = guide.potential
         log_joint = LogJoint(model, guide._unpack_latent, args, kwargs)
         rule = self.method.rule(potential, None)

@@ -109,6 +109,8 @@ class AutoLSEICNN(AutoContinuous):
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> LSEDensity:
         """The guide's density over the unconstrained latent vector, an :class:`LSEDensity`."""
+        if self._pyro_context.active:  # called by Pyro, which looks the parameters up by name
+            self.claim_name()
         pot = self.potential
         # A density keeps what it has computed, so it serves until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
@@ -139,7 +141,7 @@ class AutoLSEICNN(AutoContinuous):
 
     def is_for(self, model: Callable[..., Any]) -> bool:
         """Whether the guide was made for ``model`` (and not pickled since, which drops it)."""
-        return self._prior[0] is model
+        return bool(self._prior[0] == model)  # two bound methods are equal, never the same
 
     # -- modes ----------------------------------------------------------------------------------
 
@@ -214,10 +216,19 @@ class AutoLSEICNN(AutoContinuous):
         """Make ``potential`` the guide's own, in place of what Pyro's parameter store holds."""
         potential.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
         potential.eval()  # else Pyro warns that log_rho is not trained
-        store = pyro.get_param_store()
-        for name in [n for n in store if n.startswith(f"{self._pyro_name}.potential$$$")]:
-            del store[name]
         self.potential = potential
+        self.claim_name()
+
+    def claim_name(self) -> None:
+        """Take from Pyro's parameter store what stands there under the guide's name, but not its.
+
+        Guides share a name unless a PyroModule holds them, and Pyro would go on with the
+        parameters that came first: an optimiser would step on those of another guide.
+        """
+        store, own = pyro.get_param_store(), {id(p) for p in self.parameters()}
+        for name, p in list(store.named_parameters()):
+            if name.startswith(f"{self._pyro_name}.potential$$$") and id(p) not in own:
+                del store[name]
 
     def _blank(self, modes: int, like: Tensor) -> LSEICNN:
         return LSEICNN(

@@ -7,9 +7,9 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import Predictive
+from pyro.infer import SVI, Predictive, Trace_ELBO
 
-from lse_vi import AutoLSEICNN, LSEDensity, fit_guide
+from lse_vi import AutoLSEICNN, EnergyELBO, LSEDensity, fit_guide, to_arviz
 
 SUPPORTS = {  # made in the tests, as those set float64
     "real": lambda: dist.Normal(0.0, 1.0),
@@ -109,6 +109,43 @@ class TestInPyro:
             assert torch.equal(copy.median()["x"], guide.median()["x"])
         assert guide.is_for(square)
         assert not whole.is_for(square)
+
+    def test_a_method_is_a_model(self):
+        """Every mention of a method makes another object, equal to the one before."""
+
+        class Study:
+            def model(self, y):
+                x = pyro.sample("x", dist.Normal(0.0, 1.0))
+                pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
+        one, y = Study(), torch.tensor(1.0)
+        guide = AutoLSEICNN(one.model, modes=1)
+        assert guide.is_for(one.model)
+        assert not guide.is_for(Study().model)
+        res = fit_guide(one.model, guide, y, steps=20, progress=False)
+        assert res.log_evidence == pytest.approx(
+            float(dist.Normal(0.0, 2**0.5).log_prob(y)), abs=0.01
+        )
+        idata = to_arviz(guide, one.model, y, num_samples=50, resample=True)
+        assert "log_weight" in idata["sample_stats"]
+
+    @pytest.mark.parametrize("method", [EnergyELBO(), Trace_ELBO(10)], ids=["energy", "trace"])
+    def test_two_guides_are_trained_in_turn(self, method):
+        """They share a name in Pyro's parameter store; each keeps its own parameters."""
+
+        def model(center):
+            pyro.sample("x", dist.Normal(center, 1.0))
+
+        guides = {c: AutoLSEICNN(model, modes=1, hidden=()) for c in (3.0, -3.0)}
+        for guide in guides.values():
+            guide(0.0)
+        adam = {"lr": 0.05}
+        loops = {c: SVI(model, g, pyro.optim.Adam(adam), method) for c, g in guides.items()}
+        for _ in range(150):
+            for c, svi in loops.items():
+                svi.step(c)
+        for c, guide in guides.items():
+            assert float(guide.median()["x"]) == pytest.approx(c, abs=0.3)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_the_type_of_the_model_is_kept(self, dtype, square, nine, truth):
