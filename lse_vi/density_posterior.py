@@ -97,7 +97,9 @@ class DensityPosterior:
         """The cumulative distribution of every draw, in one dimension: (draws, n)."""
         if self.model.dim > 1:
             raise ValueError(f"cdf is for one dimension, but the data have {self.model.dim}")
-        at = as_data("x", x).to(self.theta).flatten()
+        points = as_data("x", x).to(self.theta)
+        check_dim("x", points, 1)
+        at = points.squeeze(-1)
         x, reach = self.model.x, REACH * self.model.coordinates.scale
         low, high = float(x.min() - reach), float(x.max() + reach)
         ticks = torch.linspace(low, high, CDF_POINTS).to(at)

@@ -108,7 +108,8 @@ def fit_posterior(
         if guide == "lse_icnn":
             framed = model.in_frame(center, root)
             lse = AutoLSEICNN(framed, modes=4)
-            fit_guide(framed, lse, progress=progress)
+            with pyro.get_param_store().scope():  # a guide of the user's keeps its parameters
+                fit_guide(framed, lse, seed=seed, progress=progress)
             near = wide = InFrame(lse.get_posterior(), framed)
         else:
             loc, factor = center, root

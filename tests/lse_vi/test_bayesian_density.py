@@ -1,8 +1,12 @@
 """The Bayesian density as a Pyro model, its posterior, and the count of modes."""
 
+import importlib
 import itertools
+import random
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
@@ -13,14 +17,16 @@ from pyro.infer.autoguide import AutoDiagonalNormal
 from benchmarks import calibration
 from data_gen.mixtures import TWO
 from lse_vi import (
+    AutoLSEICNN,
     BayesianDensity,
     compare_densities,
     count_modes,
     density_to_arviz,
+    fit_guide,
     fit_posterior,
     sample_posterior,
 )
-from lse_vi.density_draws import KEPT, Student, _next_step, anneal
+from lse_vi.density_draws import KEPT, Student, _next_step, anneal, tail_shape
 from lse_vi.density_peaks import density_peaks
 from lse_vi.density_posterior import DensityPosterior, Evidence, interval
 from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
@@ -97,6 +103,14 @@ class TestModel:
         spread = float(torch.tensor([one.log_evidence for one in found]).std())
         assert spread < 3 * found[0].log_evidence_error
 
+    def test_a_log_joint_that_is_nowhere_finite_is_refused(self):
+        model = BayesianDensity(torch.randn(20), modes=1, hidden=())
+        model.log_joint = lambda theta: torch.full_like(theta[:, 0], torch.nan)
+        law = Student(torch.zeros(model.size), torch.eye(model.size))
+        with pytest.raises(ValueError, match="NaN or minus infinity at all 50 draws of the guide"):
+            anneal(model, law, 50)
+        assert tail_shape(model, law, 50) == torch.inf
+
 
 class TestPosterior:
     def test_density_cdf_and_draws_agree(self, fit):
@@ -141,6 +155,34 @@ class TestPosterior:
         assert torch.equal(a.theta, b.theta)
         assert torch.equal(state, torch.get_rng_state())
 
+    def test_the_guide_with_several_modes_leaves_a_guide_of_the_user_alone(self):
+        """It has the same name in Pyro's parameter store; and its seed is the fit's."""
+
+        def model():
+            pyro.sample("x", dist.Normal(0.0, 1.0))
+
+        AutoLSEICNN(model, modes=1)()
+        before = dict(pyro.get_param_store().named_parameters())
+        quick = {"modes": 1, "hidden": (), "guide": "lse_icnn", "draws": 50, "progress": False}
+        seeds = []
+
+        def seeded(*args, **options):
+            seeds.append(options["seed"])
+            return fit_guide(*args, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(importlib.import_module("lse_vi.fit_posterior"), "fit_guide", seeded)
+            fit_posterior(torch.randn(20), seed=7, **quick)
+        after = dict(pyro.get_param_store().named_parameters())
+        assert seeds == [7]
+        assert len(before) == len(after) > 0
+        assert all(after[name] is p for name, p in before.items())
+
+    def test_cdf_takes_points_of_one_dimension(self, fit):
+        assert fit.cdf(torch.zeros(3, 1)).shape == (400, 3)
+        with pytest.raises(ValueError, match="x must have last dimension 1"):
+            fit.cdf(torch.zeros(3, 2))
+
     @pytest.mark.parametrize("guide", [g for g in GUIDES if g != "lse_icnn"])
     def test_every_guide_finds_two_groups(self, guide):
         post = fit_posterior(
@@ -172,7 +214,12 @@ class TestPosterior:
     def test_nuts_agrees_with_the_guide(self):
         x = torch.cat([torch.randn(40) - 3, torch.randn(40) + 3])
         fit = fit_posterior(x, modes=2, hidden=(), progress=False)
+        random.seed(1), np.random.seed(1)  # noqa: NPY002
+        before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        torch.set_num_threads(2)
         chain = sample_posterior(fit, chains=2, draws=120, warmup=40, progress=False)
+        assert torch.get_num_threads() == 2
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
         assert chain.theta.shape == (2, 120, 6)
         at = torch.linspace(-4, 4, 9)
         gap = (fit.cdf(at).mean(0) - chain.cdf(at).mean(0)).abs()

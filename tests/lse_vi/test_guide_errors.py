@@ -7,9 +7,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import SVI
+from pyro.infer.autoguide import AutoNormal
 
 import lse_vi.guide_training
-from lse_vi import AutoLSEICNN, LaplaceMixture, NonFiniteLossError, fit_guide
+from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture, NonFiniteLossError, fit_guide
 
 
 class TestErrors:
@@ -68,6 +70,26 @@ class TestErrors:
             value = guide.log_joint()(torch.tensor([[1.0], [-1.0]]))
         by_hand = -0.5 * torch.tensor([1.0 + 0.0, 1.0 + 9.0]) - math.log(2 * math.pi)
         assert value.tolist() == pytest.approx(by_hand.tolist())
+
+    def test_a_model_that_vmap_changes_is_run_once_per_draw(self):
+        calls = []
+
+        def model():
+            calls.append(None)
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.factor("drift", x * len(calls))
+
+        guide = AutoLSEICNN(model, modes=1)
+        guide()
+        with pytest.warns(UserWarning, match=r"comes out differently .* log joint is .* by itself"):
+            guide.log_joint()(torch.ones(2, 1))
+
+    def test_the_energy_elbo_of_another_guide(self, square, nine):
+        svi = SVI(square, AutoNormal(square), pyro.optim.Adam({"lr": 0.01}), EnergyELBO())
+        with pytest.raises(
+            TypeError, match=r"must be an AutoLSEICNN .* but got AutoNormal; .*Trac"
+        ):
+            svi.step(nine)
 
     def test_a_loss_that_is_not_finite(self, monkeypatch, square, nine):
         monkeypatch.setattr(
