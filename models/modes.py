@@ -20,7 +20,7 @@ import torch
 
 from data_gen import gillespie, schlogl
 from lse_vi import ModeCount, compare_densities, count_modes, density_to_arviz
-from lse_vi.density_plots import plot_check, plot_mode_count, plot_posterior
+from lse_vi.plots import plot_check, plot_mode_count, plot_posterior
 from lse_vi.plots.style import STYLE
 from models.columns import read_columns
 from models.command import Metrics, save

@@ -11,7 +11,7 @@ import pytest
 
 import data_gen
 import lse_vi
-from lse_vi import density_plots, guide_plots, plots
+from lse_vi import plots
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,7 +32,6 @@ def defined_in(module: Any) -> set[str]:
 def public_names() -> set[str]:
     names = {f"lse_vi.{name}" for name in lse_vi.__all__}
     names |= {f"lse_vi.plots.{name}" for name in plots.__all__ if name.startswith("plot")}
-    names |= defined_in(guide_plots) | defined_in(density_plots)
     for name in data_gen.__all__:
         names |= defined_in(importlib.import_module(f"data_gen.{name}"))
     return names

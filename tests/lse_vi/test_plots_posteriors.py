@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lse_vi import fit_posterior
-from lse_vi.density_plots import plot_check, plot_mode_count, plot_posterior
 from lse_vi.mode_count import ModeCount
+from lse_vi.plots import plot_check, plot_mode_count, plot_posterior
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,24 @@ def test_check_shows_data_of_the_model_inside_and_others_outside():
     assert np.abs(at).max() < 0.12  # Kolmogorov: 1.36 / sqrt(60) = 0.18 at 5 %, fitted less
     posterior.model.x = posterior.model.x + 3.0  # no longer the data it was fitted to
     assert np.abs(line(plot_check(posterior, replicates=60), "data")[:, 1]).max() > 0.2
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_grid_asked_for_is_the_grid_evaluated(dim):
+    posterior, sizes = fit(dim), []
+    density = posterior.density
+    posterior.density = lambda points: sizes.append(len(points)) or density(points)
+    for grid in (None, 90):
+        plot_posterior(posterior, grid=grid)
+    assert sizes == [{1: 300, 2: 80}[dim] ** dim, 90**dim]
+    with pytest.raises(ValueError, match="grid must be at least 2, but got -5"):
+        plot_posterior(posterior, grid=-5)
+
+
+def test_an_axis_that_the_data_lack_is_refused():
+    posterior = fit(2)
+    assert plot_check(posterior, axis=1, replicates=10).get_xlabel() == "$x_2$"
+    with pytest.raises(ValueError, match="axis must be below the 2 dimensions of the data, but go"):
+        plot_check(posterior, axis=5)
+    with pytest.raises(ValueError, match="axis must be at least 0"):
+        plot_check(posterior, axis=-1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lse_vi import AutoLSEICNN, fit_guide
-from lse_vi.guide_plots import plot_mode_weights, plot_pairs
+from lse_vi.plots import plot_mode_weights, plot_pairs
 
 matplotlib.use("Agg")
 

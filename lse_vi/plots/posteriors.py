@@ -17,13 +17,14 @@ from lse_vi.mode_count import ModeCount
 from lse_vi.plots.style import BLACK, BLUE, GREY, PALE, SHADES, VERMILLION, new_axes
 
 MARGIN = 0.15  # of the data's range, on each side
+GRID = {1: 300, 2: 80}  # points per axis
 
 
 def plot_posterior(
     posterior: DensityPosterior | ModeCount,
     *,
     level: float = 0.9,
-    grid: int = 300,
+    grid: int | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """The posterior of a density in one or two dimensions, over the data.
@@ -35,7 +36,7 @@ def plot_posterior(
     Args:
         posterior: from :func:`fit_posterior`, :func:`sample_posterior` or :func:`count_modes`.
         level: of the band and the intervals.
-        grid: points per axis.
+        grid: points per axis; 300 in one dimension and 80 in two by default.
 
     Raises:
         ValueError: in three dimensions.
@@ -52,7 +53,7 @@ def plot_posterior(
         raise ValueError(f"posterior must be of 1 or 2 dimensions to be plotted, but has {dim}")
     low, high = x.amin(0), x.amax(0)
     low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
-    count = check_count("grid", grid, 2) if dim == 1 else min(grid, 80)
+    count = GRID[dim] if grid is None else check_count("grid", grid, 2)
     ticks = [torch.linspace(float(a), float(b), count) for a, b in zip(low, high, strict=True)]
     points = torch.cartesian_prod(*ticks).reshape(-1, dim)
     q = posterior.density(points)
@@ -151,12 +152,18 @@ def plot_check(
         replicates: number of replicated data sets.
         level: of the pointwise band.
 
+    Raises:
+        ValueError: for an axis that the data do not have.
+
     Example:
         >>> from lse_vi import fit_posterior
         >>> fit = fit_posterior(torch.randn(30), modes=1, draws=50, steps=20, progress=False)
         >>> plot_check(fit, replicates=20).get_xlabel()
         '$x$'
     """
+    dim = posterior.model.dim
+    if check_count("axis", axis, 0) >= dim:
+        raise ValueError(f"axis must be below the {dim} dimensions of the data, but got {axis}")
     x = posterior.model.x[:, axis].sort().values
     new = posterior.predictive(replicates, seed=seed)[..., axis].sort(dim=-1).values
     ticks = torch.linspace(float(x[0]), float(x[-1]), 200)
@@ -168,7 +175,7 @@ def plot_check(
     ax.fill_between(ticks, low, high, color=BLUE, alpha=0.3, lw=0, label=band)
     ax.axhline(0.0, color=GREY, lw=0.8)
     ax.plot(ticks, _ecdf(x.unsqueeze(0), ticks)[0] - center, color=BLACK, lw=1.2, label="data")
-    name = "$x$" if posterior.model.dim == 1 else f"$x_{axis + 1}$"
+    name = "$x$" if dim == 1 else f"$x_{axis + 1}$"
     ax.set(xlabel=name, ylabel="empirical CDF minus its prediction")
     ax.legend()
     return ax
