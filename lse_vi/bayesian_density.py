@@ -13,7 +13,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor
 
-from lse_vi.checks import as_data, check_count, check_counts
+from lse_vi.checks import as_data, check_count, check_counts, check_enough, check_spread
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import whitened
 from lse_vi.mode_coordinates import ModeCoordinates, Prior
@@ -33,7 +33,8 @@ class BayesianDensity(PyroModule):
     for NUTS without a mass matrix.
 
     Args:
-        x: data (n, dim) or (n,), dim from 1 to 3; computed with in float64.
+        x: data (n, dim) or (n,), dim from 1 to 3; copied to the CPU, in float64, where
+            tensors as small as these are quickest.
         modes: number of modes K.
         hidden: widths of the hidden layers of each mode's shape g_k; () makes Gaussian modes.
             Two units per dimension, one for each side, by default.
@@ -199,20 +200,13 @@ class _Normalised(Rule):
 
 
 def check_density_data(x: Any) -> Tensor:
-    """Data of one to three dimensions as a float64 tensor (n, dim) that varies in every column."""
-    data = as_data("x", x).to(torch.float64)
+    """Data (n, dim) of one to three dimensions that vary in every column, in float64 on the CPU."""
+    data = as_data("x", x).to("cpu", torch.float64)
     n, dim = data.shape
     if dim > 3:
         raise ValueError(
             f"x must have 1 to 3 dimensions, but got {dim}; fit_density takes any number"
         )
-    minimum = 2 * (dim + 1)
-    if n < minimum:
-        raise ValueError(f"x needs at least {minimum} points in {dim} dimensions, but got {n}")
-    constant = (data.amax(0) == data.amin(0)).nonzero().flatten().tolist()
-    if constant:
-        raise ValueError(
-            f"x is constant in column {constant}: a density needs spread in every coordinate; "
-            "drop that column"
-        )
+    check_enough("x", n, dim)
+    check_spread("x", data.amin(0), data.amax(0))
     return data

@@ -78,6 +78,26 @@ def check_finite(name: str, x: Tensor) -> None:
         )
 
 
+def check_spread(name: str, low: Tensor, high: Tensor) -> None:
+    """The least and the largest of data, (*batch, dim), must differ in every column."""
+    constant = (low == high).reshape(-1, low.shape[-1]).any(0)
+    if bool(constant.any()):
+        raise ValueError(
+            f"{name} is constant in column {constant.nonzero().flatten().tolist()}: a density "
+            "needs spread in every coordinate; drop that column"
+        )
+
+
+def check_enough(name: str, n: int, dim: int) -> None:
+    """A density needs at least 2 (dim + 1) points."""
+    minimum = 2 * (dim + 1)
+    if n < minimum:
+        raise ValueError(
+            f"{name} needs at least {minimum} points for a density in {dim} dimensions, besides "
+            f"any held out, but got {n}"
+        )
+
+
 def check_options(name: str, value: str, options: Iterable[str]) -> str:
     """``value`` must be one of ``options``."""
     options = sorted(options)

@@ -13,6 +13,7 @@ import torch
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import (
     check_count,
+    check_enough,
     check_fraction,
     check_number,
     check_positive,
@@ -189,12 +190,7 @@ def fit_density(
 
 
 def _check_enough(n: int, dim: int, modes: int) -> None:
-    minimum = 2 * (dim + 1)
-    if n < minimum:
-        raise ValueError(
-            f"x needs at least {minimum} points for {dim} dimensions, besides those held out, "
-            f"but got {n}"
-        )
+    check_enough("x", n, dim)
     if modes > n:
         raise ValueError(f"modes must be at most the {n} points that are fitted, but got {modes}")
 

@@ -102,7 +102,7 @@ def fit_posterior(
                 f"{model.size}; take guide='full', fewer modes or hidden=()"
             )
         center = find_mode(model, seed=seed, progress=progress)
-        root = laplace_root(model, center)
+        root = laplace_root(model.log_joint, center, model.coordinates.prior_sd)
         near: Proposal
         wide: Proposal
         if guide == "lse_icnn":
@@ -163,20 +163,24 @@ def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) 
     return theta.detach()[log_joint.argmax()]
 
 
-def laplace_root(model: BayesianDensity, theta: Tensor) -> Tensor:
-    """Cholesky factor of Laplace's covariance at ``theta``, (size, size).
+def laplace_root(log_joint: Callable[[Tensor], Tensor], theta: Tensor, prior_sd: Tensor) -> Tensor:
+    """Cholesky factor of Laplace's covariance at ``theta`` (*batch, size): (*batch, size, size).
 
     Curvatures below the prior's (flat or upward directions of the likelihood) count as the
     prior's, so no direction is wider than the prior.
+
+    Args:
+        log_joint: (*batch, size) -> (*batch,).
+        prior_sd: standard deviations of the prior, (size,).
     """
     theta = theta.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(model.log_joint(theta), theta, create_graph=True)
-    rows = [torch.autograd.grad(g, theta, retain_graph=True)[0] for g in gradient]
-    sd = model.coordinates.prior_sd
-    hessian = -torch.stack(rows) * sd * sd.unsqueeze(-1)  # in units of the prior
+    (gradient,) = torch.autograd.grad(log_joint(theta).sum(), theta, create_graph=True)
+    rows = [torch.autograd.grad(g.sum(), theta, retain_graph=True)[0] for g in gradient.unbind(-1)]
+    both = prior_sd * prior_sd.unsqueeze(-1)
+    hessian = -torch.stack(rows, dim=-1) * both  # in units of the prior
     curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
-    covariance = (axes / curvature.clamp_min(1.0)) @ axes.mT
-    return torch.linalg.cholesky(covariance * sd * sd.unsqueeze(-1))
+    covariance = (axes / curvature.clamp_min(1.0).unsqueeze(-2)) @ axes.mT
+    return torch.linalg.cholesky(covariance * both)
 
 
 def train(

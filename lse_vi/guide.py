@@ -18,7 +18,7 @@ from lse_vi.checks import check_count, check_counts, check_positive
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import WhitenedICNN, whitened
 from lse_vi.importance import LaplaceMixture
-from lse_vi.log_joint import LogJoint
+from lse_vi.log_joint import LogJoint, constrain
 from lse_vi.peaks import Peaks, Search, find_peaks
 from lse_vi.placement import place
 from lse_vi.potential import LSEICNN
@@ -153,10 +153,7 @@ class AutoLSEICNN(AutoContinuous):
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
-        return {
-            site["name"]: biject_to(site["fn"].support)(value)
-            for site, value in self._unpack_latent(z)
-        }
+        return constrain(self._unpack_latent, z)
 
     @torch.no_grad()
     def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor:

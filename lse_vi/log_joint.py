@@ -47,7 +47,7 @@ class LogJoint:
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Values of the sites, as the model knows them, of ``z`` (dim,)."""
-        return {site["name"]: value for site, value, _ in self._sites(z)}
+        return constrain(self.unpack, z)
 
     def __call__(self, z: Tensor) -> Tensor:
         """l at ``z`` (n, dim), (n,), differentiable."""
@@ -135,18 +135,28 @@ class LogJoint:
         return False
 
 
+def constrain(unpack: Unpack, z: Tensor) -> dict[str, Tensor]:
+    """Values of the sites, as the model knows them, of ``z`` (dim,)."""
+    return {site["name"]: biject_to(site["fn"].support)(value) for site, value in unpack(z)}
+
+
+def check_whole(name: str, site: Any) -> None:
+    """No plate around a site may be subsampled, or l would change with every evaluation."""
+    for frame in site["cond_indep_stack"]:
+        if frame.full_size is not None and frame.size < frame.full_size:
+            raise ValueError(
+                f"model: plate {frame.name!r} around site {name!r} is subsampled, {frame.size} of "
+                f"{frame.full_size}; the posterior needs all data at once. Run it without "
+                "subsampling; only SVI with Trace_ELBO can train a guide on subsamples"
+            )
+
+
 def _check(trace: Trace) -> None:
-    """No plate may be subsampled, or l would change from one evaluation to the next."""
+    """All data must be there, and every latent site covered."""
     for name, site in trace.nodes.items():
         if site["type"] != "sample":
             continue
-        for frame in site["cond_indep_stack"]:
-            if frame.full_size is not None and frame.size < frame.full_size:
-                raise ValueError(
-                    f"model: plate {frame.name!r} around site {name!r} is subsampled, {frame.size} "
-                    f"of {frame.full_size}; the modes of a posterior need all data at once. Run it "
-                    "without subsampling, or train the guide by SVI with Trace_ELBO"
-                )
+        check_whole(name, site)
         if not site["is_observed"] and not site_is_subsample(site):
             raise ValueError(
                 f"model: site {name!r} is latent, but the guide does not cover it; a guide for a "

@@ -12,6 +12,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Size, Tensor
 
+from lse_vi.log_joint import check_whole
 from lse_vi.model_runs import Draws, plate_depth
 
 
@@ -35,7 +36,7 @@ class Sites:
         for name, site in trace.nodes.items():
             if site["type"] != "sample" or site_is_subsample(site) or site_is_factor(site):
                 continue
-            _check_whole(name, site)
+            check_whole(name, site)
             value = site["value"]
             if not site["is_observed"]:
                 self.latent.append(name)
@@ -105,15 +106,6 @@ def _is_computed(site: Any) -> bool:
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
     return isinstance(fn, Delta)
-
-
-def _check_whole(name: str, site: Any) -> None:
-    for frame in site["cond_indep_stack"]:
-        if frame.full_size is not None and frame.size < frame.full_size:
-            raise ValueError(
-                f"model: site {name!r} sees a subsample of plate {frame.name!r}, {frame.size} of "
-                f"{frame.full_size}; run it without subsampling, on all data"
-            )
 
 
 def _data(name: str, site: Any) -> Tensor:

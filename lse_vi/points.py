@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lse_vi.checks import check_spread
 from lse_vi.digest import digest
 
 PART = 2**16  # rows that are read at once
@@ -55,15 +56,10 @@ class Points:
                 f"{name} must be finite, but {bad} of its {torch.Size(points.shape).numel()} "
                 "entries are NaN or infinite; drop or impute them first"
             )
-        low = torch.stack([part.amin(0) for part in points.parts()]).amin(0)
-        high = torch.stack([part.amax(0) for part in points.parts()]).amax(0)
-        constant = (low == high).reshape(-1, points.shape[-1]).any(0)
-        if len(points) > 1 and bool(constant.any()):
-            columns = constant.nonzero().flatten().tolist()
-            raise ValueError(
-                f"{name} is constant in column {columns}: a density needs spread in every "
-                "coordinate; drop that column"
-            )
+        if len(points) > 1:
+            low = torch.stack([part.amin(0) for part in points.parts()]).amin(0)
+            high = torch.stack([part.amax(0) for part in points.parts()]).amax(0)
+            check_spread(name, low, high)
         return points
 
     def __len__(self) -> int:

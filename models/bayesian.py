@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
+from lse_vi.fit_posterior import laplace_root
 from lse_vi.icnn import whitened
 from lse_vi.prior import prior_moments
 from lse_vi.rules import Rule
@@ -95,25 +96,15 @@ class BayesianBoxDensity:
             with pyro.plate("point", n, dim=-2):
                 pyro.sample("x", q, obs=self.x.reshape(n, -1, 1))
 
-    def laplace_root(self, theta: Tensor) -> Tensor:
-        """Cholesky factor of the Laplace covariance at ``theta`` (batch, size), per data set.
-
-        Curvatures below the prior's (flat or upward directions of the likelihood) count as the
-        prior's, so no direction is wider than the prior.
-        """
-        theta = theta.detach().requires_grad_()
+    def log_joint(self, theta: Tensor) -> Tensor:
+        """log p(theta, x) up to a constant, for each data set: (batch, size) -> (batch,)."""
         z = (theta - self.prior_mean) / self.prior_sd
-        log_joint = self.density(theta).log_prob(self.x.flatten(1, -2).unsqueeze(-1)).sum(0)
-        log_joint = log_joint - 0.5 * z.square().sum(-1)
-        (gradient,) = torch.autograd.grad(log_joint.sum(), theta, create_graph=True)
-        rows = [
-            torch.autograd.grad(g.sum(), theta, retain_graph=True)[0] for g in gradient.unbind(-1)
-        ]
-        both = self.prior_sd * self.prior_sd.unsqueeze(-1)
-        hessian = -torch.stack(rows, dim=-1) * both  # in units of the prior
-        curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
-        covariance = (axes / curvature.clamp_min(1.0).unsqueeze(-2)) @ axes.mT * both
-        return torch.linalg.cholesky(covariance)
+        log_q = self.density(theta).log_prob(self.x.flatten(1, -2).unsqueeze(-1))
+        return log_q.sum(0) - 0.5 * z.square().sum(-1)
+
+    def laplace_root(self, theta: Tensor) -> Tensor:
+        """Cholesky factor of Laplace's covariance at ``theta`` (batch, size), per data set."""
+        return laplace_root(self.log_joint, theta, self.prior_sd)
 
     def start(self, responsibilities: Tensor) -> Tensor:
         """Coordinates (batch, size) at the masses, means and widths that a fit gives its modes.

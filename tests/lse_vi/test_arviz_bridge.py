@@ -397,7 +397,7 @@ class TestBadInput:
             with pyro.plate("time", len(y), subsample_size=2) as i:
                 pyro.sample("y", dist.Normal(mu, 1.0), obs=y[i])
 
-        with pytest.raises(ValueError, match="site 'y' sees a subsample of plate 'time', 2 of 6"):
+        with pytest.raises(ValueError, match="plate 'time' around site 'y' is subsampled, 2 of 6"):
             to_arviz(exact_guide, model, DATA, num_samples=2)
 
     def test_data_without_a_plate(self):

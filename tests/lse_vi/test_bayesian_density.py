@@ -96,7 +96,8 @@ class TestModel:
         assert float(w.std() / w.mean()) < 0.03 * 400_000**0.5  # its own error, in nats
         expected = float(log_likelihood.max() + w.mean().log())
         center = find_mode(model)
-        wide = Student(center, 2 * laplace_root(model, center))
+        root = laplace_root(model.log_joint, center, model.coordinates.prior_sd)
+        wide = Student(center, 2 * root)
         found = [anneal(model, wide, 2000) for _ in range(4)]
         for one in found:
             assert abs(one.log_evidence - expected) < 4 * one.log_evidence_error + 0.06
@@ -310,3 +311,14 @@ class TestCount:
             fit_posterior(torch.randn(30), units=(0.0, -1.0))
         with pytest.raises(ValueError, match="at most 6"):
             count_modes(torch.randn(30), modes=9, guide="laplace", progress=False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_data_on_a_gpu_are_computed_with_on_the_cpu():
+    x = torch.randn(30)
+    here, there = (
+        fit_posterior(data, modes=1, guide="laplace", draws=50, progress=False)
+        for data in (x, x.cuda())
+    )
+    assert there.theta.device.type == "cpu"
+    torch.testing.assert_close(here.theta, there.theta)
