@@ -17,6 +17,7 @@ from lse_vi.parallel import average_, own_share, processes
 from lse_vi.potential import LSEICNN
 from lse_vi.prior import log_prior
 from lse_vi.rules import Rule
+from lse_vi.schedule import warm_up
 from lse_vi.states import Best, replace_where, snapshot, take_first
 
 REFRESH = 50  # steps of Adam between held-out checks and checkpoints
@@ -83,7 +84,7 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
     steps, n = recipe.steps, len(data.rows)
     optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(0.1, steps)
     )
     parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     if search.run is None:

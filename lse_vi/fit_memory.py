@@ -15,6 +15,7 @@ from lse_vi.checks import check_count, check_finite, check_positive
 from lse_vi.density_training import NonFiniteLossError
 from lse_vi.digest import digest
 from lse_vi.memory import Elastic, select
+from lse_vi.schedule import warm_up
 
 REFRESH = 50  # steps between entries of the history and checkpoints
 
@@ -91,7 +92,7 @@ def fit_memory(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps, pct_start=0.2
+        optimiser, learning_rate, total_steps=steps, pct_start=warm_up(0.2, steps)
     )
     file = Checkpoint(
         checkpoint,

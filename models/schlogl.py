@@ -26,12 +26,13 @@ from data_gen import gillespie, schlogl
 from lse_vi import LSEICNN, FitResult, LSEDensity, fit_density
 from lse_vi.arviz_bridge import to_arviz
 from lse_vi.prior import log_prior
+from lse_vi.schedule import warm_up
 from lse_vi.support import Box
 from models import baselines, schlogl_figure
 from models.bayesian import BayesianBoxDensity, FixedRule
 from models.guides import GUIDES, Point
 
-N_MAX = 1200
+N_MAX = schlogl.N_MAX
 TIMES = (0.5, *range(1, 11))
 LEVEL = 0.9  # of the credible bands
 
@@ -121,7 +122,7 @@ def run_svi(
             "optim_args": {"lr": peak_rate},
             "max_lr": peak_rate,
             "total_steps": steps,
-            "pct_start": 0.1,
+            "pct_start": warm_up(0.1, steps),
         }
     )
     elbo = Trace_ELBO(

@@ -54,6 +54,12 @@ def test_a_fit_does_not_run_away_from_its_nodes(samples):
     assert fit.active_modes == 2
 
 
+@pytest.mark.parametrize("steps", [9, 10, 11])
+def test_a_rise_of_one_step_is_none(steps):
+    fit = fit_density(torch.randn(50), modes=1, steps=steps, polish=0, progress=False)
+    assert fit.history["step"] == [steps]
+
+
 def test_the_history_goes_on():
     x = np.random.default_rng(0).exponential(size=200)
     fit = fit_density(x, modes=1, steps=100, polish=50, progress=False)

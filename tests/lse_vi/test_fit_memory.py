@@ -118,6 +118,12 @@ def test_an_interrupted_polish_ends_where_an_uninterrupted_one_does(tmp_path, mo
         assert torch.equal(ours, theirs)
 
 
+def test_a_rise_of_one_step_is_none():
+    """A fifth of five steps is one, by which torch's schedule divides less one."""
+    for steps in (4, 5, 6):
+        assert fit(build("elastic"), steps=steps).history["step"] == [steps]
+
+
 def test_the_random_state_is_left_alone():
     model = build("elastic")
     state = torch.get_rng_state()
