@@ -72,7 +72,8 @@ def fit_memory(
             model, data and settings goes on from it and ends where an uninterrupted one does.
 
     Raises:
-        ValueError: for paths that disagree in shape or are not finite.
+        TypeError: for paths that are no tensors, or of another dtype than the parameters.
+        ValueError: for paths that disagree in shape, are none or are not finite.
         NonFiniteLossError: when the loss stops being finite; the model is the last good one.
 
     Example:
@@ -87,6 +88,7 @@ def fit_memory(
     check_count("steps", steps)
     check_count("batch", batch)
     check_positive("learning_rate", learning_rate)
+    check_count("seed", seed, minimum=0)
     prepared, target = make_ready(model, strain, stress, times)
     generator = torch.Generator().manual_seed(seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -149,10 +151,19 @@ def make_ready(
     model: Elastic, strain: Tensor, stress: Tensor, times: Tensor | None
 ) -> tuple[Any, Tensor]:
     """What :meth:`~lse_vi.memory.Elastic.prepare` gives, and the stress as it is to be met."""
-    if not isinstance(stress, Tensor) or stress.shape != strain.shape:
-        came = tuple(stress.shape) if isinstance(stress, Tensor) else type(stress).__name__
+    shape = ("paths", "times", *model.invariants.event_shape)
+    for name, given in (("strain", strain), ("stress", stress)):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"{name} must be a tensor, but got {type(given).__name__}")
+        if given.dim() != len(shape) or not given.numel():
+            raise ValueError(
+                f"{name} must have shape ({', '.join(map(str, shape))}) with one path or more, "
+                f"but got {tuple(given.shape)}"
+            )
+    if stress.shape != strain.shape:
         raise ValueError(
-            f"stress must have the shape of strain, {tuple(strain.shape)}, but got {came}"
+            f"stress must have the shape of strain, {tuple(strain.shape)}, but got "
+            f"{tuple(stress.shape)}"
         )
     check_finite("stress", stress)
     target = (stress / model.stress_unit).transpose(0, 1)  # (times, paths, *event)

@@ -136,6 +136,29 @@ def test_stress_of_another_shape_is_refused():
         fit_memory(build("elastic"), paths(), paths()[:, 1:], progress=False)
 
 
+@pytest.mark.parametrize("fit", [fit_memory, polish_memory])
+@pytest.mark.parametrize(
+    ("strain", "came"),
+    [
+        (paths()[0], r"\(15, 3, 3\)"),
+        (paths().reshape(3, 4, 15, 3, 3), r"\(3, 4, 15, 3, 3\)"),
+        (paths()[:0], r"\(0, 15, 3, 3\)"),
+    ],
+)
+def test_paths_of_another_shape_are_refused(fit, strain, came):
+    message = rf"strain must have shape \(paths, times, 3, 3\) .* but got {came}"
+    with pytest.raises(ValueError, match=message):
+        fit(build("elastic"), strain, strain, progress=False)
+
+
+@pytest.mark.parametrize("fit", [fit_memory, polish_memory])
+def test_paths_that_are_no_tensors_are_refused(fit):
+    with pytest.raises(TypeError, match="strain must be a tensor, but got list"):
+        fit(build("elastic"), paths().tolist(), paths(), progress=False)
+    with pytest.raises(TypeError, match="stress must be a tensor, but got ndarray"):
+        fit(build("elastic"), paths(), paths().numpy(), progress=False)
+
+
 def test_a_loss_that_is_not_finite_is_an_error():
     model = build("elastic")
     with torch.no_grad():
