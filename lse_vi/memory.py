@@ -18,7 +18,7 @@ from lse_vi.checks import check_finite, check_positive
 from lse_vi.grids import Grid, SampleSteps, Steps, arrival, last, pick, read
 from lse_vi.invariants import Invariants, check_strain
 from lse_vi.potential import LSEICNN
-from lse_vi.rates import ArcLength, Clock, Rate, RelaxationRate, Stepper
+from lse_vi.rates import ArcLength, Clock, Exponential, Rate, RelaxationRate, Stepper
 from lse_vi.unroll import unroll
 
 
@@ -190,8 +190,9 @@ class Memory(Elastic):
             :class:`~lse_vi.grids.EvenSteps`, which do not depend on how densely a path is sampled.
 
     Raises:
-        ValueError: as :class:`Elastic`; for a potential that does not read all states; when called,
-            for times that do not increase, or missing times where the clock needs them.
+        ValueError: as :class:`Elastic`; for a potential that does not read all states, a rate of
+            other features or a stepper that does not fit the rate; when called, for times that do
+            not increase, or missing times where the clock needs them.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -219,6 +220,18 @@ class Memory(Elastic):
         self.states = rate.states
         units = {"strain_unit": strain_unit, "stress_unit": stress_unit}
         super().__init__(potential, invariants, **units)
+        at_rest = torch.zeros(1, *invariants.event_shape).to(potential.alpha)
+        features = rate.read(invariants, at_rest, at_rest).shape[-1]
+        if getattr(rate, "features", features) != features:
+            raise ValueError(
+                f"rate must read {features} features of these invariants, but was made for "
+                f"{rate.features}"
+            )
+        if isinstance(stepper, Exponential) and not hasattr(rate, "relaxation"):
+            raise ValueError(
+                f"stepper: Exponential() steps a RelaxationRate, but rate is a "
+                f"{type(rate).__name__}; use Euler() or Heun()"
+            )
         self.rate, self.stepper = rate, stepper
         self.clock, self.steps = clock or ArcLength(), steps or SampleSteps()
 

@@ -100,7 +100,7 @@ class Rate(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_count("features", features)
+        self.features = check_count("features", features)
         self.states = check_count("states", states)
         self.trunk = _Trunk(features, states, check_counts("hidden", hidden), torch.tanh, dtype)
         self.head = nn.Linear(self.trunk.width, states, dtype=dtype)
@@ -157,7 +157,7 @@ class RelaxationRate(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_count("features", features)
+        self.features = check_count("features", features)
         self.states = check_count("states", states)
         self.trunk = _Trunk(features, states, check_counts("hidden", hidden), silu, dtype)
         self.head = nn.Linear(self.trunk.width, 3 * states, dtype=dtype)

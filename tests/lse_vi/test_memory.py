@@ -230,6 +230,15 @@ class TestBadInput:
         with pytest.raises(ValueError, match="batch_shape"):
             Elastic(LSEICNN(3, 2, batch_shape=(4,)), Isotropic())
 
+    def test_parts_that_do_not_fit(self):
+        potential, invariants = LSEICNN(3 + STATES, 2), Isotropic()
+        for rate, wanted in ((Rate(3, STATES), 9), (RelaxationRate(9, STATES), 3)):
+            message = f"rate must read {wanted} features .* made for {12 - wanted}"
+            with pytest.raises(ValueError, match=message):
+                Memory(potential, invariants, rate, stepper=Euler())
+        with pytest.raises(ValueError, match=r"stepper: Exponential\(\) .* rate is a Rate; use"):
+            Memory(potential, invariants, Rate(9, STATES), stepper=Exponential())
+
     @pytest.mark.parametrize(
         ("strain", "error", "match"),
         [
