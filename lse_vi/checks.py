@@ -106,6 +106,12 @@ def check_options(name: str, value: str, options: Iterable[str]) -> str:
     return value
 
 
+def check_object(name: str, value: Any, method: str, examples: str) -> None:
+    """``value`` must be an object that has ``method``, such as ``examples``."""
+    if isinstance(value, type) or not callable(getattr(value, method, None)):
+        raise TypeError(f"{name} must be an object such as {examples}, but got {value!r}")
+
+
 def as_data(name: str, x: Any, minimum: int = 1) -> Tensor:
     """Data (n, dim) or (n,), tensor or array, as a finite floating tensor (n, dim)."""
     data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x).detach()

@@ -10,12 +10,15 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from lse_vi.bounds import UpperBound, rejection_sample, upper_bound
+from lse_vi.checks import check_object
 from lse_vi.icnn import WhitenedICNN
 from lse_vi.importance import MomentMixture
 from lse_vi.potential import LSEICNN
 from lse_vi.quadrature import Quadrature
 from lse_vi.rules import Method, Rule
 from lse_vi.support import Box
+
+METHODS = "Quadrature(), LaplaceMixture() or Envelope()"
 
 
 class LSEDensity(TorchDistribution):
@@ -39,6 +42,7 @@ class LSEDensity(TorchDistribution):
             :class:`~lse_vi.Envelope`.
 
     Raises:
+        TypeError: for a potential or a method that is no such object.
         ValueError: plain modes without bounds, or with bounds in more than two dimensions.
 
     Example:
@@ -61,6 +65,8 @@ class LSEDensity(TorchDistribution):
     ) -> None:
         if not isinstance(potential, LSEICNN):
             raise TypeError(f"potential must be an LSEICNN, but got {type(potential).__name__}")
+        if method is not None:
+            check_object("method", method, "rule", METHODS)
         dim = potential.dim
         if not isinstance(potential.network, WhitenedICNN):
             if bounds is None:

@@ -13,17 +13,19 @@ import torch
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.checks import (
     check_count,
+    check_counts,
     check_enough,
     check_fraction,
     check_number,
+    check_object,
     check_positive,
 )
-from lse_vi.density import LSEDensity
+from lse_vi.density import METHODS, LSEDensity
 from lse_vi.density_fit import FitResult, result_of
 from lse_vi.density_training import NonFiniteLossError, Recipe, train
 from lse_vi.density_training import polish as polish_candidate
 from lse_vi.fit_data import FitData
-from lse_vi.icnn import ICNN, WhitenedICNN, whitened
+from lse_vi.icnn import ICNN, WhitenedICNN, check_network, whitened
 from lse_vi.importance import MomentMixture
 from lse_vi.mode_search import ModeSearch
 from lse_vi.points import Points
@@ -102,6 +104,7 @@ def fit_density(
             arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
+        TypeError: for a network or a method that is none, and counts that are no integers.
         ValueError: for data that are empty, not finite, constant, too few or outside ``bounds``.
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
@@ -112,6 +115,11 @@ def fit_density(
         2
     """
     check_count("restarts", restarts)
+    check_count("seed", seed, minimum=0)
+    hidden = check_counts("hidden", hidden)
+    check_network(network)
+    if method is not None:
+        check_object("method", method, "rule", METHODS)
     points = Points.of("x", x)
     n, batch, dim = len(points), points.shape[1:-1], points.shape[-1]
     n_test = round(check_fraction("held_out", held_out) * n)
@@ -127,6 +135,7 @@ def fit_density(
         raise ValueError(f"mode_penalty must be at least 0, but got {mode_penalty}")
     if batch_size is None:
         batch_size = n if n <= WHOLE else BATCH
+    check_count("batch_size", batch_size)
     mixture = not learn_rho and issubclass(network, WhitenedICNN)
     polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
     if steps is None:
@@ -151,7 +160,7 @@ def fit_density(
         checkpoint,
         {
             "x": points.digest(),
-            "settings": repr((modes, bounds, tuple(hidden), network.__name__, learn_rho, method)),
+            "settings": repr((modes, bounds, hidden, network.__name__, learn_rho, method)),
             "schedule": repr(schedule),
         },
     )
@@ -161,7 +170,7 @@ def fit_density(
         )
         LSEDensity(blank(1), bounds, method=method)  # refuses what cannot be normalised, early
         torch.manual_seed(seed)
-        data = FitData.split(points, n_test, check_count("batch_size", batch_size))
+        data = FitData.split(points, n_test, batch_size)
         search = ModeSearch(file, mode_penalty)
         rho = 0.3 if learn_rho else 1.0
         while len(search.done) < modes and not search.stalled:

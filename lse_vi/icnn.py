@@ -236,3 +236,9 @@ def whitened(network: nn.Module) -> WhitenedICNN:
 
 
 NETWORKS: dict[str, type[ICNN | WhitenedICNN]] = {cls.__name__: cls for cls in (ICNN, WhitenedICNN)}
+
+
+def check_network(network: Any) -> None:
+    """``network`` must be one of the classes of NETWORKS, or of their heirs."""
+    if not (isinstance(network, type) and issubclass(network, tuple(NETWORKS.values()))):
+        raise TypeError(f"network must be {' or '.join(NETWORKS)}, a class, but got {network!r}")

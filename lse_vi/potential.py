@@ -16,12 +16,13 @@ from lse_vi.checks import (
     check_count,
     check_counts,
     check_finite,
+    check_fraction,
     check_number,
     check_points,
     check_positive,
 )
 from lse_vi.convex_stack import ConvexStack, Layout
-from lse_vi.icnn import ICNN, NETWORKS, WhitenedICNN
+from lse_vi.icnn import ICNN, NETWORKS, WhitenedICNN, check_network
 from lse_vi.minima import Minima, find_minima
 from lse_vi.substitution import substitute
 
@@ -51,7 +52,7 @@ class LSEICNN(nn.Module):
         network: :class:`ICNN` (plain, the paper's) or :class:`WhitenedICNN` (strongly convex).
 
     Raises:
-        TypeError: for a size that is not an integer.
+        TypeError: for a size that is not an integer, or a network that is no such class.
         ValueError: for a size below 1, rho that is not positive, or a gate outside (0, 1); when
             called, for points of another dimension or dtype.
 
@@ -82,6 +83,7 @@ class LSEICNN(nn.Module):
         self.modes = check_count("modes", modes)
         self.hidden = check_counts("hidden", hidden)
         check_positive("rho", rho)
+        check_network(network)
         if not 0 < check_number("gate", gate) < 1:
             raise ValueError(f"gate must be in (0, 1), but got {gate}")
         like: dict[str, Any] = {"dtype": dtype, "device": device}
@@ -196,6 +198,7 @@ class LSEICNN(nn.Module):
 
         Returns a mask (*batch, modes); its sum is the number of modes in use.
         """
+        check_fraction("threshold", threshold)
         with torch.no_grad():
             return self.responsibilities(x).mean(0) > threshold
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
-from lse_vi.checks import check_count, check_fraction, check_positive
+from lse_vi.checks import check_count, check_fraction, check_object, check_positive
 from lse_vi.density_training import NonFiniteLossError
 from lse_vi.digest import digest
 from lse_vi.mode_search import Candidate, ModeSearch
@@ -121,6 +121,7 @@ def fit_potential(
             arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
+        TypeError: for a pot, solver or discovery that is no such object.
         ValueError: for shapes that disagree and data that are not finite, constant or too few.
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
@@ -131,6 +132,12 @@ def fit_potential(
         >>> len(res.minima.points)
         2
     """
+    if not isinstance(pot, LSEICNN):
+        raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
+    if not isinstance(discovery, FewestModes | None):
+        raise TypeError(f"discovery must be FewestModes() or None, but got {discovery!r}")
+    check_object("solver", solver, "begin", "LevenbergMarquardt() or Adam()")
+    check_count("seed", seed, minimum=0)
     check_count("restarts", restarts, minimum=0)
     check_count("polish", polish, minimum=0)
     if discovery is not None and restarts == 0:

@@ -70,6 +70,8 @@ def test_potential_of_wrong_values(network, options, message):
         ({"batch_shape": (2.0,)}, r"batch_shape must be an integer, but got 2\.0"),
         ({"rho": "2"}, "rho must be a number, but got '2'"),
         ({"gate": None}, "gate must be a number, but got None"),
+        ({"network": "ICNN"}, "network must be ICNN or WhitenedICNN, a class, but got 'ICNN'"),
+        ({"network": LSEICNN}, "network must be ICNN or WhitenedICNN, a class, but got <class"),
     ],
 )
 def test_potential_of_wrong_types(options, message):
@@ -225,6 +227,20 @@ def test_plain_modes_need_few_dimensions():
 def test_a_density_is_of_a_potential(potential):
     with pytest.raises(TypeError, match="potential must be an LSEICNN, but got"):
         LSEDensity(potential, (-1.0, 1.0))
+
+
+@pytest.mark.parametrize("method", ["quadrature", Quadrature, 0], ids=str)
+def test_a_method_is_an_object(whitened, method):
+    with pytest.raises(
+        TypeError, match=r"method must be an object such as Quadrature\(\).*but got"
+    ):
+        LSEDensity(whitened, method=method)
+
+
+@pytest.mark.parametrize("threshold", [7, 1.0, -0.1])
+def test_a_threshold_is_a_share(plain, threshold):
+    with pytest.raises(ValueError, match=rf"threshold must be in \[0, 1\), but got {threshold}"):
+        plain.active_modes(torch.randn(10, 2), threshold=threshold)
 
 
 def test_quadrature_in_three_dimensions():

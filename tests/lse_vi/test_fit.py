@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lse_vi import NonFiniteLossError, fit_density
+from lse_vi import NonFiniteLossError, Quadrature, fit_density
 
 QUICK = {"steps": 150, "restarts": 1, "hidden": (4,), "progress": False}
 
@@ -133,8 +133,25 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state():
         ({"x": torch.randn(50), "held_out": 1.5}, "held_out"),
         ({"x": torch.randn(50), "bounds": (0.0, float("inf"))}, "bounds must be finite"),
         ({"x": torch.randn(50), "learning_rate": -1.0}, "learning_rate"),
+        ({"x": torch.randn(50), "seed": -1}, "seed must be at least 0, but got -1"),
+        ({"x": torch.randn(50), "batch_size": 0}, "batch_size must be at least 1, but got 0"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         fit_density(**{"progress": False, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hidden": 10}, "hidden must be a sequence of integers, but got 10"),
+        ({"network": "ICNN"}, "network must be ICNN or WhitenedICNN, a class, but got 'ICNN'"),
+        ({"batch_size": "a"}, "batch_size must be an integer, but got 'a'"),
+        ({"method": "quadrature"}, r"method must be .*Quadrature\(\).* but got 'quadrature'"),
+        ({"method": Quadrature}, "method must be an object .* but got <class"),
+    ],
+)
+def test_objects_of_another_kind_are_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        fit_density(torch.randn(50), **{"progress": False, **arguments})

@@ -289,6 +289,23 @@ def test_bad_input_is_named(arguments, message):
         fit_potential(**given)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pot": "pot"}, "pot must be an LSEICNN, but got 'pot'"),
+        ({"solver": "adam"}, r"solver must be .* Adam\(\), but got 'adam'"),
+        ({"solver": Adam}, "solver must be an object .* but got <class"),
+        ({"discovery": True}, r"discovery must be FewestModes\(\) or None, but got True"),
+        ({"seed": 0.5}, r"seed must be an integer, but got 0\.5"),
+    ],
+)
+def test_objects_of_another_kind_are_named(arguments, message):
+    x = torch.linspace(0, 1, 20)
+    given = {"pot": small(2), "x": x, "value": x, "progress": False, **arguments}
+    with pytest.raises(TypeError, match=message):
+        fit_potential(**given)
+
+
 @pytest.mark.parametrize("options", [{"gain": 1.0}, {"tolerance": 0.0}, {"sharpness": -1.0}])
 def test_bad_discovery_is_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
