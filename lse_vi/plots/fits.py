@@ -12,35 +12,43 @@ from matplotlib.ticker import MaxNLocator
 from lse_vi.plots.style import COLORS, GREY, new_axes, second_axis
 
 MANY = 5000  # so many points are drawn as an image
+ASIDE = ("step", "active_modes", "rho", "gates", "shares")  # what a history tells besides losses
 
 
-def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
+def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None) -> Axes:
     """Training curves: losses on the left axis, the number of active modes on the right.
 
     Args:
-        history: equally long series by name. ``step`` is the horizontal axis (0, 1, ... without
-            it), ``active_modes`` goes to the right axis, all others to the left one, which is
-            logarithmic where they are positive and span two decades. NaN means not measured.
+        history: equally long series by name, as any fit of this library hands them out. ``step``
+            is the horizontal axis (0, 1, ... without it), ``active_modes`` goes to the right axis,
+            the losses, which are all others, to the left one, which is logarithmic where they are
+            positive and span two decades; ``rho``, ``gates`` and ``shares`` are left out. NaN
+            means not measured.
 
     Returns:
         The left Axes.
 
     Raises:
-        ValueError: if there is no series for the left axis, or if lengths differ.
+        ValueError: if there is no series for the left axis, if lengths differ, or for the history
+            of a batch of fits.
 
     Example:
         >>> plot_history({"loss": [3.0, 2.0, 1.5], "active_modes": [5, 3, 2]}).get_ylabel()
         'loss'
     """
-    series = {name: np.asarray(values, dtype=float) for name, values in history.items()}
-    lengths = {name: len(values) for name, values in series.items()}
-    curves = {name: y for name, y in series.items() if name not in ("step", "active_modes")}
+    lengths = {name: len(values) for name, values in history.items()}
+    curves = {name: np.asarray(y, dtype=float) for name, y in history.items() if name not in ASIDE}
     if not curves or len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise ValueError(
             "history must hold at least one curve such as 'loss', and its series must be equally "
             f"long and not empty, but got lengths {lengths}"
         )
-    step = series.get("step", np.arange(max(lengths.values())))
+    if any(y.ndim > 1 for y in curves.values()):
+        raise ValueError(
+            "history must be that of one fit, but its entries are lists over a batch; "
+            "give that of result.select(index)"
+        )
+    step = np.asarray(history.get("step", range(max(lengths.values()))), dtype=float)
     top = ax = ax or new_axes()
     lines = []
     for i, (name, y) in enumerate(curves.items()):
@@ -53,9 +61,10 @@ def plot_history(history: Mapping[str, Sequence[float]], *, ax: Axes | None = No
     if finite.size and finite.min() > 0 and finite.max() > 100 * finite.min():
         ax.set_yscale("log")
     ax.set(xlabel="step", ylabel=_words(next(iter(curves))))
-    if "active_modes" in series:
-        measured = ~np.isnan(series["active_modes"])
-        modes = series["active_modes"][measured]
+    if "active_modes" in history:
+        count = np.asarray(history["active_modes"], dtype=float)
+        measured = ~np.isnan(count)
+        modes = count[measured]
         top = second_axis(ax)
         lines += top.step(step[measured], modes, where="post", color=GREY, label="active modes")
         top.set(ylabel="active modes", ylim=(0, 1.4 * modes.max(initial=1)))  # room for the legend

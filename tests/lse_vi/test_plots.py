@@ -11,7 +11,14 @@ import torch
 from matplotlib.collections import PathCollection
 from scipy.integrate import trapezoid
 
-from lse_vi import LSEICNN, LSEDensity, WhitenedICNN
+from lse_vi import (
+    LSEICNN,
+    FewestModes,
+    LevenbergMarquardt,
+    LSEDensity,
+    WhitenedICNN,
+    fit_potential,
+)
 from lse_vi.plots import (
     COLORS,
     GREY,
@@ -338,6 +345,23 @@ class TestHistory:
         ax = plot_history({"loss": loss})
         draw(ax)
         assert ax.get_yscale() == scale
+
+    @pytest.mark.parametrize("discovery", [None, FewestModes()])
+    def test_the_fit_of_a_potential(self, discovery):
+        """Its history also tells rho, gates and shares, of other units and lengths."""
+        x = torch.linspace(-2, 2, 40)
+        options = {"solver": LevenbergMarquardt(steps=5), "restarts": 2, "polish": 0}
+        pot = LSEICNN(1, 2, hidden=(4,), batch_shape=(2,))
+        fit = fit_potential(
+            pot, x, value=x**4 - x**2, discovery=discovery, progress=False, **options
+        )
+        ax = plot_history(fit.select(1).history)
+        draw(ax)
+        assert legend(ax.figure.axes[1]) == ["loss", "held out", "active modes"]
+        loss = [losses[1] for losses in fit.history["loss"]]
+        assert curve(ax, "loss")[:, 1].tolist() == loss
+        with pytest.raises(ValueError, match=r"history must be that of one fit.*select\(index\)"):
+            plot_history(fit.history)
 
     def test_lines_of_the_caller_stay_out_of_the_legend(self):
         _, ax = plt.subplots()
