@@ -58,6 +58,10 @@ class EvenSteps:
         change = points.diff(dim=0)
         length = change.norm(dim=-1)  # of each interval, (times - 1, paths)
         direction = change / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-1)
+        # A rest bends nothing: it has the direction in which it was reached.
+        interval = torch.arange(len(length), device=length.device).unsqueeze(-1)
+        moved = torch.where(length > 0, interval, 0).cummax(0).values
+        direction = torch.take_along_dim(direction, moved.unsqueeze(-1), 0)
         turns = direction.diff(dim=0).norm(dim=-1) > ROUNDING
         stretch = _from_zero(turns.cumsum(0))
         total = torch.zeros_like(length).scatter_add(0, stretch, length)

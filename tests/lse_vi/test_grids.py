@@ -36,6 +36,18 @@ def test_samples_on_straight_stretches_change_nothing(bent):
     torch.testing.assert_close(steps, Grid(EvenSteps(0.11)(bent)).refine(bent))
 
 
+@pytest.mark.parametrize("rest", range(5))
+def test_a_sample_taken_twice_changes_nothing(bent, rest):
+    """Neither on a straight stretch, at a turning point, nor at an end."""
+    straight = path([0.0], [0.5], [1.0])
+    for points, longest in ((bent, 0.11), (straight, 0.4)):
+        rest = min(rest, len(points) - 1)
+        twice = torch.cat([points[: rest + 1], points[rest:]])
+        one, two = (EvenSteps(longest)(each) for each in (points, twice))
+        torch.testing.assert_close(two, torch.cat([one[: rest + 1], one[rest:]]))
+    assert last(EvenSteps(0.4)(straight)) == 3
+
+
 def test_a_curve_is_followed():
     angle = torch.linspace(0, 3.0, 2000)
     curve = torch.stack([angle.cos(), angle.sin()], dim=-1).unsqueeze(1)
