@@ -15,6 +15,7 @@ from torch import Size, Tensor
 
 from lse_vi.convex_stack import ConvexStack
 from lse_vi.icnn import whitened
+from lse_vi.jacobian import jacobian
 from lse_vi.newton import descend
 from lse_vi.potential import LSEICNN
 from lse_vi.support import Box
@@ -85,12 +86,7 @@ class SingleModes:
         """Second derivatives of f_k at ``x`` (*batch, modes, dim)."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            gradient = self.value_and_gradient(x)[1]
-            rows = [
-                torch.autograd.grad(component.sum(), x, retain_graph=True)[0]
-                for component in gradient.unbind(-1)
-            ]
-        return torch.stack(rows, dim=-2)
+            return jacobian(self.value_and_gradient(x)[1], x)
 
 
 @torch.no_grad()

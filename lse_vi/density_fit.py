@@ -11,9 +11,9 @@ from torch import Tensor
 from lse_vi.density import LSEDensity
 from lse_vi.mode_search import Candidate
 from lse_vi.points import Points
+from lse_vi.potential import ACTIVE
 
 SPARE = 1e-6  # a mode of less mass carries nothing
-SHARE = 0.01  # mean responsibility for the data from which on a mode counts
 
 
 @dataclass
@@ -85,7 +85,7 @@ def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> Fit
             log_likelihood += density.log_prob(block).sum(0) / len(points)
     return FitResult(
         density=density,
-        active_modes=(shares > SHARE).sum(-1),
+        active_modes=(shares > ACTIVE).sum(-1),
         mode_weights=weights,
         mode_locations=locations.masked_fill(spare, torch.nan),
         log_likelihood=log_likelihood,

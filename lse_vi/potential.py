@@ -23,9 +23,11 @@ from lse_vi.checks import (
 )
 from lse_vi.convex_stack import ConvexStack, Layout
 from lse_vi.icnn import ICNN, NETWORKS, WhitenedICNN, check_network
+from lse_vi.jacobian import jacobian
 from lse_vi.minima import Minima, find_minima
 from lse_vi.substitution import substitute
 
+ACTIVE = 0.01  # mean responsibility for the data from which on a mode counts
 CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
 BLOCK = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
 FORMAT = 1
@@ -159,12 +161,7 @@ class LSEICNN(nn.Module):
         with torch.enable_grad():
             points = x.expand(*lead, self.dim)
             points = points if points.requires_grad else points.detach().requires_grad_()
-            gradient = self.gradient(points)
-            rows = [
-                torch.autograd.grad(component.sum(), points, create_graph=keep, retain_graph=True)
-                for component in gradient.unbind(-1)
-            ]
-        return torch.stack([row for (row,) in rows], dim=-2)
+            return jacobian(self.gradient(points), points, create_graph=keep)
 
     def _split(self, x: Tensor) -> Sequence[Tensor]:
         """``x`` in pieces of its first sample dimension that keep the largest layer below BLOCK.
@@ -193,7 +190,7 @@ class LSEICNN(nn.Module):
 
     # -- wells and modes ------------------------------------------------------------------------
 
-    def active_modes(self, x: Tensor, *, threshold: float = 0.01) -> Tensor:
+    def active_modes(self, x: Tensor, *, threshold: float = ACTIVE) -> Tensor:
         """Which modes carry the data: mean responsibility over ``x`` (n, *batch, dim) above it.
 
         Returns a mask (*batch, modes); its sum is the number of modes in use.

@@ -18,7 +18,7 @@ from lse_vi.checks import check_count, check_fraction, check_object, check_posit
 from lse_vi.density_training import NonFiniteLossError
 from lse_vi.digest import digest
 from lse_vi.mode_search import Candidate, ModeSearch
-from lse_vi.potential import LSEICNN
+from lse_vi.potential import ACTIVE, LSEICNN
 from lse_vi.potential_fit import HISTORY, PotentialFit
 from lse_vi.solvers import Adam, LevenbergMarquardt, Solver
 from lse_vi.starts import start_on_clusters
@@ -389,7 +389,7 @@ def _record(
     seen = {
         "loss": fitted.square(),
         "held_out": unseen.square(),
-        "active_modes": (shares > 0.01).sum(-1),
+        "active_modes": (shares > ACTIVE).sum(-1),
         "rho": pot.rho,
         "gates": pot.gates,
         "shares": shares,

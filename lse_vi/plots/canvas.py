@@ -13,10 +13,8 @@ from torch import Tensor
 
 from lse_vi.checks import as_data, check_dim
 from lse_vi.plots.style import COLORS, GREY
-from lse_vi.potential import LSEICNN
+from lse_vi.potential import ACTIVE, LSEICNN
 from lse_vi.support import Box
-
-VISIBLE = 0.01  # modes with a smaller share are left out, as in LSEICNN.active_modes
 
 
 def check_plottable(name: str, dim: int, batch_shape: Sequence[int]) -> None:
@@ -67,7 +65,7 @@ def as_numpy(x: Tensor) -> np.ndarray:
 
 def mode_colors(weights: Tensor) -> dict[int, str]:
     """A colour for each mode whose weight shows."""
-    visible = (weights >= VISIBLE).nonzero().flatten().tolist()
+    visible = (weights >= ACTIVE).nonzero().flatten().tolist()
     return {k: COLORS[i % len(COLORS)] for i, k in enumerate(visible)}
 
 
