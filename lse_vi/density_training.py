@@ -117,7 +117,7 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
         if (step + 1) % REFRESH == 0 or step + 1 == steps:
             rule = recipe.rule_of(pot)
             objective, losses = _judge(pot, data, rule)
-            best.look(pot, objective, losses)
+            best.look(pot, objective, losses, noise=n * rule.error)
             _note(history, pot, step + 1, objective / n, losses)
             bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
             if best.stale >= PATIENCE:
@@ -175,7 +175,7 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
                 break
             rule, optimiser = recipe.rule_of(pot), _lbfgs(pot, length)
             objective, losses = _judge(pot, data, rule)
-        best.look(pot, objective, losses, slack=1.0)
+        best.look(pot, objective, losses, noise=n * rule.error, slack=1.0)
         _note(history, pot, done + step + ROUND, objective / n, losses)
         bar.update(ROUND)
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)

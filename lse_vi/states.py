@@ -37,7 +37,7 @@ class Best:
         state: its parameters.
         losses: of points held out, at the state with the smallest mean, (n, *batch); n may be 0.
         objective: the largest so far, (*batch,): early stopping may land tens of nats below it.
-        stale: how many looks in a row improved no member.
+        stale: at how many looks in a row the points held out spoke against every member.
     """
 
     state: State
@@ -51,22 +51,30 @@ class Best:
         return self.losses.mean(0) if len(self.losses) else -self.objective
 
     def look(
-        self, module: nn.Module, objective: Tensor, losses: Tensor, slack: float = 0.0
+        self,
+        module: nn.Module,
+        objective: Tensor,
+        losses: Tensor,
+        *,
+        noise: Tensor | float = 0.0,
+        slack: float = 0.0,
     ) -> None:
-        """Keep the parameters as they are where held-out points do not speak against them.
+        """Keep the parameters as they are where they are no worse than the best so far.
 
-        That is, where the mean loss is no more than ``slack`` standard errors (of the difference)
-        above the smallest so far.
+        By points held out, if there are any: the mean loss is no more than ``slack`` standard
+        errors (of the difference) above the smallest so far. Else by the objective: it is no more
+        than its error, ``noise`` (*batch,), below the largest so far.
         """
-        good = torch.ones_like(objective, dtype=torch.bool)
         if len(losses):
             excess = losses - self.losses
             error = excess.std(0, correction=0) / math.sqrt(len(losses))
             good = excess.mean(0) < slack * error
             self.losses = torch.where(excess.mean(0) < 0, losses, self.losses)
+            self.stale = 0 if bool(good.any()) else self.stale + 1
+        else:
+            good = objective >= self.objective - noise
         self.state = replace_where(good, snapshot(module), self.state)
         self.objective = torch.maximum(objective, self.objective)
-        self.stale = 0 if bool(good.any()) else self.stale + 1
 
 
 def _align(small: Tensor, large: Tensor) -> Tensor:
