@@ -96,7 +96,7 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
         run, best, history = search.run, Best(**search.run["best"]), search.run["history"]
         for name, part in parts.items():
             part.load_state_dict(run[name])
-        torch.set_rng_state(search.rng)
+        search.restore_random_state()
     bar = tqdm(
         range(run["step"], steps), _title(pot), initial=run["step"], total=steps,
         disable=not recipe.progress,

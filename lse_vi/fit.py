@@ -31,6 +31,7 @@ from lse_vi.mode_search import ModeSearch
 from lse_vi.points import Points
 from lse_vi.potential import LSEICNN
 from lse_vi.quadrature import Quadrature
+from lse_vi.random_state import fork_random_state, reseed
 from lse_vi.rules import Method, Rule
 from lse_vi.starts import start_on_clusters, start_on_mixture
 from lse_vi.support import Box
@@ -164,14 +165,14 @@ def fit_density(
             "schedule": repr(schedule),
         },
     )
-    with torch.random.fork_rng(devices=[shift.device] if shift.is_cuda else []):
+    with fork_random_state(shift.device):
         blank = partial(
             LSEICNN, dim, hidden=hidden, network=network, dtype=shift.dtype, device=shift.device
         )
         LSEDensity(blank(1), bounds, method=method)  # refuses what cannot be normalised, early
-        torch.manual_seed(seed)
+        reseed(seed, shift.device)
         data = FitData.split(points, n_test, batch_size)
-        search = ModeSearch(file, mode_penalty)
+        search = ModeSearch(file, mode_penalty, shift.device)
         rho = 0.3 if learn_rho else 1.0
         while len(search.done) < modes and not search.stalled:
             k = len(search.done) + 1

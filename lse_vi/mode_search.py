@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lse_vi.checkpoint import Checkpoint
 from lse_vi.potential import CLOSED_GATE, LSEICNN
+from lse_vi.random_state import random_state, set_random_state
 from lse_vi.states import State, replace_where, snapshot
 
 IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
@@ -33,20 +34,25 @@ class ModeSearch:
     Args:
         file: read when the search is made, written when a candidate is added or a run is saved.
         penalty: what a mode costs, in units of the objective.
+        device: of the fit, whose random state a checkpoint holds.
     """
 
-    def __init__(self, file: Checkpoint, penalty: float) -> None:
-        self.file, self.penalty = file, penalty
+    def __init__(self, file: Checkpoint, penalty: float, device: torch.device) -> None:
+        self.file, self.penalty, self.device = file, penalty, device
         saved = file.load()
         self.done = [Candidate(**fields) for fields in saved["done"]] if saved else []
         self.run: dict[str, Any] | None = saved["run"] if saved else None
-        self.rng: Tensor = saved["rng"] if saved else torch.get_rng_state()
-        torch.set_rng_state(self.rng)
+        self.rng: list[Tensor] = saved["rng"] if saved else random_state(device)
+        self.restore_random_state()
+
+    def restore_random_state(self) -> None:
+        """Go on from the random state that the checkpoint was written in."""
+        set_random_state(self.rng, self.device)
 
     def save(self, run: dict[str, Any] | None) -> None:
         """Write the candidates, and the state of the run that makes the next."""
         done = [vars(candidate) for candidate in self.done]
-        self.file.save({"done": done, "run": run, "rng": torch.get_rng_state()})
+        self.file.save({"done": done, "run": run, "rng": random_state(self.device)})
 
     def add(self, candidate: Candidate) -> None:
         """Keep a candidate whose run is over."""

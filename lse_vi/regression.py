@@ -20,6 +20,7 @@ from lse_vi.digest import digest
 from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.potential import ACTIVE, LSEICNN
 from lse_vi.potential_fit import HISTORY, PotentialFit
+from lse_vi.random_state import fork_random_state, reseed
 from lse_vi.solvers import Adam, LevenbergMarquardt, Solver
 from lse_vi.starts import start_on_clusters
 from lse_vi.states import State, replace_where, snapshot, take_first
@@ -162,13 +163,14 @@ def fit_potential(
     )
     scaling = scaling_of(given) if standardise else no_scaling(given)
     targets = scaling.standardise(given) if standardise else given
-    search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0)
-    with torch.random.fork_rng(devices=[given.x.device] if given.x.is_cuda else []):
+    device = given.x.device
+    with fork_random_state(device):
         like = _blank(pot, pot.modes)
         if not pot.log_rho.requires_grad:  # to be what it is in the units given
             like.log_rho.add_(scaling.height.log())
-        torch.manual_seed(seed)
-        order = torch.randperm(len(given)).to(given.x.device)
+        search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
+        reseed(seed, device)
+        order = torch.randperm(len(given)).to(device)
         test, train = targets[order[:n_test]], targets[order[n_test:]]
         descend = partial(
             _descend, solver=solver, train=train, test=test, search=search, progress=progress
@@ -180,7 +182,7 @@ def fit_potential(
                     break
                 start = _blank(like, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
                 if restarts:
-                    torch.manual_seed(seed)
+                    reseed(seed, device)
                     start_on_clusters(start, train.x, seed)
                 else:
                     start.load_state_dict(_lift(pot.state_dict()))

@@ -225,9 +225,12 @@ class TestRuns:
         with pytest.raises(KeyboardInterrupt):
             fit_potential(pot, x, value=double_well(x), checkpoint=file, **options)
         monkeypatch.setattr(lse_vi.regression, "_record", record)
+        torch.manual_seed(7)
+        before = torch.get_rng_state()
         resumed = fit_potential(pot, x, value=double_well(x), checkpoint=file, **options)
         for name, p in whole.potential.state_dict().items():
             assert torch.equal(p, resumed.potential.state_dict()[name])
+        assert torch.equal(torch.get_rng_state(), before)
         assert whole.history == resumed.history
         with pytest.raises(ValueError, match="belongs to another fit"):
             fit_potential(pot, x + 1, value=double_well(x), checkpoint=file, **options)
