@@ -18,7 +18,7 @@ from lse_vi.quadrature import Quadrature
 from lse_vi.rules import Method, Rule
 from lse_vi.support import Box
 
-METHODS = "Quadrature(), LaplaceMixture() or Envelope()"
+METHODS = "Quadrature(), MomentMixture(), LaplaceMixture() or Envelope()"
 
 
 class LSEDensity(TorchDistribution):

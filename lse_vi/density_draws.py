@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.bayesian_density import BayesianDensity
+from lse_vi.bounds import log_det
 from lse_vi.density import LSEDensity
 from lse_vi.diagnostics import smooth
 
@@ -68,7 +69,7 @@ class Student:
         chosen = _labellings(modes).to(e)  # (labellings, place * block), 0 or 1
         square = ((chosen @ (e @ e.mT)) * chosen).sum(-1)
         constant = math.lgamma((nu + size) / 2) - math.lgamma(nu / 2)
-        constant -= 0.5 * size * math.log(nu * math.pi) + float(self.root.diagonal().log().sum())
+        constant -= 0.5 * size * math.log(nu * math.pi) + float(log_det(self.root))
         log_t = constant - 0.5 * (nu + size) * torch.log1p(square / nu)
         return log_t.logsumexp(-1) - math.lgamma(modes + 1)
 
@@ -91,7 +92,7 @@ class InFrame:
             gap = blocks[:, list(order)].flatten(-2) - self.model.center
             z = torch.linalg.solve_triangular(root, gap.mT, upper=False).mT
             total = torch.logaddexp(total, self.density.log_prob(z.contiguous()))
-        return total - root.diagonal().log().sum() - math.lgamma(modes + 1)
+        return total - log_det(root) - math.lgamma(modes + 1)
 
 
 class Annealed(NamedTuple):

@@ -23,6 +23,7 @@ from lse_vi.density_draws import MOST_MODES, InFrame, Proposal, Student, anneal,
 from lse_vi.density_posterior import DensityPosterior, Evidence
 from lse_vi.fit_guide import fit_guide
 from lse_vi.guide import AutoLSEICNN
+from lse_vi.jacobian import jacobian
 from lse_vi.mode_coordinates import Prior
 
 RESTARTS, MODE_STEPS, MODE_RATE = 6, 250, 0.1  # of the search for the posterior's mode
@@ -175,9 +176,8 @@ def laplace_root(log_joint: Callable[[Tensor], Tensor], theta: Tensor, prior_sd:
     """
     theta = theta.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(log_joint(theta).sum(), theta, create_graph=True)
-    rows = [torch.autograd.grad(g.sum(), theta, retain_graph=True)[0] for g in gradient.unbind(-1)]
     both = prior_sd * prior_sd.unsqueeze(-1)
-    hessian = -torch.stack(rows, dim=-1) * both  # in units of the prior
+    hessian = -jacobian(gradient, theta) * both  # in units of the prior
     curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
     covariance = (axes / curvature.clamp_min(1.0).unsqueeze(-2)) @ axes.mT
     return torch.linalg.cholesky(covariance * both)

@@ -14,6 +14,7 @@ from pyro.infer.autoguide import AutoContinuous, init_to_median
 from torch import Tensor
 from torch.distributions import biject_to
 
+from lse_vi.bounds import log_det
 from lse_vi.checks import check_count, check_counts, check_positive
 from lse_vi.density import LSEDensity
 from lse_vi.icnn import WhitenedICNN, whitened
@@ -197,8 +198,7 @@ class AutoLSEICNN(AutoContinuous):
         # Of the offset that makes a mode a Gaussian of its mass, the value that g has at the
         # centre is taken off again.
         f = pot.mode_potentials(placed.loc).diagonal()
-        log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        height = placed.log_share + log_det - 0.5 * pot.dim * math.log(2 * math.pi)
+        height = placed.log_share + log_det(factor) - 0.5 * pot.dim * math.log(2 * math.pi)
         whitened(pot.network).icnn.bias[..., -1] -= height + f
         self.install(pot)
 

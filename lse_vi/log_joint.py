@@ -15,6 +15,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
 
+from lse_vi.jacobian import jacobian
+
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
 CHUNK = 8192  # vectors that are evaluated at once, a bound on memory
 
@@ -84,11 +86,7 @@ class LogJoint:
             (gradient,) = torch.autograd.grad(self(z).sum(), z, create_graph=True)
             if not gradient.requires_grad:  # l is linear
                 return z.new_zeros(*z.shape, z.shape[-1])
-            rows = [
-                torch.autograd.grad(part.sum(), z, retain_graph=True)[0]
-                for part in gradient.unbind(-1)
-            ]
-        return torch.stack(rows, dim=-2)
+            return jacobian(gradient, z)
 
     def _difference_hessian(self, z: Tensor) -> Tensor:
         n, dim = z.shape

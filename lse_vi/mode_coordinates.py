@@ -28,6 +28,7 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import logsigmoid, pad, softplus
 
+from lse_vi.bounds import log_det
 from lse_vi.convex_stack import ConvexStack
 from lse_vi.icnn import WhitenedICNN
 from lse_vi.potential import LSEICNN
@@ -200,14 +201,13 @@ class ModeCoordinates:
         mean = self.shift + self.scale * parts["mean"]
         if self.dim == 1:
             factor = root * (parts["log_scale"].exp() / self.scale).unsqueeze(-1)
-            loc, log_det = mean - shift / factor.squeeze(-1), factor.log().squeeze((-1, -2))
+            loc = mean - shift / factor.squeeze(-1)
         else:
             factor = root @ self._precision_factor(parts)
             loc = mean - torch.linalg.solve_triangular(
                 factor, shift.unsqueeze(-1), upper=False
             ).squeeze(-1)
-            log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return loc, factor, log_z - log_det - log_mass
+        return loc, factor, log_z - log_det(factor) - log_mass
 
     def slopes(self, parts: dict[str, Tensor]) -> Tensor:
         """|V| of every hidden unit, (*batch, modes, units).

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lse_vi.bounds import log_det
 from lse_vi.log_joint import LogJoint
 from lse_vi.peaks import Peaks, moduli, scale_tril
 
@@ -57,9 +58,8 @@ class Placement:
         """Log density of each Gaussian at ``x`` (n, dim), (n, modes)."""
         root = torch.linalg.cholesky(self.precision)  # R R^T
         white = (x - self.loc.unsqueeze(1)) @ root  # (modes, n, dim)
-        log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
         constant = 0.5 * x.shape[1] * math.log(2 * math.pi)
-        return (log_det - 0.5 * white.square().sum(-1) - constant).mT
+        return (log_det(root).unsqueeze(-1) - 0.5 * white.square().sum(-1) - constant).mT
 
     def add(self, other: Placement, share: Tensor) -> Placement:
         """Both, ``other`` with the given share."""

@@ -8,6 +8,7 @@ from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.special import logsumexp
 from torch import Tensor
 
+from lse_vi.bounds import log_det
 from lse_vi.icnn import whitened
 from lse_vi.potential import LSEICNN
 
@@ -69,7 +70,7 @@ def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
     # units that bend all over the mode find the directions of its edges sooner than at its centre
     weight = network.icnn.weight[..., :-1, :]
     network.icnn.bias[..., :-1] = -(weight * torch.randn_like(weight)).sum(-1)
-    heights = weights.log() + factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    heights = weights.log() + log_det(factors)
     network.icnn.bias[..., -1] -= (heights - heights.mean(-1, keepdim=True)).reshape(lead)
 
 
@@ -91,8 +92,8 @@ def gaussian_mixture(
         cov = (centred * share.T[..., None]).swapaxes(1, 2) @ centred / mass[:, None, None]
         factor = np.linalg.inv(np.linalg.cholesky(cov + FLOOR * np.eye(dim)))
         white = centred @ factor.swapaxes(1, 2)
-        log_det = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(-1)
-        log_p = np.log(mass / len(x)) + log_det - 0.5 * (white**2).sum(-1).T  # (n, k)
+        height = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(-1)
+        log_p = np.log(mass / len(x)) + height - 0.5 * (white**2).sum(-1).T  # (n, k)
         total = logsumexp(log_p, axis=1)
         share = np.exp(log_p - total[:, None])
         gain, before = total.mean() - before, total.mean()

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lse_vi.jacobian import jacobian
+
 Step = Callable[..., Tensor]
 
 
@@ -49,11 +51,7 @@ def unroll(step: Step, start: Tensor, *drives: Tensor) -> Tensor:
         return path
     before = path[:-1].requires_grad_()
     after = step(before, *drives)
-    rows = [
-        torch.autograd.grad(after[..., i].sum(), before, retain_graph=True)[0]
-        for i in range(start.shape[-1])
-    ]
-    return _Chain.apply(start, after, torch.stack(rows, dim=-2))
+    return _Chain.apply(start, after, jacobian(after, before))
 
 
 class _Chain(torch.autograd.Function):
