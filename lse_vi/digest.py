@@ -31,9 +31,9 @@ def digest(parts: Iterable[Any]) -> str:
             total.update(f"{type(part).__name__} {part!r};".encode())
         elif isinstance(part, Tensor):
             total.update(f"tensor {tuple(part.shape)} {part.dtype};".encode())
-            total.update(
-                part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-            )
+            # a tensor of one entry passes for contiguous whatever its stride, so it is copied
+            bits = part.detach().cpu().clone(memory_format=torch.contiguous_format)
+            total.update(bits.reshape(-1).view(torch.uint8).numpy().data)
         elif hasattr(part, "__array__") and not (array := np.asarray(part)).dtype.hasobject:
             total.update(f"array {array.shape} {array.dtype.str};".encode())
             total.update(array.tobytes())

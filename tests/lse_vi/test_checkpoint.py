@@ -117,6 +117,8 @@ class TestDigest:
             [x[:3], x[3:]],
         ]  # fmt: skip
         assert len({digest(form) for form in forms}) == len(forms)
+        one = torch.ones(()).expand(1)  # of stride 0
+        assert digest([one]) == digest([torch.ones(1)])
         assert digest([torch.arange(6.0)[::2]]) == digest([torch.tensor([0.0, 2.0, 4.0])])
         assert len({digest([v]) for v in (1, 1.0, True, "1", b"1", None, torch.tensor(1))}) == 7
 
