@@ -103,8 +103,8 @@ def fit_potential(
         x: points (n, dim) or (n,); or (n, *batch, dim) with other points for each fit.
         value: y, (n,) or (n, *batch).
         gradient: g, (n, dim) or (n, *batch, dim): of forces, minus the force; of a gradient flow,
-            minus the rates, for which there is :func:`lse_vi.rates_from_trajectories`. Without values the offset of E
-            is free; the lowest point of the data is put at 0.
+            minus the rates, for which there is :func:`lse_vi.rates_from_trajectories`. Without
+            values the offset of E is free; the lowest point of the data is put at 0.
         value_weight: weight of the values in the loss, a number or (*batch,).
         gradient_weight: weights of the gradient's components, a number, (dim,) or (*batch, dim).
             E keeps one scale: weights change what is fitted well, not what is fitted.
