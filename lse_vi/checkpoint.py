@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,20 @@ class Checkpoint:
 
     Args:
         path: where to write; None for no checkpoint.
-        fingerprint: what the fit depends on (data, settings): a checkpoint of another fit is
-            refused rather than resumed.
+        fingerprint: gives what the fit depends on (data, settings): a checkpoint of another fit is
+            refused rather than resumed. Called only where there is a path.
 
     Raises:
         ValueError: for a path that cannot be written, before any work is done.
     """
 
-    def __init__(self, path: str | Path | None, fingerprint: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path | None, fingerprint: Callable[[], dict[str, Any]]) -> None:
         self.path = None if path is None else Path(path)
         if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
             raise ValueError(
                 f"checkpoint must be the path of a file in a folder that exists, but got {path}"
             )
-        self.fingerprint = fingerprint
+        self.fingerprint = {} if path is None else fingerprint()
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None when there is none.

@@ -159,7 +159,7 @@ def fit_density(
     )  # fmt: skip
     file = Checkpoint(
         checkpoint,
-        {
+        lambda: {
             "x": points.digest(),
             "settings": repr((modes, bounds, hidden, network.__name__, learn_rho, method)),
             "schedule": repr(schedule),

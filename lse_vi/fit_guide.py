@@ -76,10 +76,7 @@ def fit_guide(
     if not guide.is_for(model):
         raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
     recipe = Recipe(steps, learning_rate, tolerance, samples, progress)
-    file = Checkpoint(
-        checkpoint,
-        {} if checkpoint is None else _fingerprint(guide, recipe, seed, (args, kwargs)),
-    )
+    file = Checkpoint(checkpoint, lambda: _fingerprint(guide, recipe, seed, (args, kwargs)))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         log_joint = guide.log_joint(*args, **kwargs)

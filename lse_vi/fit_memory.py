@@ -98,7 +98,7 @@ def fit_memory(
     )
     file = Checkpoint(
         checkpoint,
-        {
+        lambda: {
             "data": digest((*prepared, target)),
             "model": digest(model.state_dict().values()),
             "schedule": repr((steps, batch, learning_rate, seed)),

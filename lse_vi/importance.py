@@ -56,14 +56,41 @@ class Envelope:
         """Weighted points for exp(-E), with the error of log Z."""
         bound = upper_bound(pot, box)
         x, log_accept = bound.propose(self.samples)
-        rule = _importance_rule(pot, x, bound.log_mass + log_accept)
+        rule = _Draws(x, pot(x), bound.log_mass + log_accept).checked().rule()
         # One over the expected number of accepted draws: a mode that none of them met.
         unseen = (-torch.logsumexp(log_accept, dim=0)).exp()
         return Rule(rule.points, rule.log_weights, torch.hypot(rule.error, unseen))
 
 
 @dataclass(frozen=True)
-class LaplaceMixture:
+class _Mixture:
+    """Draws from a Gaussian for each mode, and a share from the exact envelope."""
+
+    samples: int = 8192
+    defensive: float = 0.1
+    sobol: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("samples", self.samples, 2)
+        check_positive("defensive", check_fraction("defensive", self.defensive))
+
+    @torch.no_grad()
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """Weighted points for exp(-E), with the error of log Z."""
+        if not isinstance(pot.network, WhitenedICNN):
+            raise ValueError(
+                f"{type(self).__name__} is for WhitenedICNN modes, which have minima to expand "
+                "about; use Quadrature() or Envelope()"
+            )
+        proposal = self._proposal(GaussianBound(pot), box)
+        return proposal.draw(pot, box, self.samples, sobol=self.sobol).rule()
+
+    def _proposal(self, bound: GaussianBound, box: Box | None) -> _Proposal:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LaplaceMixture(_Mixture):
     r"""Importance samples from the Laplace mixture, with a share from the exact envelope.
 
     The proposal is sum_k pi_k N(x_k*, H_k^-1) at the minimum of each mode, mixed with the Gaussian
@@ -86,23 +113,14 @@ class LaplaceMixture:
         torch.Size([1000, 3])
     """
 
-    samples: int = 8192
     defensive: float = 0.2
-    sobol: bool = False
 
-    def __post_init__(self) -> None:
-        check_count("samples", self.samples, 2)
-        check_positive("defensive", check_fraction("defensive", self.defensive))
-
-    @torch.no_grad()
-    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
-        """Weighted points for exp(-E), with the error of log Z."""
-        bound = _bound_of(self, pot)
-        return _laplace(bound, self.defensive).rule(pot, box, self.samples, sobol=self.sobol)
+    def _proposal(self, bound: GaussianBound, box: Box | None) -> _Proposal:
+        return _laplace(bound, self.defensive)
 
 
 @dataclass(frozen=True)
-class MomentMixture:
+class MomentMixture(_Mixture):
     r"""Importance samples from Gaussians with the mass, mean and covariance of each mode.
 
     The proposal is sum_k pi_k N(E_k[x], Cov_k[x]) under q_k: of all Gaussians they have the least
@@ -124,26 +142,45 @@ class MomentMixture:
         torch.Size([1000, 3])
     """
 
-    samples: int = 8192
-    defensive: float = 0.1
-    sobol: bool = False
-
-    def __post_init__(self) -> None:
-        check_count("samples", self.samples, 2)
-        check_positive("defensive", check_fraction("defensive", self.defensive))
-
-    @torch.no_grad()
-    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
-        """Weighted points for exp(-E), with the error of log Z."""
-        bound = _bound_of(self, pot)
-        proposal, used = _laplace(bound, 0.5), torch.zeros_like(pot.log_rho)
+    def _proposal(self, bound: GaussianBound, box: Box | None) -> _Proposal:
+        proposal, used = _laplace(bound, 0.5), torch.zeros_like(bound.pot.log_rho)
         for _ in range(ROUNDS):
-            pilot = proposal.rule(pot, box, PILOT, sobol=self.sobol)
+            pilot = proposal.draw(bound.pot, box, PILOT, sobol=self.sobol)
             proposal = _moments(bound, pilot, self.defensive)
-            before, used = used, 1 / pilot.probabilities(pot).square().sum(0)
+            before, used = used, 1 / pilot.probabilities.square().sum(0)
             if bool(((used > ENOUGH) & ((used < GROWTH * before) | (used > PILOT / 2))).all()):
                 break
-        return proposal.rule(pot, box, self.samples, sobol=self.sobol)
+        return proposal
+
+
+class _Draws(NamedTuple):
+    """Draws (n, *batch, dim) with their energies, and log(exp(-E) / proposal), (n, *batch)."""
+
+    x: Tensor
+    energy: Tensor
+    log_ratio: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The weight of each draw under q, (n, *batch)."""
+        return torch.softmax(self.log_ratio, dim=0)
+
+    def checked(self) -> _Draws:
+        """These draws, if one or more of them fell into the box."""
+        if bool((self.log_ratio.amax(0) == -torch.inf).any()):
+            raise ValueError(
+                f"bounds: none of {len(self.x)} draws from the modes fell inside; the modes lie "
+                "too far outside"
+            )
+        return self
+
+    def rule(self) -> Rule:
+        """The draws as a rule for exp(-E)."""
+        n, top = len(self.x), self.log_ratio.amax(0)
+        ratio = (self.log_ratio - top).exp()
+        # delta method: sd(log mean) = sd / (mean sqrt n)
+        error = ratio.std(0) / ratio.mean(0) / math.sqrt(n)
+        return Rule(self.x, self.log_ratio + self.energy - math.log(n), error)
 
 
 class _Proposal(NamedTuple):
@@ -157,8 +194,8 @@ class _Proposal(NamedTuple):
     root: Tensor  # R
     log_det: Tensor  # log |det R|
 
-    def rule(self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool) -> Rule:
-        """``n`` draws as a rule for exp(-E)."""
+    def draw(self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool) -> _Draws:
+        """``n`` draws; those outside the ``box`` weigh nothing."""
         component, z = (_sobol_draws if sobol else _draws)(n, self.log_share, pot.dim)
         center = take_along_batch(self.loc, component, 1)
         scale = take_along_batch(torch.linalg.inv(self.root).mT, component, 2)
@@ -169,19 +206,11 @@ class _Proposal(NamedTuple):
         log_normal = self.log_det - 0.5 * white.square().sum(-1)
         log_proposal = torch.logsumexp(self.log_share + log_normal, dim=-1)
         log_proposal = log_proposal - 0.5 * pot.dim * math.log(2 * math.pi)
-        log_ratio = -pot(x) - log_proposal
+        energy = pot(x)
+        log_ratio = -energy - log_proposal
         if box is not None:
             log_ratio = log_ratio.masked_fill(~box.contains(x), -torch.inf)
-        return _importance_rule(pot, x, log_ratio)
-
-
-def _bound_of(method: LaplaceMixture | MomentMixture, pot: LSEICNN) -> GaussianBound:
-    if not isinstance(pot.network, WhitenedICNN):
-        raise ValueError(
-            f"{type(method).__name__} is for WhitenedICNN modes, which have minima to expand "
-            "about; use Quadrature() or Envelope()"
-        )
-    return GaussianBound(pot)
+        return _Draws(x, energy, log_ratio).checked()
 
 
 def _laplace(bound: GaussianBound, defensive: float) -> _Proposal:
@@ -192,14 +221,14 @@ def _laplace(bound: GaussianBound, defensive: float) -> _Proposal:
     return _defended(bound, log_mass, bound.minima.x, curved, log_det(curved), defensive)
 
 
-def _moments(bound: GaussianBound, pilot: Rule, defensive: float) -> _Proposal:
-    """The moments of each mode, estimated from a rule in the frame of that mode.
+def _moments(bound: GaussianBound, pilot: _Draws, defensive: float) -> _Proposal:
+    """The moments of each mode, estimated from draws in the frame of that mode.
 
     Where few draws tell they are drawn towards Laplace's approximation. By the theorem of Brascamp
     & Lieb no variance exceeds one in the frame.
     """
-    pot, x = bound.pot, pilot.points
-    share = pilot.probabilities(pot).unsqueeze(-1) * pot.responsibilities(x)  # (n, *batch, modes)
+    pot, x = bound.pot, pilot.x
+    share = pilot.probabilities.unsqueeze(-1) * pot.responsibilities(x)  # (n, *batch, modes)
     mass = share.sum(0)
     share = share / mass.clamp_min(torch.finfo(mass.dtype).tiny)
     drawn = 1 / share.square().sum(0).clamp_min(torch.finfo(mass.dtype).tiny)
@@ -260,16 +289,3 @@ def _sobol_draws(n: int, log_share: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     component = reached.sum(-1).clamp_max(log_share.shape[-1] - 1)
     z = torch.special.ndtri(u[..., 1:]).to(log_share)
     return component, z.expand(*component.shape, dim)
-
-
-def _importance_rule(pot: LSEICNN, x: Tensor, log_ratio: Tensor) -> Rule:
-    """A rule from draws with log importance ratios log(exp(-E)/proposal), (n, *batch)."""
-    n, top = len(log_ratio), log_ratio.amax(0)
-    if bool((top == -torch.inf).any()):
-        raise ValueError(
-            f"bounds: none of {n} draws from the modes fell inside; the modes lie too far outside"
-        )
-    ratio = (log_ratio - top).exp()
-    # delta method: sd(log mean) = sd / (mean sqrt n)
-    error = ratio.std(0) / ratio.mean(0) / math.sqrt(n)
-    return Rule(x, log_ratio + pot(x) - math.log(n), error)

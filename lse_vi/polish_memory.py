@@ -61,7 +61,7 @@ def polish_memory(
     )
     file = Checkpoint(
         checkpoint,
-        {
+        lambda: {
             "data": digest((*prepared, target)),
             "model": digest(model.state_dict().values()),
             "schedule": repr(steps),

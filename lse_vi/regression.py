@@ -155,7 +155,7 @@ def fit_potential(
     settings = (discovery, solver, standardise, held_out, restarts, polish, seed)
     file = Checkpoint(
         checkpoint,
-        {
+        lambda: {
             "data": given.digest(),
             "pot": f"{pot.extra_repr()} {digest(pot.state_dict().values())}",
             "settings": repr(settings),

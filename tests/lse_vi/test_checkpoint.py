@@ -32,12 +32,12 @@ def interrupt_at(monkeypatch, call):
 
 class TestFile:
     def test_no_path_does_nothing(self):
-        file = Checkpoint(None, {"x": "a"})
+        file = Checkpoint(None, lambda: {"x": "a"})
         file.save({"step": 1})
         assert file.load() is None
 
     def test_what_was_saved_comes_back(self, tmp_path):
-        file = Checkpoint(tmp_path / "fit.pt", {"x": "a"})
+        file = Checkpoint(tmp_path / "fit.pt", lambda: {"x": "a"})
         assert file.load() is None
         state = {"step": 3, "best": {"alpha": torch.randn(2, 3)}, "history": {"loss": [1.0]}}
         file.save(state)
@@ -48,23 +48,23 @@ class TestFile:
         assert [p.name for p in tmp_path.iterdir()] == ["fit.pt"]
 
     def test_a_write_that_fails_leaves_the_old_state(self, tmp_path):
-        file = Checkpoint(tmp_path / "fit.pt", {"x": "a"})
+        file = Checkpoint(tmp_path / "fit.pt", lambda: {"x": "a"})
         file.save({"step": 1})
         with pytest.raises((AttributeError, TypeError, RuntimeError)):
             file.save({"step": lambda: None})  # cannot be pickled
         assert file.load() == {"step": 1}
 
     def test_another_fit_is_refused_by_what_differs(self, tmp_path):
-        Checkpoint(tmp_path / "fit.pt", {"x": "a", "settings": "s"}).save({})
+        Checkpoint(tmp_path / "fit.pt", lambda: {"x": "a", "settings": "s"}).save({})
         with pytest.raises(ValueError, match=r"belongs to another fit \(different: x\)"):
-            Checkpoint(tmp_path / "fit.pt", {"x": "b", "settings": "s"}).load()
+            Checkpoint(tmp_path / "fit.pt", lambda: {"x": "b", "settings": "s"}).load()
 
     @pytest.mark.parametrize(
         "damage", ["empty", "noise", "truncated", "flipped", "potential", "tensor"]
     )
     def test_a_damaged_or_foreign_file_is_refused(self, tmp_path, damage):
         path = tmp_path / "fit.pt"
-        file = Checkpoint(path, {"x": "a"})
+        file = Checkpoint(path, lambda: {"x": "a"})
         file.save({"best": torch.randn(100)})
         content = path.read_bytes()
         if damage == "potential":
@@ -91,13 +91,13 @@ class TestFile:
         path = tmp_path / "fit.pt"
         torch.save({"fingerprint": {"x": "a"}, "state": Malicious()}, path)
         with pytest.raises(ValueError, match="corrupt"):
-            Checkpoint(path, {"x": "a"}).load()
+            Checkpoint(path, lambda: {"x": "a"}).load()
         assert not (tmp_path / "ran").exists()
 
     def test_a_path_that_cannot_be_written_is_refused_at_once(self, tmp_path):
         for path in (tmp_path, tmp_path / "absent" / "fit.pt"):
             with pytest.raises(ValueError, match="a folder that exists"):
-                Checkpoint(path, {})
+                Checkpoint(path, dict)
 
 
 class TestDigest:

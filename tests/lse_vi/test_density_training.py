@@ -76,7 +76,7 @@ def test_steps_of_polish_are_checked():
 
 def test_l_bfgs_is_spared_numbers_of_modes_that_it_cannot_save():
     """Twice the last gain, 10 nats of each data set, must make it the best of one of them."""
-    search = ModeSearch(Checkpoint(None, {}), penalty=5.0, device=torch.device("cpu"))
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
     assert search.promising(Candidate(1, {}, torch.tensor([100.0, 0.0]), {}))
     search.add(Candidate(1, {}, torch.tensor([100.0, 50.0]), {}, gain=torch.tensor([10.0, 10.0])))
     assert search.promising(Candidate(2, {}, torch.tensor([86.0, 0.0]), {}))
