@@ -12,6 +12,7 @@ from lse_vi.density import LSEDensity
 from lse_vi.density_fit import FitResult
 from lse_vi.density_posterior import DensityPosterior
 from lse_vi.density_training import NonFiniteLossError
+from lse_vi.discovery import FewestModes
 from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
 from lse_vi.elbo import EnergyELBO, ExactDraws
 from lse_vi.fit import fit_density
@@ -32,7 +33,7 @@ from lse_vi.polish_memory import polish_memory
 from lse_vi.potential import LSEICNN, load
 from lse_vi.potential_fit import PotentialFit
 from lse_vi.quadrature import Quadrature
-from lse_vi.regression import FewestModes, fit_potential, paper_recipe
+from lse_vi.regression import fit_potential, paper_recipe
 from lse_vi.solvers import Adam, LevenbergMarquardt
 from lse_vi.trajectories import rates_from_trajectories
 

@@ -124,7 +124,11 @@ def fit_density(
     points = Points.of("x", x)
     n, batch, dim = len(points), points.shape[1:-1], points.shape[-1]
     n_test = round(check_fraction("held_out", held_out) * n)
-    _check_enough(n - n_test, dim, check_count("modes", modes))
+    check_enough("x", n - n_test, dim)
+    if check_count("modes", modes) > n - n_test:
+        raise ValueError(
+            f"modes must be at most the {n - n_test} points that are fitted, but got {modes}"
+        )
     shift, scale = points.moments  # one for the whole batch
     box = None if bounds is None else Box.of(bounds, dim, shift)
     _check_inside(points, box)
@@ -197,12 +201,6 @@ def fit_density(
             _balance_(pot, data, recipe.rule_of(pot))
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
     return result_of(LSEDensity(pot, bounds, method=method), points, search.done)
-
-
-def _check_enough(n: int, dim: int, modes: int) -> None:
-    check_enough("x", n, dim)
-    if modes > n:
-        raise ValueError(f"modes must be at most the {n} points that are fitted, but got {modes}")
 
 
 def _check_inside(points: Points, box: Box | None) -> None:

@@ -4,71 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.checkpoint import Checkpoint
-from lse_vi.checks import check_count, check_fraction, check_object, check_positive
+from lse_vi.checks import check_count, check_fraction, check_object
 from lse_vi.density_training import NonFiniteLossError
 from lse_vi.digest import digest
-from lse_vi.mode_search import Candidate, ModeSearch
-from lse_vi.potential import ACTIVE, LSEICNN
+from lse_vi.discovery import FewestModes, enough
+from lse_vi.mode_search import ModeSearch
+from lse_vi.potential import LSEICNN
 from lse_vi.potential_fit import HISTORY, PotentialFit
+from lse_vi.potential_training import fit_restarts
 from lse_vi.random_state import fork_random_state, reseed
 from lse_vi.solvers import Adam, LevenbergMarquardt, Solver
 from lse_vi.starts import start_on_clusters
-from lse_vi.states import State, replace_where, snapshot, take_first
-from lse_vi.targets import Targets, as_targets, no_scaling, scaling_of
-
-
-@dataclass(frozen=True)
-class FewestModes:
-    r"""Keep the smallest number of modes that fits.
-
-    K = 1, 2, ... modes are fitted in turn, then once more those one below the best, from the best
-    with each of its modes left out. Kept is the K with the smallest
-
-    .. math:: \log\max(\mathrm{error}_K, \mathrm{tolerance}) + K \log \mathrm{gain}
-
-    so a mode must lower the error by the factor ``gain``, and errors below ``tolerance`` are as
-    good as none. The search ends at the tolerance, or when two more modes have not paid.
-
-    Modes count wells only while they are told apart: with a small rho, two modes alone can make
-    any shape, as a difference of large convex functions. So rho stays above ``sharpness`` during
-    the search, and is free afterwards.
-
-    Args:
-        tolerance: error that is good enough, as a share of the spread of the targets; in their
-            units where a fit does not standardise.
-        gain: more than 1.
-        sharpness: least rho, per standard deviation of E; per unit where a fit does not
-            standardise.
-
-    Raises:
-        ValueError: for a tolerance or sharpness that is not positive, or a gain of one or less.
-
-    Example:
-        >>> x, pot = torch.linspace(-2, 2, 50), LSEICNN(1, 4, hidden=(5,))
-        >>> few = {"discovery": FewestModes(tolerance=0.1), "restarts": 2, "progress": False}
-        >>> int(fit_potential(pot, x, value=x**2, **few).active_modes)  # a second gains nothing
-        1
-    """
-
-    tolerance: float = 0.011
-    gain: float = 1.2
-    sharpness: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_positive("tolerance", self.tolerance)
-        check_positive("sharpness", self.sharpness)
-        if not check_positive("gain", self.gain) > 1:
-            raise ValueError(f"gain must be more than 1, but got {self.gain}")
+from lse_vi.states import State
+from lse_vi.targets import as_targets, no_scaling, scaling_of
 
 
 def fit_potential(
@@ -79,7 +35,7 @@ def fit_potential(
     *,
     value_weight: Any = 1.0,
     gradient_weight: Any = 1.0,
-    discovery: FewestModes | None = FewestModes(),
+    discovery: FewestModes | None = FewestModes(),  # noqa: B008  frozen
     solver: Solver = LevenbergMarquardt(),  # noqa: B008  frozen
     standardise: bool = True,
     held_out: float = 0.1,
@@ -173,12 +129,12 @@ def fit_potential(
         order = torch.randperm(len(given)).to(device)
         test, train = targets[order[:n_test]], targets[order[n_test:]]
         descend = partial(
-            _descend, solver=solver, train=train, test=test, search=search, progress=progress
+            fit_restarts, solver=solver, train=train, test=test, search=search, progress=progress
         )
         try:
             numbers = range(1, pot.modes + 1) if discovery else [pot.modes]
             for modes in numbers[len(search.done) :]:
-                if discovery and _enough(search, discovery):
+                if discovery and enough(search, discovery):
                     break
                 start = _blank(like, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
                 if restarts:
@@ -303,103 +259,6 @@ def _without_each(pot: LSEICNN) -> LSEICNN:
 def _lift(state: Mapping[str, Tensor]) -> State:
     """The state of a batch of one restart."""
     return {name: p.unsqueeze(0) for name, p in state.items()}
-
-
-def _enough(search: ModeSearch, discovery: FewestModes) -> bool:
-    """Has every member of the batch met the tolerance, or not gained by two more modes?"""
-    if not search.done:
-        return False
-    met = torch.stack([c.objective for c in search.done]).amax(0) >= -math.log(discovery.tolerance)
-    return bool((met | (search.best() < len(search.done) - 2)).all())
-
-
-def _descend(
-    pot: LSEICNN,
-    title: str,
-    steps: int,
-    discovery: FewestModes | None,
-    *,
-    solver: Solver,
-    train: Targets,
-    test: Targets,
-    search: ModeSearch,
-    progress: bool,
-) -> Candidate:
-    """All restarts at once; goes on from the search's run if there is one."""
-    share = len(test) / (len(train) + len(test))
-    descent = solver.begin(pot, train, min_rho=discovery.sharpness if discovery else 0.0)
-    saved = search.run if search.run and search.run["title"] == title else None
-    run: dict[str, Any] = saved or {
-        "title": title,
-        "step": 0,
-        "best": snapshot(pot),
-        "score": torch.full_like(pot.log_rho.detach(), torch.inf),  # of the best state
-        "error": torch.full_like(pot.log_rho.detach(), torch.inf),  # its error on all points
-        "mark": torch.full_like(pot.log_rho[0].detach(), torch.inf),  # the last score that counted
-        "stale": 0,
-        "history": {key: [] for key in HISTORY},
-    }
-    if saved:
-        pot.load_state_dict(run["pot"])
-        descent.load_state_dict(run["descent"])
-    bar = tqdm(
-        range(run["step"], steps), title, initial=run["step"], total=steps, disable=not progress
-    )  # fmt: skip
-    for step in bar:
-        loss = descent.step()
-        if not bool(torch.isfinite(loss).all()):
-            pot.load_state_dict(run["best"])
-            raise NonFiniteLossError(step, pot)
-        if (step + 1) % solver.check_every and step + 1 < steps:
-            continue
-        with torch.no_grad():
-            fitted = train.loss(pot).sqrt()
-            unseen = test.loss(pot).sqrt() if len(test) else torch.full_like(fitted, torch.nan)
-        score = torch.fmax(fitted, unseen)  # (restarts, *batch): fits, and does not overfit
-        better = score < run["score"]
-        run["best"] = replace_where(better, snapshot(pot), run["best"])
-        run["score"] = torch.where(better, score, run["score"])
-        everywhere = ((1 - share) * fitted.square() + share * unseen.nan_to_num().square()).sqrt()
-        run["error"] = torch.where(better, everywhere, run["error"])
-        lowest = run["score"].amin(0)
-        run["stale"] = 0 if bool((lowest < 0.99 * run["mark"]).any()) else run["stale"] + 1
-        run["mark"] = torch.where(lowest < 0.99 * run["mark"], lowest, run["mark"])
-        _record(run["history"], step + 1, pot, train, fitted, unseen, score)
-        bar.set_postfix(error=f"{float(lowest.max()):.2e}", refresh=False)
-        if run["stale"] >= solver.patience:
-            break
-        run |= {"step": step + 1, "pot": pot.state_dict(), "descent": descent.state_dict()}
-        search.save(run)
-    winner = run["score"].argmin(0)
-    error = run["error"].gather(0, winner.unsqueeze(0)).squeeze(0)
-    objective = -error.clamp_min(discovery.tolerance if discovery else 0.0).log()
-    return Candidate(pot.modes, take_first(run["best"], winner), objective, run["history"])
-
-
-def _record(
-    history: dict[str, list[Any]],
-    step: int,
-    pot: LSEICNN,
-    train: Targets,
-    fitted: Tensor,
-    unseen: Tensor,
-    score: Tensor,
-) -> None:
-    """Add a look at the best restart to the history."""
-    with torch.no_grad():
-        shares = pot.responsibilities(train.x.unsqueeze(1)).mean(0)  # (restarts, *batch, modes)
-    seen = {
-        "loss": fitted.square(),
-        "held_out": unseen.square(),
-        "active_modes": (shares > ACTIVE).sum(-1),
-        "rho": pot.rho,
-        "gates": pot.gates,
-        "shares": shares,
-    }
-    history["step"].append(step)
-    best = take_first({key: entry.detach() for key, entry in seen.items()}, score.argmin(0))
-    for key, entry in best.items():
-        history[key].append(entry.tolist())
 
 
 def _join(runs: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
