@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Size, Tensor
 from torch.nn.functional import softplus
+
+TOGETHER = 200_000  # values of all layers; with more, memory costs more than the calls saved
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,7 @@ class ConvexStack:
         size = self.batch_shape.numel() * self.modes
         x = x.squeeze(0) if len(x) == 1 else x
         n = x.shape[-1]
-        maps = (  # each worked out when it is needed, while the memory of the last is still warm
-            _affine(bias, weight, x).view(size, width, n)
-            for width, weight, bias in zip(
-                self._widths, self._weights(x.shape[:-2]), self._biases(x.shape[:-2]), strict=True
-            )
-        )
+        maps = self._maps(x, size)
         z, kept = next(maps), []
         for w in self.inner:
             kept.append(z)
@@ -170,6 +167,19 @@ class ConvexStack:
         for weight, row in zip(self._weights(lead), reversed(rows), strict=True):
             total = _affine(total, weight.mT, row.reshape(*lead, weight.shape[-2], n))
         return total.reshape(batch, self.dim, n)
+
+    def _maps(self, x: Tensor, size: int) -> Iterator[Tensor]:
+        """What each map that reads x makes of it, (batch x modes, width, n), in turn."""
+        n, lead, rows = x.shape[-1], x.shape[:-2], sum(self._widths)
+        if size * rows * n <= TOGETHER:
+            weight, bias = self.weight.reshape(*lead, -1, self.dim), self.bias.reshape(*lead, -1, 1)
+            yield from _affine(bias, weight, x).view(size, rows, n).split(self._widths, 1)
+            return
+        # Each when it is needed, while the memory of the last is still warm.
+        for width, weight, bias in zip(
+            self._widths, self._weights(lead), self._biases(lead), strict=True
+        ):
+            yield _affine(bias, weight, x).view(size, width, n)
 
     @property
     def _widths(self) -> list[int]:
