@@ -130,14 +130,16 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
     # largest: where early stopping happens to land may be tens of nats below that.
     winner = best.score.argmin(0)
     top = best.objective.gather(0, winner.unsqueeze(0)).squeeze(0)
-    return Candidate(pot.modes, take_first(best.state, winner), top, history)
+    losses = torch.take_along_dim(best.losses, winner[None, None], 1).squeeze(1)
+    return Candidate(pot.modes, take_first(best.state, winner), top, history, losses=losses)
 
 
 def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) -> Candidate:
     """Go on with a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
     Cheap enough to be done anew where a fit is resumed. ``pot`` has batch shape (1, *batch); its
-    parameters are replaced.
+    parameters are replaced. It and ``data`` are in double precision: in single, rounding hides the
+    first steps of a search along a line, and walls are not found.
     """
     pot.load_state_dict({name: p.unsqueeze(0) for name, p in candidate.state.items()})
     rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history
@@ -183,7 +185,8 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
             break
     bar.close()
     state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
-    return Candidate(pot.modes, state, top, history, gain=top - candidate.objective)
+    gain = top - candidate.objective
+    return Candidate(pot.modes, state, top, history, gain, best.losses.squeeze(1))
 
 
 def _lbfgs(pot: LSEICNN, steps: int) -> torch.optim.LBFGS:

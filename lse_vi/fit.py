@@ -67,7 +67,8 @@ def fit_density(
 
     .. math:: \sum_i \log q(x_i; \theta) + \log p(\theta) - \lambda K,
 
-    and keeps the best K; it stops when three more modes have not helped. The penalty per mode makes
+    and keeps the best K, or more modes where the points held out are better explained by two
+    standard errors; it stops when three more modes have not helped. The penalty per mode makes
     spare modes die: gates cannot, since s_k and f_k trade off against each other.
 
     Under ``torchrun``, once ``torch.distributed`` is initialised, the processes share the points of
@@ -95,9 +96,9 @@ def fit_density(
         learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
         batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
             more 16,384 at a time, so that memory does not grow with n.
-        polish: steps of L-BFGS that follow for the best restart, where all points fit in a step:
-            curvature finds the steep walls of a mode that Adam takes thousands of steps for. 0
-            for none.
+        polish: steps of L-BFGS that follow for the best restart of every K that may win by them,
+            where all points fit in a step: curvature finds the steep walls of a mode that Adam
+            takes thousands of steps for. 0 for none.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -148,7 +149,7 @@ def fit_density(
     unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
     rule_method = method or _fit_method(dim, box)
     recipe = Recipe(
-        partial(rule_method.rule, box=unit_box),
+        lambda pot: rule_method.rule(pot, unit_box and unit_box.to(pot.alpha.dtype)),
         RULE_MOVING if box is None else RULE_FIXED,
         1 if method or isinstance(rule_method, Quadrature) else _parts(dim),
         check_count("steps", steps),
@@ -191,11 +192,13 @@ def fit_density(
             except NonFiniteLossError as error:
                 error.potential.network.compose_affine_(shift, scale)
                 raise
-            if polish and search.promising(candidate):
-                pot = blank(k, batch_shape=(1, *batch), rho=rho)
-                pot.log_rho.requires_grad_(learn_rho)
-                candidate = polish_candidate(pot, candidate, data, recipe)
             search.add(candidate)
+        precise = data.double()
+        for candidate in search.by_worth if polish else []:
+            if search.promising(candidate):
+                pot = blank(candidate.modes, batch_shape=(1, *batch), rho=rho).double()
+                pot.log_rho.requires_grad_(learn_rho)
+                search.replace(polish_candidate(pot, candidate, precise, recipe))
         pot = search.assemble(blank)
         if mixture:
             _balance_(pot, data, recipe.rule_of(pot))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -24,12 +24,14 @@ class FitData:
         rows: which of them are trained on.
         batch_size: how many at a time.
         test: those held out, standardised.
+        dtype: of what is handed out; that of ``points`` by default.
     """
 
     points: Points
     rows: Tensor
     batch_size: int
     test: Tensor
+    dtype: torch.dtype | None = None
 
     @classmethod
     def split(cls, points: Points, n_test: int, batch_size: int) -> FitData:
@@ -44,22 +46,24 @@ class FitData:
     def whole(self) -> Tensor | None:
         """All points to train on, if they are taken at once."""
         fits = self.batch_size >= len(self.rows)
-        return self.points.standardised(self.rows) if fits else None
+        return self._standardised(self.rows) if fits else None
 
     @property
     def sample(self) -> Tensor:
         """As many points as a start needs."""
         if self.whole is not None:
             return self.whole[:SEEN]
-        return self.points.standardised(self.rows[:SEEN])
+        return self._standardised(self.rows[:SEEN])
 
     def draw(self) -> Tensor:
         """The points of a step."""
         if self.whole is not None:
             return self.whole
-        return self.points.standardised(
-            self.rows[torch.randint(len(self.rows), (self.batch_size,))]
-        )
+        return self._standardised(self.rows[torch.randint(len(self.rows), (self.batch_size,))])
+
+    def double(self) -> FitData:
+        """The same points in double precision."""
+        return replace(self, test=self.test.double(), dtype=torch.float64)
 
     def mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """The mean over all points to train on of a function that keeps the first dimension.
@@ -67,7 +71,10 @@ class FitData:
         Processes share the points.
         """
         parts = own_share(self.rows).split(SEEN)
-        sums = [function(self.points.standardised(rows)).sum(0) for rows in parts]
+        sums = [function(self._standardised(rows)).sum(0) for rows in parts]
         mean = torch.stack(sums).sum(0) * (processes() / len(self.rows))
         average_([mean])
         return mean
+
+    def _standardised(self, rows: Tensor) -> Tensor:
+        return self.points.standardised(rows).to(self.dtype or self.points.moments.mean.dtype)

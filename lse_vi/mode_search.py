@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from lse_vi.random_state import random_state, set_random_state
 from lse_vi.states import State, replace_where, snapshot
 
 IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
+CLEAR = 2.0  # standard errors by which points held out may overrule the penalty
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Candidate:
     objective: Tensor  # (*batch,), by which the number of modes is judged
     history: dict[str, list[float]]
     gain: Tensor | None = None  # of the objective by L-BFGS, (*batch,); None without any
+    losses: Tensor | None = None  # of the points held out, (n, *batch); None where not looked at
 
 
 class ModeSearch:
@@ -60,6 +63,11 @@ class ModeSearch:
         self.run = None
         self.save(None)
 
+    def replace(self, candidate: Candidate) -> None:
+        """Put ``candidate`` in the place of the one with as many modes."""
+        self.done[candidate.modes - 1] = candidate
+        self.save(None)
+
     def improve(self, candidate: Candidate) -> None:
         """Put ``candidate`` in the place of the one with as many modes, where it is better."""
         place = candidate.modes - 1
@@ -76,19 +84,37 @@ class ModeSearch:
         self.save(None)
 
     def best(self) -> Tensor:
-        """Index of the candidate with the largest penalised objective: (*batch,)."""
-        return self._worth(self.done).argmax(0)
+        """Index of the best candidate: (*batch,).
+
+        That is the one with the largest penalised objective, unless points held out are clearly
+        better explained with more modes: with many parameters for few points, BIC asks for more
+        than a mode brings.
+        """
+        best = self._worth(self.done).argmax(0)
+        for k, candidate in enumerate(self.done):
+            best = torch.where((k > best) & self._clearly_above(candidate, best), k, best)
+        return best
+
+    @property
+    def by_worth(self) -> list[Candidate]:
+        """The candidates, the best for the whole batch first."""
+        order = self._worth(self.done).reshape(len(self.done), -1).sum(-1).argsort(descending=True)
+        return [self.done[k] for k in order.tolist()]
 
     def promising(self, candidate: Candidate) -> bool:
-        """Would ``candidate`` be the best of any data set if L-BFGS gained twice its last gain?
+        """May L-BFGS, which ``candidate`` has not had, make it the best of any data set?
 
-        The more modes, the less is left to gain.
+        It may if twice what others gained would do. The gain is about inverse to the number of
+        modes: the more there are, the less is left to gain.
         """
-        gains = [c.gain for c in self.done if c.gain is not None]
+        if candidate.gain is not None:
+            return False
+        gains = [c.modes * c.gain for c in self.done if c.gain is not None]
         if not gains:
             return True
-        hope = self._worth([candidate])[0] + 2 * gains[-1]
-        return bool((hope > self._worth(self.done).amax(0)).any())
+        hope = self._worth([candidate])[0] + 2 * torch.stack(gains).amax(0) / candidate.modes
+        above = self._clearly_above(candidate, self.best())
+        return bool((above | (hope >= self._worth(self.done).amax(0))).any())
 
     @property
     def stalled(self) -> bool:
@@ -112,10 +138,19 @@ class ModeSearch:
                 own = state[name]
                 if name != "log_rho":
                     own = own.narrow(best.dim(), 0, candidate.modes)
-                own[mine] = p[mine]
+                own[mine] = p[mine].to(own)
         pot.load_state_dict(state)
         return pot
 
     def _worth(self, candidates: list[Candidate]) -> Tensor:
         """Penalised objectives, (candidates, *batch)."""
         return torch.stack([c.objective - self.penalty * c.modes for c in candidates])
+
+    def _clearly_above(self, candidate: Candidate, best: Tensor) -> Tensor:
+        """Do points held out prefer ``candidate`` to the one that is ``best``, (*batch,)?"""
+        losses = candidate.losses
+        if losses is None or len(losses) < 2:
+            return torch.zeros_like(best, dtype=torch.bool)
+        others = torch.stack([c.losses for c in self.done if c.losses is not None])
+        gain = torch.take_along_dim(others, best[None, None], 0).squeeze(0) - losses
+        return gain.mean(0) > CLEAR * gain.std(0) / math.sqrt(len(losses))

@@ -28,6 +28,10 @@ class Box(NamedTuple):
         """(*shape, dim) -> (*shape)."""
         return ((x >= self.low) & (x <= self.high)).all(-1)
 
+    def to(self, dtype: torch.dtype) -> Box:
+        """The same box in another precision."""
+        return Box(self.low.to(dtype), self.high.to(dtype))
+
     @classmethod
     def of(cls, bounds: Any, dim: int, like: Tensor) -> Box:
         """A box from ``bounds`` = (low, high), each a number or ``dim`` numbers.
