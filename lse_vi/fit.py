@@ -67,7 +67,7 @@ def fit_density(
 
     .. math:: \sum_i \log q(x_i; \theta) + \log p(\theta) - \lambda K,
 
-    and keeps the best K, or more modes where the points held out are better explained by two
+    and keeps the best K, or more modes where the points held out are better explained by 2.5
     standard errors; it stops when three more modes have not helped. The penalty per mode makes
     spare modes die: gates cannot, since s_k and f_k trade off against each other.
 

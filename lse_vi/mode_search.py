@@ -16,7 +16,7 @@ from lse_vi.random_state import random_state, set_random_state
 from lse_vi.states import State, replace_where, snapshot
 
 IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
-CLEAR = 2.0  # standard errors by which points held out may overrule the penalty
+CLEAR = 2.5  # standard errors by which points held out may overrule the penalty
 
 
 @dataclass
