@@ -194,11 +194,10 @@ def fit_density(
                 raise
             search.add(candidate)
         precise = data.double()
-        for candidate in search.by_worth if polish else []:
-            if search.promising(candidate):
-                pot = blank(candidate.modes, batch_shape=(1, *batch), rho=rho).double()
-                pot.log_rho.requires_grad_(learn_rho)
-                search.replace(polish_candidate(pot, candidate, precise, recipe))
+        while polish and (rough := search.promising()):
+            pot = blank(rough.modes, batch_shape=(1, *batch), rho=rho).double()
+            pot.log_rho.requires_grad_(learn_rho)
+            search.replace(polish_candidate(pot, rough, precise, recipe))
         pot = search.assemble(blank)
         if mixture:
             _balance_(pot, data, recipe.rule_of(pot))

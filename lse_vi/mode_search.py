@@ -95,26 +95,22 @@ class ModeSearch:
             best = torch.where((k > best) & self._clearly_above(candidate, best), k, best)
         return best
 
-    @property
-    def by_worth(self) -> list[Candidate]:
-        """The candidates, the best for the whole batch first."""
-        order = self._worth(self.done).reshape(len(self.done), -1).sum(-1).argsort(descending=True)
-        return [self.done[k] for k in order.tolist()]
-
-    def promising(self, candidate: Candidate) -> bool:
-        """May L-BFGS, which ``candidate`` has not had, make it the best of any data set?
+    def promising(self) -> Candidate | None:
+        """The best of those that L-BFGS has not had and may make the best of any data set, if any.
 
         It may if twice what others gained would do. The gain is about inverse to the number of
         modes: the more there are, the less is left to gain.
         """
-        if candidate.gain is not None:
-            return False
+        worth = self._worth(self.done)  # (candidates, *batch)
         gains = [c.modes * c.gain for c in self.done if c.gain is not None]
-        if not gains:
-            return True
-        hope = self._worth([candidate])[0] + 2 * torch.stack(gains).amax(0) / candidate.modes
-        above = self._clearly_above(candidate, self.best())
-        return bool((above | (hope >= self._worth(self.done).amax(0))).any())
+        most = torch.stack(gains).amax(0) if gains else torch.full_like(worth[0], torch.inf)
+        best, leading = self.best(), worth.amax(0)
+        for k in worth.reshape(len(worth), -1).sum(-1).argsort(descending=True).tolist():
+            candidate = self.done[k]
+            level = worth[k] + 2 * most / candidate.modes >= leading
+            if candidate.gain is None and bool((level | (best == k)).any()):
+                return candidate
+        return None
 
     @property
     def stalled(self) -> bool:
