@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+import lse_vi.fit as fit_module
 from lse_vi import LaplaceMixture, fit_density
 from lse_vi.checkpoint import Checkpoint
+from lse_vi.density_training import polish
 from lse_vi.mode_search import Candidate, ModeSearch
 
 
@@ -149,3 +151,26 @@ def test_walls_are_found_in_either_precision(dtype):
             own = fit.density.log_prob(y.to(dtype)).double()
         gaps.append(float((-(y % 20).squeeze(-1) - np.log(2) - own).mean()))
     assert np.mean(gaps) < 0.06
+
+
+def test_a_fit_interrupted_between_two_polishes_goes_on_as_if_it_had_not_been(
+    tmp_path, monkeypatch
+):
+    x = np.random.default_rng(0).exponential(size=300) + np.repeat([0.0, 8.0], 150)
+    options = {"modes": 3, "steps": 60, "polish": 50, "progress": False}
+    whole = fit_density(x, **options)
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return polish(*arguments)
+
+    monkeypatch.setattr(fit_module, "polish_candidate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_density(x, **options, checkpoint=tmp_path / "fit.pt")
+    monkeypatch.undo()
+    resumed = fit_density(x, **options, checkpoint=tmp_path / "fit.pt")
+    assert torch.equal(resumed.log_likelihood, whole.log_likelihood)
+    assert resumed.history == whole.history
