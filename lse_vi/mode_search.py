@@ -90,7 +90,7 @@ class ModeSearch:
         better explained with more modes: with many parameters for few points, BIC asks for more
         than a mode brings.
         """
-        best = self._worth(self.done).argmax(0)
+        best = self._worth().argmax(0)
         for k, candidate in enumerate(self.done):
             best = torch.where((k > best) & self._clearly_above(candidate, best), k, best)
         return best
@@ -101,7 +101,7 @@ class ModeSearch:
         It may if twice what others gained would do. The gain is about inverse to the number of
         modes: the more there are, the less is left to gain.
         """
-        worth = self._worth(self.done)  # (candidates, *batch)
+        worth = self._worth()  # (candidates, *batch)
         gains = [c.modes * c.gain for c in self.done if c.gain is not None]
         most = torch.stack(gains).amax(0) if gains else torch.full_like(worth[0], torch.inf)
         best, leading = self.best(), worth.amax(0)
@@ -114,7 +114,9 @@ class ModeSearch:
 
     @property
     def stalled(self) -> bool:
-        """Have the last few numbers of modes helped no data set of the batch?"""
+        """Have the last few numbers of modes helped no data set, or has L-BFGS begun?"""
+        if any(c.gain is not None for c in self.done):
+            return True  # a resumed fit, too, does not go back
         return len(self.done) > IDLE and bool((self.best() < len(self.done) - IDLE).all())
 
     def assemble(self, blank: Callable[..., LSEICNN]) -> LSEICNN:
@@ -138,9 +140,9 @@ class ModeSearch:
         pot.load_state_dict(state)
         return pot
 
-    def _worth(self, candidates: list[Candidate]) -> Tensor:
+    def _worth(self) -> Tensor:
         """Penalised objectives, (candidates, *batch)."""
-        return torch.stack([c.objective - self.penalty * c.modes for c in candidates])
+        return torch.stack([c.objective - self.penalty * c.modes for c in self.done])
 
     def _clearly_above(self, candidate: Candidate, best: Tensor) -> Tensor:
         """Do points held out prefer ``candidate`` to the one that is ``best``, (*batch,)?"""
