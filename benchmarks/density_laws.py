@@ -20,7 +20,11 @@ LAWS = {
     ),
     "laplace": stats.laplace(scale=math.sqrt(0.5)),
 }
-LOG_CONCAVE = ("exponential", "uniform", "gumbel", "laplace")
+KINDS = {
+    "log-concave": ("exponential", "uniform", "gumbel", "laplace"),
+    "walls": ("exponential", "uniform"),
+    "gaussian": ("normal",),
+}
 
 
 class Law(Protocol):
@@ -99,8 +103,8 @@ class Crescents:
 
 
 def law_of(case: str, seed: int) -> Law:
-    """The law of a case such as ``log-concave-4``, ``gaussian-2`` or ``crescents-2``."""
+    """The law of a case such as ``log-concave-4``, ``walls-2`` or ``crescents-2``."""
     family, dim = case.rsplit("-", 1)
-    if family == "crescents":
-        return Crescents(seed)
-    return ProductMixture(int(dim), LOG_CONCAVE if family == "log-concave" else ("normal",), seed)
+    return (
+        Crescents(seed) if family == "crescents" else ProductMixture(int(dim), KINDS[family], seed)
+    )

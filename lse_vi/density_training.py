@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lse_vi.fisher import FisherCoordinates
 from lse_vi.fit_data import FitData
 from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.parallel import average_, own_share, processes
@@ -18,14 +19,13 @@ from lse_vi.potential import LSEICNN
 from lse_vi.prior import log_prior
 from lse_vi.rules import Rule
 from lse_vi.schedule import warm_up
-from lse_vi.states import Best, replace_where, snapshot, take_first
+from lse_vi.states import Best, State, replace_where, snapshot, take_first
 
 REFRESH = 50  # steps of Adam between held-out checks and checkpoints
 ROUND = 25  # steps of L-BFGS between held-out checks, on one rule
 PATIENCE = 6  # checks without a better held-out loss before a fit stops
 GAIN, IDLE = 0.5, 2  # nats of all points together, and rounds of L-BFGS without them that end it
 SHORTEST = 3  # a round of L-BFGS that fails is halved, down to this
-MEMORY = 50  # steps that L-BFGS remembers
 IN_USE = 0.2  # share of the effective number of nodes that a round must leave
 
 History = dict[str, list[float]]
@@ -134,7 +134,9 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
     return Candidate(pot.modes, take_first(best.state, winner), top, history, losses=losses)
 
 
-def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) -> Candidate:
+def polish(
+    pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe, steps: int
+) -> Candidate:
     """Go on with a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
     Cheap enough to be done anew where a fit is resumed. ``pot`` has batch shape (1, *batch); its
@@ -146,20 +148,11 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
     done = int(history["step"][-1])
     objective, losses = _judge(pot, data, rule)
     best = Best(snapshot(pot), losses, candidate.objective.unsqueeze(0))
-    bar = tqdm(total=recipe.polish, desc=f"{_title(pot)}, L-BFGS", disable=not recipe.progress)
-    length, idle, optimiser = ROUND, 0, _lbfgs(pot, ROUND)
-    for step in range(0, recipe.polish, ROUND):
+    bar = tqdm(total=steps, desc=f"{_title(pot)}, L-BFGS", disable=not recipe.progress)
+    length, idle, top, over = ROUND, 0, objective, True
+    for step in range(0, steps, ROUND):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
-
-        def closure(rule: Rule = rule, optimiser: torch.optim.LBFGS = optimiser) -> float:
-            optimiser.zero_grad()
-            loss = -_objective(pot, data, rule).sum()  # L-BFGS drops the curvature of a mean
-            loss.backward()
-            loss = loss.detach()
-            average_([loss, *(p.grad for p in pot.parameters() if p.grad is not None)])
-            return float(loss)
-
-        optimiser.step(closure)
+        pot.load_state_dict(_descend(pot, data, rule, length))
         # A fit may run away from the nodes of its rule, or slip in between them. So a round counts
         # if the nodes are still in use, and if new ones find it better, but for errors of log Z.
         good = _nodes_in_use(pot, rule) > IN_USE * spread
@@ -167,7 +160,8 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
         fresh = recipe.rule_of(pot)
         now, losses = _judge(pot, data, fresh)
         good &= now > objective - n * (rule.error + fresh.error)
-        idle = 0 if float((now - objective).max()) > GAIN else idle + 1
+        idle = 0 if float((now - top).max()) > GAIN else idle + 1
+        top = torch.maximum(top, now)
         if bool(good.all()):
             rule, objective = fresh, now
         else:
@@ -175,7 +169,7 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
             length //= 2
             if length < SHORTEST:
                 break
-            rule, optimiser = recipe.rule_of(pot), _lbfgs(pot, length)
+            rule = recipe.rule_of(pot)
             objective, losses = _judge(pot, data, rule)
         best.look(pot, objective, losses, noise=n * rule.error, slack=1.0)
         _note(history, pot, done + step + ROUND, objective / n, losses)
@@ -183,22 +177,38 @@ def polish(pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe) ->
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
         if idle >= IDLE or best.stale >= PATIENCE:
             break
+    else:
+        over = candidate.gain is not None  # else it was a trial
     bar.close()
     state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
-    gain = top - candidate.objective
-    return Candidate(pot.modes, state, top, history, gain, best.losses.squeeze(1))
+    gain = top - candidate.objective if candidate.gain is None else candidate.gain
+    return Candidate(pot.modes, state, top, history, gain, best.losses.squeeze(1), over)
 
 
-def _lbfgs(pot: LSEICNN, steps: int) -> torch.optim.LBFGS:
-    return torch.optim.LBFGS(
-        [p for p in pot.parameters() if p.requires_grad],
+def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
+    """Some steps of L-BFGS on one rule, in coordinates made for where it starts."""
+    coordinates = FisherCoordinates(pot, rule, len(data.rows))
+    optimiser = torch.optim.LBFGS(
+        coordinates.phi,
         max_iter=steps,
         max_eval=2 * steps,
-        history_size=MEMORY,
+        history_size=steps,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        # L-BFGS drops the curvature of a mean: this is the sum over the points
+        loss = -_objective(coordinates.potential(), data, rule).sum()
+        loss.backward()
+        loss = loss.detach()
+        average_([loss, *(phi.grad for phi in coordinates.phi if phi.grad is not None)])
+        return float(loss)
+
+    optimiser.step(closure)
+    return snapshot(coordinates.potential())
 
 
 @torch.no_grad()

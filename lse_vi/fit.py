@@ -38,6 +38,7 @@ from lse_vi.support import Box
 
 RULE_FIXED, RULE_MOVING = 50, 25  # steps between rules: on a box, and where nodes follow modes
 DRAWS, PARTS = 2048, 8  # of a rule beyond a plane: each step of Adam takes a part in turn
+TRIAL = 100  # steps of L-BFGS by which numbers of modes are compared; the best has the others too
 WHOLE, BATCH = 2**16, 2**14  # more points than the first are fitted the second at a time
 
 
@@ -194,10 +195,12 @@ def fit_density(
                 raise
             search.add(candidate)
         precise = data.double()
-        while polish and (rough := search.promising()):
-            pot = blank(rough.modes, batch_shape=(1, *batch), rho=rho).double()
-            pot.log_rho.requires_grad_(learn_rho)
-            search.replace(polish_candidate(pot, rough, precise, recipe))
+        trial = min(polish, TRIAL)
+        for find, more in (search.promising, trial), (search.unfinished, polish - trial):
+            while more and (rough := find()):
+                pot = blank(rough.modes, batch_shape=(1, *batch), rho=rho).double()
+                pot.log_rho.requires_grad_(learn_rho)
+                search.replace(polish_candidate(pot, rough, precise, recipe, more))
         pot = search.assemble(blank)
         if mixture:
             _balance_(pot, data, recipe.rule_of(pot))

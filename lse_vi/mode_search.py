@@ -27,8 +27,9 @@ class Candidate:
     state: State
     objective: Tensor  # (*batch,), by which the number of modes is judged
     history: dict[str, list[float]]
-    gain: Tensor | None = None  # of the objective by L-BFGS, (*batch,); None without any
+    gain: Tensor | None = None  # of the objective by the first steps of L-BFGS, (*batch,)
     losses: Tensor | None = None  # of the points held out, (n, *batch); None where not looked at
+    over: bool = False  # L-BFGS has nothing left to gain
 
 
 class ModeSearch:
@@ -98,18 +99,24 @@ class ModeSearch:
     def promising(self) -> Candidate | None:
         """The best of those that L-BFGS has not had and may make the best of any data set, if any.
 
-        It may if twice what others gained would do. The gain is about inverse to the number of
-        modes: the more there are, the less is left to gain.
+        It may if twice what others gained would do.
         """
         worth = self._worth()  # (candidates, *batch)
-        gains = [c.modes * c.gain for c in self.done if c.gain is not None]
+        gains = [c.gain for c in self.done if c.gain is not None]
         most = torch.stack(gains).amax(0) if gains else torch.full_like(worth[0], torch.inf)
         best, leading = self.best(), worth.amax(0)
         for k in worth.reshape(len(worth), -1).sum(-1).argsort(descending=True).tolist():
             candidate = self.done[k]
-            level = worth[k] + 2 * most / candidate.modes >= leading
+            level = worth[k] + 2 * most >= leading
             if candidate.gain is None and bool((level | (best == k)).any()):
                 return candidate
+        return None
+
+    def unfinished(self) -> Candidate | None:
+        """One that is the best of a data set and has something left to gain, if any."""
+        for k in self.best().unique().tolist():
+            if not self.done[k].over:
+                return self.done[k]
         return None
 
     @property
