@@ -22,7 +22,7 @@ from lse_vi.schedule import warm_up
 from lse_vi.states import Best, State, replace_where, snapshot, take_first
 
 REFRESH = 50  # steps of Adam between held-out checks and checkpoints
-ROUND = 25  # steps of L-BFGS between held-out checks, on one rule
+ROUND = 50  # steps of L-BFGS between held-out checks, on one rule and in the same coordinates
 PATIENCE = 6  # checks without a better held-out loss before a fit stops
 GAIN, IDLE = 0.5, 2  # nats of all points together, and rounds of L-BFGS without them that end it
 SHORTEST = 3  # a round of L-BFGS that fails is halved, down to this
@@ -152,7 +152,7 @@ def polish(
     length, idle, top, over = ROUND, 0, objective, True
     for step in range(0, steps, ROUND):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
-        pot.load_state_dict(_descend(pot, data, rule, length))
+        pot.load_state_dict(_descend(pot, data, rule, min(length, steps - step)))
         # A fit may run away from the nodes of its rule, or slip in between them. So a round counts
         # if the nodes are still in use, and if new ones find it better, but for errors of log Z.
         good = _nodes_in_use(pot, rule) > IN_USE * spread
@@ -172,8 +172,8 @@ def polish(
             rule = recipe.rule_of(pot)
             objective, losses = _judge(pot, data, rule)
         best.look(pot, objective, losses, noise=n * rule.error, slack=1.0)
-        _note(history, pot, done + step + ROUND, objective / n, losses)
-        bar.update(ROUND)
+        _note(history, pot, done + min(step + ROUND, steps), objective / n, losses)
+        bar.update(min(ROUND, steps - step))
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
         if idle >= IDLE or best.stale >= PATIENCE:
             break

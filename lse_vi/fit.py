@@ -92,14 +92,15 @@ def fit_density(
         held_out: share of the data on which the fit is stopped early; 0 to use all of it.
         restarts: random starts for each K. With ``learn_rho`` or plain modes all are fitted, in one
             batch; else by a Gaussian mixture each, and the best of those becomes the modes.
-        steps: Adam steps for each K, under a one-cycle schedule; 150 from a Gaussian mixture (500
+        steps: Adam steps for each K, under a one-cycle schedule; 75 from a Gaussian mixture (500
             where none of L-BFGS follow), else 600.
         learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
         batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
             more 16,384 at a time, so that memory does not grow with n.
-        polish: steps of L-BFGS that follow for the best restart of every K that may win by them,
-            where all points fit in a step: curvature finds the steep walls of a mode that Adam
-            takes thousands of steps for. 0 for none.
+        polish: steps of L-BFGS that follow for the best restart, where all points fit in a step: the
+            first 100 for every K that may win by them, the others for the winner. In coordinates
+            that know the curvature they find steep walls, for which Adam takes thousands of steps.
+            0 for none.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -146,7 +147,7 @@ def fit_density(
     mixture = not learn_rho and issubclass(network, WhitenedICNN)
     polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
     if steps is None:
-        steps = 600 if not mixture else 150 if polish else 500
+        steps = 600 if not mixture else 75 if polish else 500
     unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
     rule_method = method or _fit_method(dim, box)
     recipe = Recipe(

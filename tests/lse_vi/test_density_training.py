@@ -1,5 +1,6 @@
 """The two stages of a density's fit: what L-BFGS adds to Adam, and what it must not do."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -20,14 +21,32 @@ def gap(fit, y):
 
 
 def test_a_steep_wall_is_found():
-    """Adam stays 0.04 nats below an exponential law, which has a wall; L-BFGS 0.02."""
+    """Adam stays 0.03 to 0.04 nats below an exponential law, which has a wall; L-BFGS 0.01."""
     for seed in range(2):
         rng = np.random.default_rng(seed)
         x, y = rng.exponential(size=1000), rng.exponential(size=10_000)
         options = {"modes": 1, "seed": seed, "progress": False}
         polished = fit_density(x, **options)
-        assert gap(polished, y) < 0.5 * gap(fit_density(x, polish=0, **options), y)
+        assert gap(polished, y) < 0.33 * gap(fit_density(x, polish=0, **options), y)
         assert polished.active_modes == 1
+
+
+def test_walls_in_any_direction_are_found():
+    """An exponential law between two walls, turned: 0.021 nats below it, from 0.017 to 0.026.
+
+    L-BFGS on the parameters themselves stays 0.035 to 0.043 below.
+    """
+    gaps = []
+    turn = torch.tensor([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x, y = (
+            torch.as_tensor(np.stack([rng.exponential(size=n), rng.uniform(size=n)], axis=1))
+            for n in (2000, 10_000)
+        )
+        fit = fit_density(x @ turn, modes=1, seed=seed, progress=False)
+        gaps.append(float(-y[:, 0].mean() - fit.density.log_prob(y @ turn).mean()))
+    assert np.mean(gaps) < 0.03
 
 
 def test_a_gaussian_mode_stays_gaussian():
@@ -66,10 +85,10 @@ def test_a_rise_of_one_step_is_none(steps):
 
 def test_the_history_goes_on():
     x = np.random.default_rng(0).exponential(size=200)
-    fit = fit_density(x, modes=1, steps=100, polish=50, progress=False)
+    fit = fit_density(x, modes=1, steps=100, polish=70, progress=False)
     steps, loss = fit.history["step"], fit.history["loss"]
     assert steps[:2] == [50, 100]
-    assert steps[2:] == [125, 150]
+    assert steps[2:] == [150, 170]
     assert loss[-1] <= loss[1]
 
 
@@ -125,9 +144,9 @@ def test_normal_data_cost_few_steps_of_l_bfgs():
     x = np.random.default_rng(0).standard_normal((1000, 2))
     fit = fit_density(x, modes=4, progress=False)
     assert fit.active_modes == 1
-    each = [b - a for a, b in zip([0, *fit.history["step"]], fit.history["step"], strict=False)]
-    assert each.count(50) == 3 * 4  # steps of Adam between checks, of every number of modes
-    assert fit.history["active_modes"][-3:] == [4, 4, 4]
+    looks = Counter(fit.history["active_modes"])
+    assert looks[1] > 2  # two of Adam's 75 steps
+    assert [looks[modes] for modes in (2, 3, 4)] == [2, 2, 2]
 
 
 def test_points_held_out_overrule_the_penalty_where_they_are_clear():
