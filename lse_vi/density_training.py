@@ -63,7 +63,6 @@ class Recipe:
         rule_every, rule_parts: steps of Adam between rules, and how many take a rule's draws in
             turn.
         steps, learning_rate: of Adam.
-        polish: steps of L-BFGS.
         progress: show bars.
     """
 
@@ -72,7 +71,6 @@ class Recipe:
     rule_parts: int
     steps: int
     learning_rate: float
-    polish: int
     progress: bool
 
 

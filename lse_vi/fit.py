@@ -97,10 +97,10 @@ def fit_density(
         learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
         batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
             more 16,384 at a time, so that memory does not grow with n.
-        polish: steps of L-BFGS that follow for the best restart, where all points fit in a step: the
-            first 100 for every K that may win by them, the others for the winner. In coordinates
-            that know the curvature they find steep walls, for which Adam takes thousands of steps.
-            0 for none.
+        polish: steps of L-BFGS that follow for the best restart, where all points fit in a step:
+            the first 100 for every K that may win by them, the others for the winner. They go in
+            coordinates that know the curvature, and find steep walls for which Adam takes
+            thousands. 0 for none.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -158,7 +158,6 @@ def fit_density(
         check_positive(
             "learning_rate", (0.1 if mixture else 0.03) if learning_rate is None else learning_rate
         ),
-        polish,
         progress,
     )
     schedule = (
