@@ -13,7 +13,7 @@ from lse_vi.icnn import whitened
 from lse_vi.potential import LSEICNN
 
 FLOOR = 1e-3  # least variance of a start: 3% of the data's spread keep equal points from a spike
-STEEP = 3.0  # slope of the units at the start: gentler ones find fewer walls, in 1 to 6 dimensions
+STEEP = 3.0  # slope of the units at the start: with gentler ones Adam finds fewer walls
 EM_STEPS, EM_GAIN = 100, 1e-5  # at most so many, while the log-likelihood gains that many nats
 
 

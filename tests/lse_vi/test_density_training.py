@@ -193,21 +193,28 @@ def test_a_search_does_not_go_back_once_l_bfgs_has_begun():
     assert search.stalled
 
 
+@pytest.mark.parametrize("at", [1, -1])
 def test_a_fit_interrupted_between_two_polishes_goes_on_as_if_it_had_not_been(
-    tmp_path, monkeypatch
+    at, tmp_path, monkeypatch
 ):
+    """Between two trials, and between the trials and the rest of the best one's steps."""
     x = np.random.default_rng(0).exponential(size=300) + np.repeat([0.0, 8.0], 150)
-    options = {"modes": 3, "steps": 60, "polish": 50, "progress": False}
-    whole = fit_density(x, **options)
+    options = {"modes": 3, "steps": 60, "polish": 150, "progress": False}
     calls = []
 
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
+    def counted(pot, candidate, data, recipe, steps):
+        if len(calls) == stop:
             raise KeyboardInterrupt
-        return polish(*arguments)
+        calls.append(steps)
+        return polish(pot, candidate, data, recipe, steps)
 
-    monkeypatch.setattr(fit_module, "polish_candidate", interrupted)
+    monkeypatch.setattr(fit_module, "polish_candidate", counted)
+    stop = None
+    whole = fit_density(x, **options)
+    assert calls[:2] == [100, 100]
+    assert calls[-1] == 50
+    stop = range(len(calls))[at]
+    calls.clear()
     with pytest.raises(KeyboardInterrupt):
         fit_density(x, **options, checkpoint=tmp_path / "fit.pt")
     monkeypatch.undo()
