@@ -105,6 +105,6 @@ class Crescents:
 def law_of(case: str, seed: int) -> Law:
     """The law of a case such as ``log-concave-4``, ``walls-2`` or ``crescents-2``."""
     family, dim = case.rsplit("-", 1)
-    return (
-        Crescents(seed) if family == "crescents" else ProductMixture(int(dim), KINDS[family], seed)
-    )
+    if family == "crescents":
+        return Crescents(seed)
+    return ProductMixture(int(dim), KINDS[family], seed)

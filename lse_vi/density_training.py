@@ -138,8 +138,8 @@ def polish(
     """Go on with a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
     Cheap enough to be done anew where a fit is resumed. ``pot`` has batch shape (1, *batch); its
-    parameters are replaced. It and ``data`` are in double precision: in single, rounding hides the
-    first steps of a search along a line, and walls are not found.
+    parameters are replaced. It and ``data`` are in double precision: in single, rounding ends the
+    search along a line before a wall is as steep as many points ask for.
     """
     pot.load_state_dict({name: p.unsqueeze(0) for name, p in candidate.state.items()})
     rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history

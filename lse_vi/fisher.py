@@ -53,7 +53,9 @@ class FisherCoordinates:
         depth = len(pot.batch_shape)
         shapes = {name: p.shape for name, p in own.items()}
         shared = {name: shapes.pop(name) for name in ("log_rho",) if name in shapes}
-        self.groups = [_Group(shapes, depth + 1)] + [_Group(shared, depth)] * bool(shared)
+        self.groups = [_Group(shapes, depth + 1)]
+        if shared:
+            self.groups.append(_Group(shared, depth))
         self.start = [group.join(own) for group in self.groups]
         self.factors = [
             [

@@ -170,16 +170,19 @@ def test_a_potential_fit_without_points_held_out_counts_by_its_objective():
     assert int(search.best()) == 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_l_bfgs_finds_walls_whatever_the_precision_of_the_data(dtype):
-    """Two exponential laws far apart. In single precision L-BFGS would not move at all."""
-    rng = np.random.default_rng(4)
-    x = rng.exponential(size=1000) + 20 * rng.integers(0, 2, 1000)
-    x = torch.as_tensor(x, dtype=dtype)
-    options = {"modes": 2, "seed": 4, "progress": False}
-    polished, rough = fit_density(x, **options), fit_density(x, polish=0, steps=150, **options)
-    assert {p.dtype for p in polished.density.potential.parameters()} == {dtype}
-    assert polished.log_likelihood > rough.log_likelihood + 0.03
+def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
+    """In single precision 20,000 points of a uniform law end 0.012 instead of 0.004 nats below."""
+    seen = []
+
+    def watched(pot, candidate, data, recipe, steps):
+        seen.extend([pot.alpha.dtype, data.draw().dtype, data.test.dtype])
+        return polish(pot, candidate, data, recipe, steps)
+
+    monkeypatch.setattr(fit_module, "polish_candidate", watched)
+    x = torch.randn(100, 1, dtype=torch.float32)
+    fit = fit_density(x, modes=1, steps=50, polish=50, progress=False)
+    assert set(seen) == {torch.float64}
+    assert {p.dtype for p in fit.density.potential.parameters()} == {torch.float32}
 
 
 def test_a_search_does_not_go_back_once_l_bfgs_has_begun():
