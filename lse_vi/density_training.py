@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ REFRESH = 50  # steps of Adam between held-out checks and checkpoints
 ROUND = 50  # steps of L-BFGS between held-out checks, on one rule and in the same coordinates
 PATIENCE = 6  # checks without a better held-out loss before a fit stops
 GAIN, IDLE = 0.5, 2  # nats of all points together, and rounds of L-BFGS without them that end it
+COMING = 0.5  # share of what a round of L-BFGS gained that those after it may bring
 SHORTEST = 3  # a round of L-BFGS that fails is halved, down to this
 IN_USE = 0.2  # share of the effective number of nodes that a round must leave
 
@@ -63,6 +64,7 @@ class Recipe:
         rule_every, rule_parts: steps of Adam between rules, and how many take a rule's draws in
             turn.
         steps, learning_rate: of Adam.
+        polish: steps of L-BFGS that may follow.
         progress: show bars.
     """
 
@@ -71,6 +73,7 @@ class Recipe:
     rule_parts: int
     steps: int
     learning_rate: float
+    polish: int
     progress: bool
 
 
@@ -129,7 +132,8 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
     winner = best.score.argmin(0)
     top = best.objective.gather(0, winner.unsqueeze(0)).squeeze(0)
     losses = torch.take_along_dim(best.losses, winner[None, None], 1).squeeze(1)
-    return Candidate(pot.modes, take_first(best.state, winner), top, history, losses=losses)
+    state = take_first(best.state, winner)
+    return Candidate(pot.modes, state, top, history, losses=losses, left=recipe.polish)
 
 
 def polish(
@@ -147,7 +151,7 @@ def polish(
     objective, losses = _judge(pot, data, rule)
     best = Best(snapshot(pot), losses, candidate.objective.unsqueeze(0))
     bar = tqdm(total=steps, desc=f"{_title(pot)}, L-BFGS", disable=not recipe.progress)
-    length, idle, top, over = ROUND, 0, objective, True
+    length, idle, top, left = ROUND, 0, objective, 0
     for step in range(0, steps, ROUND):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
         pot.load_state_dict(_descend(pot, data, rule, min(length, steps - step)))
@@ -159,6 +163,7 @@ def polish(
         now, losses = _judge(pot, data, fresh)
         good &= now > objective - n * (rule.error + fresh.error)
         idle = 0 if float((now - top).max()) > GAIN else idle + 1
+        ahead = COMING * (now - top).clamp_min(0.0)
         top = torch.maximum(top, now)
         if bool(good.all()):
             rule, objective = fresh, now
@@ -176,11 +181,18 @@ def polish(
         if idle >= IDLE or best.stale >= PATIENCE:
             break
     else:
-        over = candidate.gain is not None  # else it was a trial
+        left = candidate.left - steps
     bar.close()
     state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
-    gain = top - candidate.objective if candidate.gain is None else candidate.gain
-    return Candidate(pot.modes, state, top, history, gain, best.losses.squeeze(1), over)
+    return replace(
+        candidate,
+        state=state,
+        objective=top,
+        left=left,
+        losses=best.losses.squeeze(1),
+        gain=top - candidate.objective if candidate.gain is None else candidate.gain,
+        ahead=ahead.squeeze(0) if left else torch.zeros_like(top),
+    )
 
 
 def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:

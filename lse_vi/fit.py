@@ -27,13 +27,15 @@ from lse_vi.density_training import polish as polish_candidate
 from lse_vi.fit_data import FitData
 from lse_vi.icnn import ICNN, WhitenedICNN, check_network, whitened
 from lse_vi.importance import MomentMixture
-from lse_vi.mode_search import ModeSearch
+from lse_vi.merging import merge_closest
+from lse_vi.mode_search import Candidate, ModeSearch
 from lse_vi.points import Points
 from lse_vi.potential import LSEICNN
 from lse_vi.quadrature import Quadrature
 from lse_vi.random_state import fork_random_state, reseed
 from lse_vi.rules import Method, Rule
 from lse_vi.starts import start_on_clusters, start_on_mixture
+from lse_vi.states import snapshot
 from lse_vi.support import Box
 
 RULE_FIXED, RULE_MOVING = 50, 25  # steps between rules: on a box, and where nodes follow modes
@@ -69,8 +71,10 @@ def fit_density(
     .. math:: \sum_i \log q(x_i; \theta) + \log p(\theta) - \lambda K,
 
     and keeps the best K, or more modes where the points held out are better explained by 2.5
-    standard errors; it stops when three more modes have not helped. The penalty per mode makes
-    spare modes die: gates cannot, since s_k and f_k trade off against each other.
+    standard errors; it stops when three more modes have not helped. From the best K it goes back
+    down: two modes that share points become one, as long as that costs less than a mode. The
+    penalty per mode makes spare modes die: gates cannot, since s_k and f_k trade off against each
+    other.
 
     Under ``torchrun``, once ``torch.distributed`` is initialised, the processes share the points of
     each step; all must be called alike, and each ends with the same fit.
@@ -92,15 +96,16 @@ def fit_density(
         held_out: share of the data on which the fit is stopped early; 0 to use all of it.
         restarts: random starts for each K. With ``learn_rho`` or plain modes all are fitted, in one
             batch; else by a Gaussian mixture each, and the best of those becomes the modes.
-        steps: Adam steps for each K, under a one-cycle schedule; 75 from a Gaussian mixture (500
+        steps: Adam steps for each K, under a one-cycle schedule; 50 from a Gaussian mixture (500
             where none of L-BFGS follow), else 600.
         learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
         batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
             more 16,384 at a time, so that memory does not grow with n.
         polish: steps of L-BFGS that follow for the best restart, where all points fit in a step:
-            the first 100 for every K that may win by them, the others for the winner. They go in
-            coordinates that know the curvature, and find steep walls for which Adam takes
-            thousands. 0 for none.
+            the first 100 for every K that may win by them, and for K - 1 where the two modes that
+            share the most points are made one; the others for the winner. They go in coordinates
+            that know the curvature, and find steep walls for which Adam takes thousands. 0 for
+            none.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -147,7 +152,7 @@ def fit_density(
     mixture = not learn_rho and issubclass(network, WhitenedICNN)
     polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
     if steps is None:
-        steps = 600 if not mixture else 75 if polish else 500
+        steps = 600 if not mixture else 50 if polish else 500
     unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
     rule_method = method or _fit_method(dim, box)
     recipe = Recipe(
@@ -158,6 +163,7 @@ def fit_density(
         check_positive(
             "learning_rate", (0.1 if mixture else 0.03) if learning_rate is None else learning_rate
         ),
+        polish,
         progress,
     )
     schedule = (
@@ -196,11 +202,24 @@ def fit_density(
             search.add(candidate)
         precise = data.double()
         trial = min(polish, TRIAL)
-        for find, more in (search.promising, trial), (search.unfinished, polish - trial):
-            while more and (rough := find()):
-                pot = blank(rough.modes, batch_shape=(1, *batch), rho=rho).double()
-                pot.log_rho.requires_grad_(learn_rho)
-                search.replace(polish_candidate(pot, rough, precise, recipe, more))
+
+        def go_on(rough: Candidate, steps: int) -> Candidate:
+            pot = blank(rough.modes, batch_shape=(1, *batch), rho=rho).double()
+            pot.log_rho.requires_grad_(learn_rho)
+            return polish_candidate(pot, rough, precise, recipe, steps)
+
+        while polish:
+            if rough := search.promising():
+                search.replace(go_on(rough, trial))
+            elif rough := search.mergeable():
+                pot = blank(rough.modes, batch_shape=batch, rho=rho).double()
+                pot.load_state_dict(rough.state)
+                state = snapshot(merge_closest(pot, precise.sample))
+                search.improve(go_on(search.merge(rough, state, polish), trial))
+            elif rough := search.unfinished():
+                search.replace(go_on(rough, rough.left))
+            else:
+                break
         pot = search.assemble(blank)
         if mixture:
             _balance_(pot, data, recipe.rule_of(pot))

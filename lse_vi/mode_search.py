@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from lse_vi.random_state import random_state, set_random_state
 from lse_vi.states import State, replace_where, snapshot
 
 IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
+HOPE = 1.5  # of what others gained by L-BFGS may bring one that it has not had level
 CLEAR = 2.5  # standard errors by which points held out may overrule the penalty
 
 
@@ -29,7 +30,14 @@ class Candidate:
     history: dict[str, list[float]]
     gain: Tensor | None = None  # of the objective by the first steps of L-BFGS, (*batch,)
     losses: Tensor | None = None  # of the points held out, (n, *batch); None where not looked at
-    over: bool = False  # L-BFGS has nothing left to gain
+    left: int = 0  # steps of L-BFGS that may still help
+    ahead: Tensor | float = 0.0  # what the steps left may bring the objective, (*batch,)
+    merged: bool = False  # two of its modes were made one, as a start with a mode less
+
+    @property
+    def expected(self) -> Tensor:
+        """The objective once no steps are left, (*batch,)."""
+        return self.objective + self.ahead
 
 
 class ModeSearch:
@@ -71,15 +79,17 @@ class ModeSearch:
 
     def improve(self, candidate: Candidate) -> None:
         """Put ``candidate`` in the place of the one with as many modes, where it is better."""
-        place = candidate.modes - 1
-        old = self.done[place]
-        better = candidate.objective > old.objective
+        old, new = self.done[candidate.modes - 1], candidate
+        better = new.expected > old.expected
         if bool(better.any()):
-            self.done[place] = Candidate(
-                old.modes,
-                replace_where(better, candidate.state, old.state),
-                torch.where(better, candidate.objective, old.objective),
-                old.history,
+            self.done[old.modes - 1] = replace(
+                new,
+                state=replace_where(better, new.state, old.state),
+                objective=torch.where(better, new.objective, old.objective),
+                history=old.history,
+                left=max(new.left, old.left),
+                losses=_where(better, new.losses, old.losses),
+                ahead=torch.where(better, new.ahead, old.ahead),
             )
         self.run = None
         self.save(None)
@@ -99,7 +109,7 @@ class ModeSearch:
     def promising(self) -> Candidate | None:
         """The best of those that L-BFGS has not had and may make the best of any data set, if any.
 
-        It may if twice what others gained would do.
+        It may if half as much again as others gained would do.
         """
         worth = self._worth()  # (candidates, *batch)
         gains = [c.gain for c in self.done if c.gain is not None]
@@ -107,15 +117,38 @@ class ModeSearch:
         best, leading = self.best(), worth.amax(0)
         for k in worth.reshape(len(worth), -1).sum(-1).argsort(descending=True).tolist():
             candidate = self.done[k]
-            level = worth[k] + 2 * most >= leading
+            level = worth[k] + HOPE * most >= leading
             if candidate.gain is None and bool((level | (best == k)).any()):
                 return candidate
         return None
 
+    def mergeable(self) -> Candidate | None:
+        """One from which a mode less may be as good for a data set, if any; most modes first.
+
+        It has no more modes than the best, and is behind by less than a mode costs. A merger that
+        is worse may lead to one that is better.
+        """
+        worth, best = self._worth(), self.best()
+        behind = torch.take_along_dim(worth, best[None], 0) - worth
+        for k in range(int(best.max()), 0, -1):
+            candidate = self.done[k]
+            close = (k <= best) & (behind[k] <= self.penalty)
+            if candidate.gain is not None and not candidate.merged and bool(close.any()):
+                return candidate
+        return None
+
+    def merge(self, candidate: Candidate, state: State, left: int) -> Candidate:
+        """What starts from ``state``, made of ``candidate``, with a mode less and steps left."""
+        candidate.merged = True
+        rival = self.done[candidate.modes - 2]
+        nothing = torch.full_like(rival.objective, -torch.inf)
+        return Candidate(rival.modes, state, nothing, rival.history, left=left, gain=candidate.gain)
+
     def unfinished(self) -> Candidate | None:
-        """One that is the best of a data set and has something left to gain, if any."""
-        for k in self.best().unique().tolist():
-            if not self.done[k].over:
+        """One that is the best of a data set and has steps left, if any."""
+        leading = torch.stack([self.best(), self._worth().argmax(0)])
+        for k in leading.unique().tolist():
+            if self.done[k].left:
                 return self.done[k]
         return None
 
@@ -149,7 +182,7 @@ class ModeSearch:
 
     def _worth(self) -> Tensor:
         """Penalised objectives, (candidates, *batch)."""
-        return torch.stack([c.objective - self.penalty * c.modes for c in self.done])
+        return torch.stack([c.expected - self.penalty * c.modes for c in self.done])
 
     def _clearly_above(self, candidate: Candidate, best: Tensor) -> Tensor:
         """Do points held out prefer ``candidate`` to the one that is ``best``, (*batch,)?"""
@@ -159,3 +192,8 @@ class ModeSearch:
         others = torch.stack([c.losses for c in self.done if c.losses is not None])
         gain = torch.take_along_dim(others, best[None, None], 0).squeeze(0) - losses
         return gain.mean(0) > CLEAR * gain.std(0) / math.sqrt(len(losses))
+
+
+def _where(mask: Tensor, new: Tensor | None, old: Tensor | None) -> Tensor | None:
+    """``new`` where ``mask`` holds, else ``old``; None where one of them is."""
+    return None if new is None or old is None else torch.where(mask, new, old)

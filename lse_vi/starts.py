@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from lse_vi.bounds import log_det
-from lse_vi.icnn import whitened
+from lse_vi.icnn import WhitenedICNN, whitened
 from lse_vi.potential import LSEICNN
 
 FLOOR = 1e-3  # least variance of a start: 3% of the data's spread keep equal points from a spike
@@ -68,12 +68,20 @@ def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
     )
     network = whitened(pot.network)
     loc, factor = means.reshape(*lead, dim), factors.reshape(*lead, dim, dim)
-    network.reset_parameters(loc, factor, slope=STEEP)
-    # units that bend all over the mode find the directions of its edges sooner than at its centre
-    weight = network.icnn.weight[..., :-1, :]
-    network.icnn.bias[..., :-1] = -(weight * torch.randn_like(weight)).sum(-1)
+    network.reset_parameters(loc, factor)
+    prepare_walls(network)
     heights = weights.log() + log_det(factors)
     network.icnn.bias[..., -1] -= (heights - heights.mean(-1, keepdim=True)).reshape(lead)
+
+
+@torch.no_grad()
+def prepare_walls(network: WhitenedICNN) -> None:
+    """Make the units of modes that start as Gaussians steep, and let them bend all over the mode.
+
+    They find the directions of its edges sooner than gentle ones that bend at its centre.
+    """
+    weight = network.icnn.weight[..., :-1, :].normal_(0.0, STEEP)
+    network.icnn.bias[..., :-1] = -(weight * torch.randn_like(weight)).sum(-1)
 
 
 def gaussian_mixture(

@@ -1,0 +1,127 @@
+"""Two modes made one: which, where the new one stands, and the number of modes that it leaves."""
+
+import numpy as np
+import pytest
+import torch
+
+from lse_vi import ICNN, LSEICNN, WhitenedICNN, fit_density
+from lse_vi.checkpoint import Checkpoint
+from lse_vi.merging import merge_closest
+from lse_vi.mode_search import Candidate, ModeSearch
+
+
+def groups(n, *centres):
+    return torch.cat([torch.randn(n, 2) + torch.tensor(centre) for centre in centres])
+
+
+def standing_at(*centres, network=WhitenedICNN, batch_shape=()):
+    """A mode of unit width at each centre."""
+    pot = LSEICNN(2, len(centres), batch_shape=batch_shape, rho=1.0, network=network)
+    loc = torch.tensor(centres).expand(*batch_shape, -1, -1)
+    eye = torch.eye(2).expand(*loc.shape, 2)
+    pot.network.reset_parameters(loc, eye)
+    return pot
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_the_two_that_share_points_become_one(network):
+    """Of three modes the second stands far away: it stays as it is, and in its place."""
+    torch.manual_seed(0)
+    far = (40.0, 0.0)
+    x = groups(500, (0.0, 0.0), far, (1.0, 0.5))
+    pot = standing_at((0.0, 0.0), far, (1.0, 0.5), network=network)
+    fewer = merge_closest(pot, x)
+    assert fewer.modes == 2
+    torch.testing.assert_close(fewer.gates, pot.gates[:2])
+    # prune keeps E, an average over the modes: log(3/2) goes into each of them
+    kept = fewer.mode_potentials(x)[:, 1] - pot.mode_potentials(x)[:, 1]
+    torch.testing.assert_close(kept, torch.full_like(kept, np.log(1.5)))
+
+
+def test_the_new_mode_covers_the_points_of_both():
+    torch.manual_seed(0)
+    x = groups(2000, (0.0, 0.0), (3.0, 0.0), (40.0, 0.0))
+    pot = standing_at((0.0, 0.0), (3.0, 0.0), (40.0, 0.0))
+    fewer = merge_closest(pot, x)
+    both = x[:4000]
+    covariance = torch.linalg.inv(fewer.network.precision_factor()[0])
+    torch.testing.assert_close(fewer.network.loc[0], both.mean(0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(covariance @ covariance.mT, both.T.cov(), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_the_new_mode_is_as_high_as_the_two_were(network):
+    """On average over the points, so that a third mode's share of them stays what it was."""
+    torch.manual_seed(0)
+    x = groups(500, (0.0, 0.0), (1.0, 0.0), (40.0, 0.0))
+    pot = standing_at((0.0, 0.0), (1.0, 0.0), (40.0, 0.0), network=network)
+    fewer = merge_closest(pot, x)
+    both = x[:1000]
+    torch.testing.assert_close(fewer(both).mean(), pot(both).mean(), rtol=0, atol=1e-3)
+
+
+def test_every_potential_of_a_batch_has_its_own_pair():
+    torch.manual_seed(0)
+    centres = torch.tensor(
+        [[[0.0, 0.0], [0.5, 0.0], [30.0, 0.0]], [[0.0, 0.0], [30.0, 0.0], [30.5, 0.0]]]
+    )
+    pot = LSEICNN(2, 3, batch_shape=(2,), rho=1.0, network=WhitenedICNN)
+    pot.network.reset_parameters(centres, torch.eye(2).expand(2, 3, 2, 2))
+    x = (centres.unsqueeze(0) + torch.randn(300, 2, 3, 2)).movedim(2, 1).reshape(900, 2, 2)
+    loc = merge_closest(pot, x).network.loc
+    expected = torch.tensor([[[0.25, 0.0], [30.0, 0.0]], [[0.0, 0.0], [30.25, 0.0]]])
+    torch.testing.assert_close(loc, expected, rtol=0, atol=0.2)
+
+
+def search_of(*objectives, penalty=10.0):
+    """A search that has tried every number of modes with L-BFGS."""
+    search = ModeSearch(Checkpoint(None, dict), penalty, device=torch.device("cpu"))
+    for modes, objective in enumerate(objectives, start=1):
+        trial = Candidate(modes, {}, torch.tensor(objective), {}, gain=torch.tensor(9.0), left=200)
+        search.add(trial)
+    return search
+
+
+def test_mergers_start_from_the_best_and_go_on_while_they_cost_less_than_a_mode():
+    """Worth 110, 110, 120 and 100: from three modes; then from two if those come within 10."""
+    for merged, expected in (131.0, 2), (129.0, None):
+        search = search_of(120.0, 130.0, 150.0, 140.0)
+        assert search.mergeable().modes == 3
+        fewer = search.merge(search.done[2], {}, left=200)
+        assert fewer.modes == 2
+        search.improve(Candidate(2, {}, torch.tensor(merged), {}, gain=fewer.gain))
+        search.done[1].objective = torch.tensor(merged)  # what two modes reach at best
+        more = search.mergeable()
+        assert (more.modes if more else None) == expected
+
+
+def test_a_merger_that_is_worse_is_forgotten():
+    search = search_of(120.0, 130.0, 150.0)
+    own = search.done[1]
+    search.improve(Candidate(2, {}, torch.tensor(129.0), {}, gain=torch.tensor(0.0)))
+    assert search.done[1] is own
+
+
+def test_what_steps_may_still_bring_is_weighed_before_they_are_taken():
+    """Two modes lead three by 5, but have no steps left; three may gain 20."""
+    search = search_of(0.0, 100.0, 105.0)
+    search.done[1].left = 0
+    assert int(search.best()) == 1
+    search.done[2].ahead = torch.tensor(20.0)
+    assert search.unfinished() is search.done[2]
+
+
+def test_a_mode_that_only_mended_a_wall_goes():
+    """Exponential laws back to back: without mergers three or four modes at these seeds."""
+    gaps = []
+    for seed in (0, 2, 3):
+        rng = np.random.default_rng(seed)
+        label, size = rng.integers(0, 2, 11_000), rng.exponential(size=11_000)
+        x = np.where(label, 3.0 + size, -size)
+        fit = fit_density(x[:1000], seed=seed, progress=False)
+        assert fit.active_modes == 2
+        log_p = np.log(0.5) - size[1000:]
+        with torch.no_grad():
+            q = fit.density.log_prob(torch.as_tensor(x[1000:, None]))
+        gaps.append(log_p.mean() - float(q.mean()))
+    assert np.mean(gaps) < 0.05
