@@ -144,11 +144,11 @@ class GaussianBound:
     def propose(self, n: int) -> Proposal:
         """``n`` draws: a mode by its mass, then N(c, I) in its frame."""
         mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
-        center = take_along_batch(self.centers, mode, 1)
-        u = torch.randn_like(center)
-        factor = take_along_batch(self.factor, mode, 2)
-        step = torch.linalg.solve_triangular(factor, u.unsqueeze(-1), upper=False).squeeze(-1)
-        x = center + step
+        u = self.centers.new_empty((*mode.shape, self.pot.dim)).normal_()
+        # In the frames of all modes, then picked: a frame for each draw would fill the memory.
+        columns = u.unsqueeze(-2).movedim(0, -1)  # (*batch, 1, dim, n)
+        steps = torch.linalg.solve_triangular(self.factor, columns, upper=False).movedim(-1, 0)
+        x = torch.take_along_dim(self.centers + steps, mode[..., None, None], dim=-2).squeeze(-2)
         floor = take_along_batch(self.floors, mode, 0) + 0.5 * u.square().sum(-1)
         f = self.pot.mode_potentials(x)
         own = f.gather(-1, mode.unsqueeze(-1)).squeeze(-1)

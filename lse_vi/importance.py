@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lse_vi.bounds import GaussianBound, log_det, log_weights, take_along_batch, upper_bound
+from lse_vi.bounds import GaussianBound, log_det, log_weights, upper_bound
 from lse_vi.checks import check_count, check_fraction, check_positive
 from lse_vi.icnn import WhitenedICNN
 from lse_vi.potential import LSEICNN
@@ -197,12 +197,10 @@ class _Proposal(NamedTuple):
     def draw(self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool) -> _Draws:
         """``n`` draws; those outside the ``box`` weigh nothing."""
         component, z = (_sobol_draws if sobol else _draws)(n, self.log_share, pot.dim)
-        center = take_along_batch(self.loc, component, 1)
-        scale = take_along_batch(torch.linalg.inv(self.root).mT, component, 2)
-        x = center + (scale @ z.unsqueeze(-1)).squeeze(-1)
+        each = self.loc + _times(torch.linalg.inv(self.root).mT, z.unsqueeze(-2))
+        x = torch.take_along_dim(each, component[..., None, None], dim=-2).squeeze(-2)
 
-        gap = (x.unsqueeze(-2) - self.loc).unsqueeze(-1)
-        white = (self.root.mT @ gap).squeeze(-1)
+        white = _times(self.root.mT, x.unsqueeze(-2) - self.loc)
         log_normal = self.log_det - 0.5 * white.square().sum(-1)
         log_proposal = torch.logsumexp(self.log_share + log_normal, dim=-1)
         log_proposal = log_proposal - 0.5 * pot.dim * math.log(2 * math.pi)
@@ -211,6 +209,14 @@ class _Proposal(NamedTuple):
         if box is not None:
             log_ratio = log_ratio.masked_fill(~box.contains(x), -torch.inf)
         return _Draws(x, energy, log_ratio).checked()
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices (*batch, parts, dim, dim) times vectors (n, *batch, parts, dim).
+
+    In one product for all n: one for each vector would copy the matrices n times.
+    """
+    return (matrices @ vectors.movedim(0, -1)).movedim(-1, 0)
 
 
 def _laplace(bound: GaussianBound, defensive: float) -> _Proposal:
@@ -234,7 +240,7 @@ def _moments(bound: GaussianBound, pilot: _Draws, defensive: float) -> _Proposal
     drawn = 1 / share.square().sum(0).clamp_min(torch.finfo(mass.dtype).tiny)
     trust = (drawn / (drawn + pot.dim + 1))[..., None].where(mass[..., None] > 0, 0.0)
 
-    u = (bound.factor @ (x.unsqueeze(-2) - bound.minima.x).unsqueeze(-1)).squeeze(-1)
+    u = _times(bound.factor, x.unsqueeze(-2) - bound.minima.x)
     mean = (share.unsqueeze(-1) * u).sum(0)
     spread = (share.sqrt().unsqueeze(-1) * (u - mean)).movedim(0, -2)  # (*batch, modes, n, dim)
     trusted = trust.unsqueeze(-1)
