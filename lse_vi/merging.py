@@ -39,10 +39,7 @@ def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
     cov = torch.einsum("n...,n...i,n...j->...ij", share, centred, centred)
     factor = torch.linalg.inv(torch.linalg.cholesky(cov + FLOOR * torch.eye(pot.dim).to(cov)))
 
-    one = LSEICNN(
-        pot.dim, 1, hidden=pot.hidden, batch_shape=pot.batch_shape, network=type(pot.network),
-        dtype=pot.alpha.dtype, device=pot.alpha.device,
-    )  # fmt: skip
+    one = pot.blank(1)
     one.log_rho.copy_(pot.log_rho)
     one.network.reset_parameters(loc.unsqueeze(-2), factor.unsqueeze(-3))
     if isinstance(one.network, WhitenedICNN):

@@ -16,7 +16,7 @@ from lse_vi.random_state import random_state, set_random_state
 from lse_vi.states import State, replace_where, snapshot
 
 IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
-HOPE = 1.5  # of what others gained by L-BFGS may bring one that it has not had level
+HOPE = 1.5  # times what others gained by L-BFGS: who is no farther behind may still win
 CLEAR = 2.5  # standard errors by which points held out may overrule the penalty
 
 

@@ -240,10 +240,7 @@ class LSEICNN(nn.Module):
             index = order.reshape(order.shape + (1,) * (p.dim() - depth - 1))
             return torch.take_along_dim(p.detach(), index, dim=depth).clone()
 
-        small = type(self)(
-            self.dim, most, hidden=self.hidden, batch_shape=self.batch_shape,
-            network=type(self.network), dtype=self.alpha.dtype, device=self.alpha.device,
-        )  # fmt: skip
+        small = self.blank(most)
         with torch.no_grad():
             for target, source in zip(
                 small.network.parameters(), self.network.parameters(), strict=True
@@ -271,14 +268,24 @@ class LSEICNN(nn.Module):
 
     # -- copies ---------------------------------------------------------------------------------
 
+    def blank(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
+        """A new potential of the same kind, with its own random parameters.
+
+        Args:
+            modes: its number of modes.
+            batch_shape: its batch shape; that of this one by default.
+        """
+        return type(self)(
+            self.dim, modes, hidden=self.hidden, network=type(self.network),
+            batch_shape=self.batch_shape if batch_shape is None else batch_shape,
+            dtype=self.alpha.dtype, device=self.alpha.device,
+        )  # fmt: skip
+
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
         """The potential at ``index`` of the batch, as a potential of its own."""
         index = (index,) if isinstance(index, int) else index
         one = self.alpha[index]
-        single = type(self)(
-            self.dim, self.modes, hidden=self.hidden, batch_shape=one.shape[:-1],
-            network=type(self.network), dtype=one.dtype, device=one.device,
-        )  # fmt: skip
+        single = self.blank(self.modes, one.shape[:-1])
         single.load_state_dict({name: p[index].clone() for name, p in self.state_dict().items()})
         return single
 

@@ -231,11 +231,7 @@ def _blank(pot: LSEICNN, modes: int, *, batch_shape: Sequence[int] | None = None
 
     The batch shape must end in that of ``pot``.
     """
-    one = LSEICNN(
-        pot.dim, modes, hidden=pot.hidden, network=type(pot.network),
-        batch_shape=pot.batch_shape if batch_shape is None else batch_shape,
-        dtype=pot.alpha.dtype, device=pot.alpha.device,
-    )  # fmt: skip
+    one = pot.blank(modes, batch_shape)
     with torch.no_grad():
         one.log_rho.copy_(pot.log_rho)
         one.alpha.copy_(pot.alpha[..., :modes])
