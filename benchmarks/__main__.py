@@ -9,6 +9,7 @@ BENCHMARKS = (
     "density",
     "guide",
     "guide_cost",
+    "outcomes",
     "scaling",
     "ssa",
     "throughput",

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from data_gen.mixtures import LAWS, TWO
 from lse_vi import BayesianDensity, count_modes, fit_posterior, sample_posterior
-from lse_vi.density_posterior import DensityPosterior, interval
+from lse_vi.bayesian.result import DensityPosterior, interval
 
 POINTS = 300  # of each data set whose modes are counted
 SIZES = (100, 300, 1000)

@@ -26,7 +26,7 @@ from pyro.infer.autoguide import AutoNormal
 
 from data_gen import gillespie, schlogl
 from lse_vi import fit_density
-from lse_vi.parallel import average_, own_share, processes
+from lse_vi.fitting.processes import average_, own_share, processes
 
 STEPS = 100
 

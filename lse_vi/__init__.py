@@ -5,37 +5,57 @@ as a density that is normalised and sampled exactly (:class:`LSEDensity`), and a
 several modes for any Pyro model (:class:`AutoLSEICNN`).
 """
 
+from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
-from lse_vi.bayesian_density import BayesianDensity
-from lse_vi.density import LSEDensity
-from lse_vi.density_fit import FitResult
-from lse_vi.density_posterior import DensityPosterior
-from lse_vi.density_training import NonFiniteLossError
-from lse_vi.discovery import FewestModes
-from lse_vi.dynamics import Blend, basins, gradient_flow, stationary_points
-from lse_vi.elbo import EnergyELBO, ExactDraws
-from lse_vi.fit import fit_density
-from lse_vi.fit_guide import fit_guide
-from lse_vi.fit_memory import MemoryFit, fit_memory
-from lse_vi.fit_posterior import fit_posterior
-from lse_vi.guide import AutoLSEICNN
-from lse_vi.guide_result import GuideResult
-from lse_vi.icnn import ICNN, WhitenedICNN
-from lse_vi.importance import Envelope, LaplaceMixture, MomentMixture
-from lse_vi.invariants import Components, Isotropic, TransverselyIsotropic
-from lse_vi.memory import Elastic, Memory
-from lse_vi.mode_coordinates import Prior
-from lse_vi.mode_count import ModeCount, count_modes
-from lse_vi.nuts import sample_posterior
-from lse_vi.play import Play
-from lse_vi.polish_memory import polish_memory
-from lse_vi.potential import LSEICNN, load
-from lse_vi.potential_fit import PotentialFit
-from lse_vi.quadrature import Quadrature
-from lse_vi.regression import fit_potential, paper_recipe
-from lse_vi.solvers import Adam, LevenbergMarquardt
-from lse_vi.trajectories import rates_from_trajectories
+from lse_vi.bayesian import (
+    BayesianDensity,
+    DensityPosterior,
+    ModeCount,
+    Prior,
+    count_modes,
+    fit_posterior,
+    sample_posterior,
+)
+from lse_vi.densities import FitResult, fit_density
+from lse_vi.distribution import (
+    Envelope,
+    ExactDraws,
+    LaplaceMixture,
+    LSEDensity,
+    MomentMixture,
+    Quadrature,
+)
+from lse_vi.fitting import NonFiniteLossError
+from lse_vi.guides import AutoLSEICNN, EnergyELBO, GuideResult, fit_guide
+from lse_vi.landscapes import (
+    Blend,
+    basins,
+    gradient_flow,
+    rates_from_trajectories,
+    stationary_points,
+)
+from lse_vi.materials import (
+    Components,
+    Elastic,
+    Isotropic,
+    Memory,
+    MemoryFit,
+    Play,
+    TransverselyIsotropic,
+    fit_memory,
+    polish_memory,
+)
+from lse_vi.network import ICNN, LSEICNN, WhitenedICNN, load
+from lse_vi.potentials import (
+    Adam,
+    FewestModes,
+    LevenbergMarquardt,
+    PotentialFit,
+    fit_potential,
+    paper_recipe,
+)
 
 __all__ = [
     "ICNN",
@@ -87,15 +107,24 @@ __all__ = [
     "to_arviz",
 ]
 
+__version__ = version("lse-vi")
+
+# Loaded on first use, as ArviZ takes longer to import than all else together.
+_LATER = {
+    "compare_densities": "lse_vi.bayesian.arviz",
+    "density_to_arviz": "lse_vi.bayesian.arviz",
+    "to_arviz": "lse_vi.arviz_export.export",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """What needs ArviZ, on first use: ArviZ takes longer to import than all else together."""
-    if name == "to_arviz":
-        from lse_vi.arviz_bridge import to_arviz
-
-        return to_arviz
-    if name in ("compare_densities", "density_to_arviz"):
-        from lse_vi import density_arviz
-
-        return getattr(density_arviz, name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    if name == "plots":  # Matplotlib too
+        return import_module("lse_vi.plots")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is for users; the rooms behind it can be imported, but need not be known."""
+    return sorted([*__all__, "__version__", "plots"])

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
-from lse_vi.fit_posterior import laplace_root
-from lse_vi.icnn import whitened
-from lse_vi.prior import prior_moments
-from lse_vi.rules import Rule
-from lse_vi.support import Box
+from lse_vi.bayesian.laplace import laplace_root
+from lse_vi.densities.weight_prior import prior_moments
+from lse_vi.distribution.box import Box
+from lse_vi.distribution.rule import Rule
+from lse_vi.network.icnn import whitened
 
 MATCHING_STEPS = 6  # of damped Newton for the masses
 DAMPING = 0.2  # Levenberg's: without it a rare step is wild, and so are the gradients of the ELBO

@@ -34,9 +34,11 @@ from lse_vi import (
     fit_memory,
     polish_memory,
 )
-from lse_vi.grids import EvenSteps
-from lse_vi.invariants import Invariants
-from lse_vi.rates import ArcLength, Euler, Exponential, Rate, RelaxationRate, Time
+from lse_vi.materials.clocks import ArcLength, Time
+from lse_vi.materials.grids import EvenSteps
+from lse_vi.materials.invariants import Invariants
+from lse_vi.materials.rates import Rate, RelaxationRate
+from lse_vi.materials.steppers import Euler, Exponential
 from models import elasticity_figure
 from models.command import Metrics, run_study
 

@@ -24,10 +24,10 @@ from tqdm.auto import tqdm
 
 from data_gen import gillespie, schlogl
 from lse_vi import LSEICNN, FitResult, LSEDensity, fit_density
-from lse_vi.arviz_bridge import to_arviz
-from lse_vi.prior import log_prior
-from lse_vi.schedule import warm_up
-from lse_vi.support import Box
+from lse_vi.arviz_export.export import to_arviz
+from lse_vi.densities.weight_prior import log_prior
+from lse_vi.distribution.box import Box
+from lse_vi.fitting.schedule import warm_up
 from models import baselines, schlogl_figure
 from models.bayesian import BayesianBoxDensity, FixedRule
 from models.guides import GUIDES, Point

@@ -13,7 +13,7 @@ from matplotlib.contour import QuadContourSet
 
 from data_gen import waddington
 from lse_vi import LSEICNN
-from lse_vi.dynamics import StationaryPoints
+from lse_vi.landscapes.stationary import StationaryPoints
 from lse_vi.plots.style import BLACK, BLUE, GREEN, GREY, STYLE, VERMILLION, second_axis
 
 MARKS = {"minimum": "o", "saddle": "X", "maximum": "^"}

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from data_gen import wells
 from data_gen.truth import PotentialTruth
 from lse_vi import LSEICNN, PotentialFit, WhitenedICNN
-from lse_vi.icnn import whitened
+from lse_vi.network.icnn import whitened
 from lse_vi.plots.style import BLACK, BLUE, COLORS, GREY, STYLE, VERMILLION, second_axis
 
 NAMES = {"double": "double well (Eq. 8)", "modulated": "modulated well (Eq. 9)",

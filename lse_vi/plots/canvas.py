@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from lse_vi.checks import as_data, check_dim
+from lse_vi.distribution.box import Box
+from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.plots.style import COLORS, GREY
-from lse_vi.potential import ACTIVE, LSEICNN
-from lse_vi.support import Box
 
 
 def check_plottable(name: str, dim: int, batch_shape: Sequence[int]) -> None:

@@ -11,7 +11,8 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from lse_vi.checks import check_count
-from lse_vi.density import LSEDensity
+from lse_vi.distribution.box import Box
+from lse_vi.distribution.density import LSEDensity
 from lse_vi.plots.canvas import (
     as_numpy,
     as_points,
@@ -24,7 +25,6 @@ from lse_vi.plots.canvas import (
     scatter,
 )
 from lse_vi.plots.style import GREY, NAMED, PALE, SHADES, new_axes
-from lse_vi.support import Box
 
 FEW = 200  # so many data points are shown one by one besides their histogram
 

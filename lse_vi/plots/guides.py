@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lse_vi.checks import check_count
-from lse_vi.guide_result import GuideResult
+from lse_vi.guides.result import GuideResult
 from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, new_axes
 
 MOST = 8  # scalar variables in a pairs plot

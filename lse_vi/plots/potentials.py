@@ -14,7 +14,9 @@ from mpl_toolkits.mplot3d import Axes3D
 from torch import Tensor
 
 from lse_vi.checks import check_count
-from lse_vi.minima import Minima
+from lse_vi.distribution.box import Box
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.minima import Minima
 from lse_vi.plots.canvas import (
     as_numpy,
     as_points,
@@ -27,8 +29,6 @@ from lse_vi.plots.canvas import (
     scatter,
 )
 from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
-from lse_vi.potential import LSEICNN
-from lse_vi.support import Box
 
 STARTS = {1: 64, 2: 12}  # per axis, from which minima are searched
 

@@ -19,7 +19,7 @@ from pyro.infer.autoguide import AutoDiagonalNormal, AutoMultivariateNormal, Aut
 from pyro.infer.reparam import LocScaleReparam
 from torch.distributions import constraints
 
-from lse_vi.arviz_bridge import assemble, gather, to_arviz
+from lse_vi.arviz_export.export import assemble, gather, to_arviz
 
 matplotlib.use("Agg")
 

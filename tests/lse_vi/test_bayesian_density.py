@@ -26,11 +26,13 @@ from lse_vi import (
     fit_posterior,
     sample_posterior,
 )
-from lse_vi.density_draws import KEPT, Student, _next_step, anneal, tail_shape
-from lse_vi.density_peaks import density_peaks
-from lse_vi.density_posterior import DensityPosterior, Evidence, interval
-from lse_vi.fit_posterior import GUIDES, find_mode, laplace_root
-from lse_vi.mode_count import ModeCount
+from lse_vi.bayesian.annealing import KEPT, _next_step, anneal, tail_shape
+from lse_vi.bayesian.fit import GUIDES
+from lse_vi.bayesian.laplace import find_mode, laplace_root
+from lse_vi.bayesian.mode_count import ModeCount
+from lse_vi.bayesian.peaks import density_peaks
+from lse_vi.bayesian.proposals import Student
+from lse_vi.bayesian.result import DensityPosterior, Evidence, interval
 
 
 def two_groups(n=120, apart=3.0):

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lse_vi import ICNN, LSEDensity, WhitenedICNN
-from lse_vi.bounds import GaussianBound, SingleModes, TangentBound, mode_minima
-from lse_vi.support import Box
+from lse_vi.distribution.bounds import GaussianBound, TangentBound
+from lse_vi.distribution.box import Box
+from lse_vi.distribution.modes import SingleModes, mode_minima
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHARPNESS = st.sampled_from([0.05, 0.5, 1.0, 3.0, 30.0])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-import lse_vi.density_training
+import lse_vi.densities.objective
 from lse_vi import LSEICNN, fit_density
-from lse_vi.checkpoint import Checkpoint
-from lse_vi.digest import digest
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.fingerprint import digest
 
 QUICK = {"modes": 2, "steps": 120, "restarts": 2, "hidden": (4,), "progress": False}
 Y = torch.linspace(-6.0, 6.0, 50, dtype=torch.float64).unsqueeze(-1)
@@ -19,7 +19,7 @@ def two_modes(n=60):
 
 def interrupt_at(monkeypatch, call):
     """Ctrl-C at the given evaluation of the objective."""
-    log_prior, calls = lse_vi.density_training.log_prior, []
+    log_prior, calls = lse_vi.densities.objective.log_prior, []
 
     def interrupted(pot):
         calls.append(pot.modes)
@@ -27,7 +27,7 @@ def interrupt_at(monkeypatch, call):
             raise KeyboardInterrupt
         return log_prior(pot)
 
-    monkeypatch.setattr(lse_vi.density_training, "log_prior", interrupted)
+    monkeypatch.setattr(lse_vi.densities.objective, "log_prior", interrupted)
 
 
 class TestFile:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-import lse_vi.fit as fit_module
+import lse_vi.densities.fit as fit_module
 from lse_vi import LaplaceMixture, fit_density
-from lse_vi.checkpoint import Checkpoint
-from lse_vi.density_training import polish
-from lse_vi.mode_search import Candidate, ModeSearch
+from lse_vi.densities.polish import polish
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.mode_search import Candidate, ModeSearch
 
 
 def gap(fit, y):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-import lse_vi.fisher as fisher
+import lse_vi.densities.fisher_coordinates as fisher
 from lse_vi import ICNN, LSEICNN, LSEDensity, WhitenedICNN
-from lse_vi.fisher import FisherCoordinates
-from lse_vi.prior import prior_moments
+from lse_vi.densities.fisher_coordinates import FisherCoordinates
+from lse_vi.densities.weight_prior import prior_moments
 
 N = 1000
 

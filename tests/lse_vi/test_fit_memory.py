@@ -15,7 +15,8 @@ from lse_vi import (
     fit_memory,
     polish_memory,
 )
-from lse_vi.rates import Exponential, RelaxationRate
+from lse_vi.materials.rates import RelaxationRate
+from lse_vi.materials.steppers import Exponential
 
 STEPS = 110
 module = sys.modules["lse_vi.fit_memory"]  # the package shows the function of that name

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from lse_vi.grids import EvenSteps, Grid, SampleSteps, arrival, last, pick, read
+from lse_vi.materials.grids import EvenSteps, Grid, SampleSteps, arrival, last, pick, read
 
 
 def path(*turns):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lse_vi import AutoLSEICNN, fit_guide
-from lse_vi.checkpoint import Checkpoint
-from lse_vi.diagnostics import importance, smooth
-from lse_vi.peaks import climb
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.guides.diagnostics import importance
+from lse_vi.guides.peak_search import climb
+from lse_vi.numerics.pareto import smooth
 
 PEAK = (9.0 - 1 / 18) ** 0.5  # of `square`, where x / 9 + 2 x (x^2 - 9) = 0
 

@@ -10,7 +10,7 @@ import torch
 from pyro.infer import SVI
 from pyro.infer.autoguide import AutoNormal
 
-import lse_vi.guide_training
+import lse_vi.guides.training
 from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture, NonFiniteLossError, fit_guide
 
 
@@ -93,7 +93,9 @@ class TestErrors:
 
     def test_a_loss_that_is_not_finite(self, monkeypatch, square, nine):
         monkeypatch.setattr(
-            lse_vi.guide_training, "rule_elbo", lambda rule, energy, log_joint: energy.sum() * 1e400
+            lse_vi.guides.training,
+            "rule_elbo",
+            lambda rule, energy, log_joint: energy.sum() * 1e400,
         )
         with pytest.raises(NonFiniteLossError, match="step 0"):
             fit_guide(square, AutoLSEICNN(square, modes=2), nine, progress=False)

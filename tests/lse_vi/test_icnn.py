@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import softplus
 
 from lse_vi import ICNN, WhitenedICNN
-from lse_vi.icnn import softplus_inverse
+from lse_vi.network.icnn import softplus_inverse
 
 NETWORKS = [ICNN, WhitenedICNN]
 SEEDS = st.integers(0, 2**32 - 1)

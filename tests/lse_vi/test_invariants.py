@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lse_vi.invariants import Components, Isotropic, TransverselyIsotropic
+from lse_vi.materials.invariants import Components, Isotropic, TransverselyIsotropic
 
 AXIS = (1.0, 2.0, -0.5)
 SETS = [Isotropic(), TransverselyIsotropic(), TransverselyIsotropic(AXIS)]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lse_vi import LSEDensity, fit_density
-from lse_vi.fit_data import FitData
-from lse_vi.points import PART, Points
+from lse_vi.densities.data_source import PART, Points
+from lse_vi.densities.training_data import FitData
 
 QUICK = {"modes": 3, "steps": 150, "restarts": 1, "hidden": (4,), "progress": False}
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from lse_vi import LSEICNN, Components, Elastic, Isotropic, Memory, TransverselyIsotropic
-from lse_vi.grids import EvenSteps, SampleSteps
-from lse_vi.memory import select
-from lse_vi.rates import ArcLength, Euler, Exponential, Heun, Rate, RelaxationRate, Time
+from lse_vi.materials.clocks import ArcLength, Time
+from lse_vi.materials.grids import EvenSteps, SampleSteps
+from lse_vi.materials.paths import select
+from lse_vi.materials.rates import Rate, RelaxationRate
+from lse_vi.materials.steppers import Euler, Exponential, Heun
 
 TIMES, PATHS, STATES = 9, 4, 3
 UNITS = {"strain_unit": 0.2, "stress_unit": 0.5}

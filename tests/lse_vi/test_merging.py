@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from lse_vi import ICNN, LSEICNN, WhitenedICNN, fit_density
-from lse_vi.checkpoint import Checkpoint
-from lse_vi.merging import merge_closest
-from lse_vi.mode_search import Candidate, ModeSearch
+from lse_vi.densities.merging import merge_closest
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.mode_search import Candidate, ModeSearch
 
 
 def groups(n, *centres):

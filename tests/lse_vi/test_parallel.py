@@ -7,7 +7,7 @@ import sys
 import torch
 
 from lse_vi import fit_density
-from lse_vi.parallel import average_, own_share, processes
+from lse_vi.fitting.processes import average_, own_share, processes
 
 SCRIPT = """
 import json, sys, torch

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lse_vi import AutoLSEICNN
-from lse_vi.peaks import find_peaks
-from lse_vi.placement import place
+from lse_vi.guides.peak_search import find_peaks
+from lse_vi.guides.placement import place
 
 BEND, COUNT = 0.5, 20_000
 

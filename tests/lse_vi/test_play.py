@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lse_vi import LSEICNN, Isotropic, Play, TransverselyIsotropic, WhitenedICNN
-from lse_vi.icnn import softplus_inverse
+from lse_vi.network.icnn import softplus_inverse
 
 SEEDS = range(5)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lse_vi import fit_posterior
-from lse_vi.mode_count import ModeCount
+from lse_vi.bayesian.mode_count import ModeCount
 from lse_vi.plots import plot_check, plot_mode_count, plot_posterior
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-import lse_vi.potential
+import lse_vi.network.potential
 from lse_vi import ICNN, LSEICNN, WhitenedICNN
 
 NETWORKS = st.sampled_from([ICNN, WhitenedICNN])
@@ -346,7 +346,7 @@ def test_pieces_make_the_whole(random_potential, monkeypatch, shape):
     x = torch.randn(*shape, 2)
     results = []
     for block in (2**24, 2**12):
-        monkeypatch.setattr(lse_vi.potential, "BLOCK", block)
+        monkeypatch.setattr(lse_vi.network.potential, "BLOCK", block)
         pot.zero_grad()
         energy, gradient = pot.energy_and_gradient(x)
         torch.testing.assert_close(energy, pot(x))

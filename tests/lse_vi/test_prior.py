@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lse_vi import LSEICNN, WhitenedICNN
-from lse_vi.prior import log_prior, prior_moments
+from lse_vi.densities.weight_prior import log_prior, prior_moments
 
 STUDENT = [f"network.icnn.{part}" for part in ("weight", "bias", "raw_inner.0", "raw_inner.1")]
 NORMAL = ["network.loc", "network.log_diagonal", "network.off_diagonal", "alpha", "log_rho"]

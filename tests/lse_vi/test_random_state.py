@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from lse_vi.random_state import fork_random_state, random_state, reseed, set_random_state
+from lse_vi.fitting.random_state import fork_random_state, random_state, reseed, set_random_state
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

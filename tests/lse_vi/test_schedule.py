@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lse_vi.schedule import warm_up
+from lse_vi.fitting.schedule import warm_up
 
 
 @pytest.mark.parametrize(("share", "steps"), [(0.1, 10), (0.2, 5), (0.1, 1), (0.1, 11), (0.5, 2)])

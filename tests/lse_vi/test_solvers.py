@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lse_vi import ICNN, LSEICNN, Adam, LevenbergMarquardt, WhitenedICNN
-from lse_vi.targets import as_targets, scaling_of
+from lse_vi.potentials.scaling import scaling_of
+from lse_vi.potentials.targets import as_targets
 
 SOLVERS = [LevenbergMarquardt(steps=30), Adam(steps=600, learning_rate=0.02)]
 
@@ -60,7 +61,7 @@ def test_the_jacobian_is_that_of_finite_differences():
     x = torch.randn(6, 2)
     targets = as_targets(one, x, torch.randn(6), torch.randn(6, 2), 2.0, [1.0, 3.0])
     run = LevenbergMarquardt().begin(pot, targets)
-    from lse_vi.solvers import _at, _flatten
+    from lse_vi.potentials.levenberg_marquardt import _at, _flatten
 
     theta = _flatten(pot)
     r, jacobian = run._linearise(theta)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lse_vi.states import Best, snapshot
+from lse_vi.fitting.best_state import Best, snapshot
 
 
 class Number(nn.Module):

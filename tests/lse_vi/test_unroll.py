@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lse_vi.unroll import unroll
+from lse_vi.numerics.unroll import unroll
 
 TIMES, PATHS, STATES = 12, 5, 3
 

@@ -1,0 +1,134 @@
+"""The sites of a Pyro model by kind, with the plates that name their dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pyro.distributions import Delta
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_factor, site_is_subsample
+from torch import Size, Tensor
+
+from lse_vi.arviz_export.model_runs import Draws, plate_depth
+from lse_vi.guides.log_joint import check_whole
+
+
+class Axes(NamedTuple):
+    """Plates of the batch dimensions of a site (None: no plate), and batch axes to drop."""
+
+    names: list[str | None]
+    drop: tuple[int, ...]
+
+
+class Sites:
+    """The sites of a model by kind, their axes and their data (1, *shape), from one run."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.latent: list[str] = []
+        self.computed: list[str] = []
+        self.observed: list[str] = []
+        self.data: Draws = {}
+        self.axes: dict[str, Axes] = {}
+        for name, site in trace.nodes.items():
+            if site["type"] != "sample" or site_is_subsample(site) or site_is_factor(site):
+                continue
+            check_whole(name, site)
+            value = site["value"]
+            if not site["is_observed"]:
+                self.latent.append(name)
+            elif _is_computed(site):
+                self.computed.append(name)
+            else:
+                self.observed.append(name)
+                value = _data(name, site)
+                self.data[name] = value.unsqueeze(0)
+            self.axes[name] = _axes(site, value)
+
+    def select(self, draws: Draws, *, exact: bool) -> Draws:
+        """The ``draws`` (n, *shape) of the latent sites; ``exact`` admits none of other sites."""
+        for name in self.latent:
+            if name not in draws:
+                raise ValueError(
+                    f"posterior has no draws of the latent site {name!r}, only of {sorted(draws)}; "
+                    "if the site is data, pass it in args"
+                )
+            expected, got = self.trace.nodes[name]["fn"].shape(), draws[name].shape[1:]
+            if got != expected:
+                raise ValueError(
+                    f"posterior: draws of {name!r} must have shape (chain, draw) + "
+                    f"{tuple(expected)}, but got (chain, draw) + {tuple(got)}"
+                )
+        unknown = set(draws) - set(self.latent)
+        if exact and unknown:
+            raise ValueError(
+                f"posterior has draws of {sorted(unknown)}, but the latent sites of the model are "
+                f"{sorted(self.latent)}"
+            )
+        return {name: draws[name] for name in self.latent}
+
+    def values(self, trace: Trace) -> Draws:
+        """The values of all sites in another run."""
+        return {name: trace.nodes[name]["value"] for name in self.axes}
+
+    def scores(self, trace: Trace) -> Draws:
+        """The log-probability of each observation, and computed values, in another run."""
+        trace.compute_log_prob(lambda name, _: name in self.observed)
+        computed = {name: trace.nodes[name]["value"] for name in self.computed}
+        return computed | {name: trace.nodes[name]["log_prob"] for name in self.observed}
+
+    def check(self, scored: Draws) -> None:
+        """The first of ``scored`` (n, *shape) must be what one draw gives on its own."""
+        for name, value in self.scores(self.trace).items():
+            first, alone = scored[name][0].double(), value.double()
+            if not torch.allclose(first, alone, rtol=1e-3, atol=1e-3, equal_nan=True):
+                raise ValueError(
+                    f"parallel: site {name!r} comes out differently for one draw and for all at "
+                    "once, so the model is not vectorised over draws; pass parallel=False"
+                )
+
+    def arrays(self, names: Sequence[str], values: Draws, lead: Size) -> dict[str, np.ndarray]:
+        """``values`` (n, *shape) of ``names`` as arrays (*lead, *shape), without dropped axes."""
+        arrays = {}
+        for name in names:
+            drop = tuple(len(lead) + axis for axis in self.axes[name].drop)
+            value = values[name].reshape(lead + values[name].shape[1:])
+            arrays[name] = value.cpu().numpy().squeeze(drop)
+        return arrays
+
+
+def _is_computed(site: Any) -> bool:
+    """Whether the site is a ``pyro.deterministic`` or reparametrised: an observed Delta."""
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, Delta)
+
+
+def _data(name: str, site: Any) -> Tensor:
+    value, shape = site["value"], site["fn"].shape()
+    try:
+        return value.expand(shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"model: site {name!r} observes data of shape {tuple(value.shape)}, but its "
+            f"distribution has shape {tuple(shape)}; put it in a plate"
+        ) from error
+
+
+def _axes(site: Any, value: Tensor) -> Axes:
+    frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+    rank = value.dim() - site["fn"].event_dim
+    # Unless told, pyro.deterministic takes all dimensions for event dimensions, plates or not.
+    if rank == 0 and _is_computed(site) and value.dim() <= plate_depth(frames):
+        rank = value.dim()
+    names: list[str | None] = [None] * rank
+    for frame in frames:
+        if -frame.dim <= rank and value.shape[rank + frame.dim] == frame.size:
+            names[frame.dim] = frame.name
+    # Beside a plate, a batch dimension of size one without a plate only holds a place.
+    drop = tuple(i for i in range(rank) if frames and names[i] is None and value.shape[i] == 1)
+    return Axes([name for i, name in enumerate(names) if i not in drop], drop)

@@ -1,0 +1,29 @@
+"""Densities with a posterior: how sure is a density, and how many modes are there?
+
+Begin with :mod:`~lse_vi.bayesian.fit` (``fit_posterior``) and :mod:`~lse_vi.bayesian.mode_count`
+(``count_modes``). :mod:`~lse_vi.bayesian.coordinates` is the idea that makes it work: mass, mean
+and scale of each mode as coordinates, in which a posterior is nearly normal.
+:mod:`~lse_vi.bayesian.arviz` needs ArviZ and is not loaded here.
+"""
+
+from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
+from lse_vi.bayesian.fit import fit_posterior
+from lse_vi.bayesian.mode_count import ModeCount, count_modes
+from lse_vi.bayesian.model import BayesianDensity
+from lse_vi.bayesian.nuts import sample_posterior
+from lse_vi.bayesian.peaks import DensityPeaks
+from lse_vi.bayesian.result import DensityPosterior, Evidence, PeakSummary
+
+__all__ = [
+    "BayesianDensity",
+    "DensityPeaks",
+    "DensityPosterior",
+    "Evidence",
+    "ModeCoordinates",
+    "ModeCount",
+    "PeakSummary",
+    "Prior",
+    "count_modes",
+    "fit_posterior",
+    "sample_posterior",
+]

@@ -1,0 +1,303 @@
+r"""Coordinates of a density that the data speak about: the mass, mean and scale of each mode.
+
+The parameters of a network trade off against one another: a mode's place against the slopes of
+g_k, its frame against their strength, its gate against its offset. In them a posterior is a curved
+ridge, which no Gaussian follows and no chain crosses. Here every mode is standardised:
+
+.. math::
+    q(x) = \sum_k \pi_k \, |P_k| \, h_k(P_k (x - m_k)), \qquad
+    h_k(v) \propto \exp(-\tfrac12 |u|^2 - g_k(u)), \quad u = \mu_k + R_k v,
+
+with mu_k and R_k R_k^T the mean and covariance of exp(-|u|^2/2 - g_k). So h_k has mean 0 and
+covariance 1, and pi_k, m_k and (P_k^T P_k)^-1 are the mass, mean and covariance of the mode,
+whatever its shape. g_k is an ICNN less its tangent at 0, so that a mode peaks at u = 0 and stays
+below the Gaussian: fixed nodes, dense at 0, find its moments. The result is an LSE-ICNN with
+rho = 1 that needs no log Z: exp(-E) is normalised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from numbers import Real
+from typing import NamedTuple
+
+import torch
+from torch import Size, Tensor
+from torch.nn.functional import logsigmoid, pad, softplus
+
+from lse_vi.network.convex_stack import ConvexStack
+from lse_vi.network.icnn import WhitenedICNN
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.linear_algebra import log_det
+
+NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame
+STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}  # how much denser the nodes are at the peak than at the edge
+STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # slope of a unit that the nodes resolve: none is above it
+FLOOR = 1e-9  # of a variance in the frame: of a law on one node, far out in a proposal's tail
+REACH = 6.5  # radius of the nodes, in standard deviations of the Gaussian above every mode
+OPEN = 3.0  # the parameter alpha of an open gate: the masses do the gates' work
+LOG_GATE = float(logsigmoid(torch.tensor(10 * (OPEN / 2 - 1), dtype=torch.float64)))
+
+
+class Prior(NamedTuple):
+    """Normal priors (mean, standard deviation), for data of mean 0 and standard deviation 1.
+
+    Attributes:
+        mass: logits of the masses pi. Their spread makes masses unequal a priori: sparse.
+        mean: m_k, each coordinate.
+        log_scale: log of the diagonal of P_k, minus the log of the mode's width.
+        tilt: entries of P_k below its diagonal, in units of that row's diagonal.
+        slope: log of how sharply a unit of g_k bends, |V|, while that is far below STEEPEST.
+        turn: the entries of that row of V off the unit's own axis, in units of the one on it.
+        bend: where a unit bends: this far from the peak, in the frame.
+        inner: raw inner weights, of softplus(raw) / fan-in.
+        strength: raw output weights; softplus(raw) / fan-in is how much a unit adds to g_k.
+
+    Example:
+        >>> Prior(mass=(0.0, 3.0)).mean  # sparser masses, the rest as it is
+        (0.0, 1.0)
+    """
+
+    mass: tuple[float, float] = (0.0, 1.5)
+    mean: tuple[float, float] = (0.0, 1.0)
+    log_scale: tuple[float, float] = (1.0, 0.8)
+    tilt: tuple[float, float] = (0.0, 1.0)
+    slope: tuple[float, float] = (1.0, 1.0)
+    turn: tuple[float, float] = (0.0, 1.0)
+    bend: tuple[float, float] = (0.3, 0.5)
+    inner: tuple[float, float] = (0.5, 1.0)
+    strength: tuple[float, float] = (0.0, 2.0)
+
+
+class ModeCoordinates:
+    """The map from coordinates ``theta`` (*batch, size) to potentials, and their prior.
+
+    ``theta`` holds a block for each mode, all alike, so that a relabelling permutes the blocks.
+    Every hidden unit has an axis and a direction of its own, in turn right and left along each
+    axis: that tells the units apart, which are exchangeable otherwise.
+
+    Args:
+        shift, scale: the mean and standard deviation of the data, (dim,); the potentials are in
+            the data's units, ``theta`` and its prior in standardised ones.
+        modes: number of modes K.
+        hidden: widths of the hidden layers of each g_k; () makes Gaussian modes.
+        prior: of ``theta``; weakly informative by default.
+
+    Raises:
+        ValueError: for an entry of ``prior`` that is no mean with a standard deviation > 0.
+
+    Example:
+        >>> at = ModeCoordinates(torch.zeros(2), torch.ones(2), modes=3, hidden=(4,))
+        >>> at.size, at.potential(at.prior_mean).batch_shape, dict(at.parts)["mean"]
+        (66, torch.Size([]), torch.Size([2]))
+    """
+
+    def __init__(
+        self,
+        shift: Tensor,
+        scale: Tensor,
+        *,
+        modes: int,
+        hidden: Sequence[int] = (2,),
+        prior: Prior | None = None,
+    ) -> None:
+        prior = _check(prior or Prior())
+        self.shift, self.scale, self.modes = shift, scale, modes
+        self.dim, self.hidden = len(shift), tuple(hidden)
+        self.template = LSEICNN(
+            self.dim, modes, hidden=self.hidden, network=WhitenedICNN, rho=1.0, dtype=shift.dtype
+        ).requires_grad_(False)
+        dim, units = self.dim, sum(self.hidden)
+        self.parts: list[tuple[str, Size]] = [("mass", Size()), ("mean", Size([dim]))]
+        self.parts += [("log_scale", Size([dim])), ("tilt", Size([dim * (dim - 1) // 2]))]
+        self.parts += [("slope", Size([units])), ("turn", Size([units, dim - 1]))]
+        self.parts += [("bend", Size([units]))]
+        if self.hidden:
+            widths = (*self.hidden, 1)
+            self.parts += [
+                ("strength" if above == 1 and i == len(self.hidden) - 1 else f"inner.{i}",
+                 Size([above, below]))
+                for i, (below, above) in enumerate(pairwise(widths))
+            ]  # fmt: skip
+        moments = [prior._asdict()[name.split(".")[0]] for name, _ in self.parts]
+        counts = torch.tensor([shape.numel() for _, shape in self.parts])
+        per_mode = torch.tensor(moments).to(shift).repeat_interleave(counts, dim=0)
+        self.prior_mean, self.prior_sd = per_mode.repeat(modes, 1).unbind(-1)
+        self.axis = torch.tensor([(j // 2) % dim for width in self.hidden for j in range(width)])
+        self.sign = torch.tensor([(-1.0) ** j for w in self.hidden for j in range(w)]).to(shift)
+        self.nodes, self.log_weights = (part.to(shift) for part in _nodes(dim))
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return len(self.prior_mean)
+
+    def split(self, theta: Tensor) -> dict[str, Tensor]:
+        """The parts of ``theta`` by name, each (*batch, modes, *shape)."""
+        blocks = theta.unflatten(-1, (self.modes, -1))
+        pieces = blocks.split([shape.numel() for _, shape in self.parts], dim=-1)
+        return {
+            name: piece.reshape(*piece.shape[:-1], *shape)
+            for (name, shape), piece in zip(self.parts, pieces, strict=True)
+        }
+
+    def join(self, parts: dict[str, Tensor]) -> Tensor:
+        """``theta`` (*batch, size) of its parts."""
+        lead = parts["mass"].shape
+        return torch.cat([parts[name].reshape(*lead, -1) for name, _ in self.parts], -1).flatten(-2)
+
+    def masses(self, theta: Tensor) -> Tensor:
+        """pi, (*batch, modes)."""
+        return torch.softmax(self.split(theta)["mass"], dim=-1)
+
+    def potential(self, theta: Tensor) -> LSEICNN:
+        """Potentials in the data's units with exp(-E) normalised, batch shape (*batch,)."""
+        parts = self.split(theta)
+        weight, bias, inner = self._shape(parts)
+        loc, factor, offset = self._frames(parts, weight, bias, inner)
+        last = (bias[..., -1] + offset + LOG_GATE - math.log(self.modes)).unsqueeze(-1)
+        values = {
+            "alpha": torch.full_like(parts["mass"], OPEN),
+            "network.loc": loc,
+            "network.log_diagonal": factor.diagonal(dim1=-2, dim2=-1).log(),
+            "network.off_diagonal": factor.tril(-1),
+            "network.icnn.weight": weight,
+            "network.icnn.bias": torch.cat([bias[..., :-1], last], dim=-1),
+        }
+        raw = {f"network.icnn.raw_inner.{i}": w for i, w in enumerate(self._raw(parts))}
+        return self.template.with_parameters(values | raw)
+
+    def log_density(self, theta: Tensor, x: Tensor) -> Tensor:
+        """-E(x) = log q(x) of :meth:`potential` at points (n, dim), without its overhead.
+
+        A chain evaluates it a hundred thousand times, for one ``theta`` at a time.
+
+        Returns:
+            (*batch, n).
+        """
+        parts = self.split(theta)
+        weight, bias, inner = self._shape(parts)
+        loc, factor, offset = self._frames(parts, weight, bias, inner)
+        if self.dim == 1:
+            weight = torch.cat([weight * factor, factor], dim=-2)
+            moved = (weight * loc.unsqueeze(-1)).squeeze(-1)
+        else:
+            weight = torch.cat([weight @ factor, factor], dim=-2)
+            moved = (weight @ loc.unsqueeze(-1)).squeeze(-1)
+        stack = ConvexStack(weight, pad(bias, (0, self.dim)) - moved, inner, self.dim)
+        f = stack.forward(x.mT.expand(theta.shape[:-1].numel(), -1, -1))[0]
+        f = f.reshape(*offset.shape, -1) + offset.unsqueeze(-1)
+        return torch.logsumexp(-f, dim=-2)
+
+    def _frames(
+        self, parts: dict[str, Tensor], weight: Tensor, bias: Tensor, inner: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """loc_k and L_k of u = L_k (x - loc_k), and what makes exp(-f_k) integrate to pi_k."""
+        log_z, shift, root = self._moments(weight, bias, inner)
+        log_mass = torch.log_softmax(parts["mass"], dim=-1)
+        mean = self.shift + self.scale * parts["mean"]
+        if self.dim == 1:
+            factor = root * (parts["log_scale"].exp() / self.scale).unsqueeze(-1)
+            loc = mean - shift / factor.squeeze(-1)
+        else:
+            factor = root @ self._precision_factor(parts)
+            loc = mean - torch.linalg.solve_triangular(
+                factor, shift.unsqueeze(-1), upper=False
+            ).squeeze(-1)
+        return loc, factor, log_z - log_det(factor) - log_mass
+
+    def slopes(self, parts: dict[str, Tensor]) -> Tensor:
+        """|V| of every hidden unit, (*batch, modes, units).
+
+        It saturates where the nodes would miss what is sharper: a mode whose mass they do not see
+        would look infinitely likely.
+        """
+        most = STEEPEST[self.dim]
+        return most * torch.sigmoid(parts["slope"] - math.log(most))
+
+    def _precision_factor(self, parts: dict[str, Tensor]) -> Tensor:
+        """P_k, in the units of the data: (*batch, modes, dim, dim)."""
+        diagonal = parts["log_scale"].exp()
+        factor = torch.diag_embed(diagonal)
+        rows, columns = torch.tril_indices(self.dim, self.dim, -1)
+        factor[..., rows, columns] = parts["tilt"] * diagonal[..., rows]
+        return factor / self.scale
+
+    def _raw(self, parts: dict[str, Tensor]) -> list[Tensor]:
+        return [parts[name] for name, _ in self.parts if name.startswith(("inner", "strength"))]
+
+    def _shape(self, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """g_k as the tensors of a :class:`ConvexStack`, with g_k(0) = 0 and grad g_k(0) = 0."""
+        steep = self.slopes(parts).unsqueeze(-1)  # (*batch, modes, units, 1)
+        lead, units = steep.shape[:-2], steep.shape[-2]
+        row = torch.zeros(*lead, units, self.dim).to(steep)
+        if units:
+            row = self._directions(parts["turn"])
+        weight = pad(steep * row, (0, 0, 0, 1))
+        bias = pad(-steep.squeeze(-1) * parts["bend"], (0, 1))
+        inner = tuple(softplus(raw) / raw.shape[-1] for raw in self._raw(parts))
+        stack = ConvexStack(weight, bias, inner).unstack()
+        value, kept = stack.forward(torch.zeros(1, self.dim, 1).to(weight))
+        slope = stack.pullback(torch.ones_like(value), kept).reshape(*lead, 1, self.dim)
+        weight = torch.cat([weight[..., :-1, :], -slope], dim=-2)
+        bias = torch.cat([bias[..., :-1], -value.reshape(*lead, 1)], dim=-1)
+        return weight, bias, inner
+
+    def _directions(self, turn: Tensor) -> Tensor:
+        """Unit rows: +-1 on a unit's own axis to ``turn`` (..., units, dim - 1) on the others."""
+        own = torch.nn.functional.one_hot(self.axis, self.dim).bool()
+        row = torch.where(own, self.sign.unsqueeze(-1), 0.0).expand(*turn.shape[:-1], self.dim)
+        if self.dim > 1:
+            row = row.masked_scatter(~own.expand_as(row), turn)
+            row = row / row.norm(dim=-1, keepdim=True)
+        return row
+
+    def _moments(
+        self, weight: Tensor, bias: Tensor, inner: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of exp(-|u|^2/2 - g_k): log Z, mean, root of the covariance, (*batch, modes, ...)."""
+        lead = bias.shape[:-1]
+        if not inner:
+            log_z = bias.new_full(lead, 0.5 * self.dim * math.log(2 * math.pi))
+            eye = torch.eye(self.dim).to(bias)
+            return log_z, bias.new_zeros(*lead, self.dim), eye.expand(*lead, self.dim, self.dim)
+        stack = ConvexStack(weight, bias, inner).unstack()
+        g = stack.forward(self.nodes.mT.unsqueeze(0))[0].reshape(*lead, -1)
+        log_z = torch.logsumexp(self.log_weights - g, dim=-1)
+        p = (self.log_weights - g - log_z.unsqueeze(-1)).exp()
+        mean = p @ self.nodes
+        if self.dim == 1:
+            variance = p @ self.nodes.square() - mean.square() + FLOOR
+            return log_z, mean, variance.sqrt().unsqueeze(-1)
+        second = torch.einsum("...n,ni,nj->...ij", p, self.nodes, self.nodes)
+        covariance = second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+        return log_z, mean, torch.linalg.cholesky(covariance + FLOOR * torch.eye(self.dim).to(mean))
+
+
+def _check(prior: Prior) -> Prior:
+    """``prior``, if each of its entries is a mean and a standard deviation."""
+    if not isinstance(prior, Prior):
+        raise TypeError(f"prior must be a Prior, but got {type(prior).__name__}")
+    for name, pair in prior._asdict().items():
+        numbers = isinstance(pair, Sequence) and all(isinstance(v, Real) for v in pair)
+        if not (numbers and len(pair) == 2 and all(map(math.isfinite, pair)) and pair[1] > 0):
+            raise ValueError(
+                f"prior: {name} must be a mean and a standard deviation > 0, but got {pair!r}"
+            )
+    return prior
+
+
+@lru_cache(maxsize=8)
+def _nodes(dim: int) -> tuple[Tensor, Tensor]:
+    """Nodes (n, dim) in a ball, dense at 0, and log weights times the Gaussian, (n,)."""
+    c = STRETCH[dim]
+    t = torch.linspace(-1, 1, NODES[dim], dtype=torch.float64)
+    ticks = REACH * (c * t).sinh() / math.sinh(c)
+    log_w = (REACH * c * (c * t).cosh() / math.sinh(c) * (t[1] - t[0])).log()
+    u = torch.cartesian_prod(*[ticks] * dim).reshape(-1, dim)
+    w = torch.cartesian_prod(*[log_w] * dim).reshape(-1, dim).sum(-1)
+    inside = u.norm(dim=-1) <= REACH * (1 + 1e-9)
+    return u[inside], (w - 0.5 * u.square().sum(-1))[inside]

@@ -1,0 +1,52 @@
+"""The mode of a posterior, and Laplace's covariance there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from lse_vi.bayesian.model import BayesianDensity
+from lse_vi.numerics.jacobian import jacobian
+
+RESTARTS, MODE_STEPS, MODE_RATE = 6, 250, 0.1  # of the search for the posterior's mode
+
+
+def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) -> Tensor:
+    """The best of several ascents of the log joint by Adam, in one batch: (size,)."""
+    theta = model.starts(RESTARTS, seed).requires_grad_()
+    optimiser = torch.optim.Adam([theta])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, MODE_RATE, total_steps=MODE_STEPS, pct_start=0.1
+    )
+    bar = tqdm(range(MODE_STEPS), f"{model.modes} modes: posterior mode", disable=not progress)
+    for _ in bar:
+        optimiser.zero_grad()
+        log_joint = model.log_joint(theta)
+        (-log_joint.sum()).backward()
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        log_joint = model.log_joint(theta).nan_to_num(nan=-torch.inf)
+    return theta.detach()[log_joint.argmax()]
+
+
+def laplace_root(log_joint: Callable[[Tensor], Tensor], theta: Tensor, prior_sd: Tensor) -> Tensor:
+    """Cholesky factor of Laplace's covariance at ``theta`` (*batch, size): (*batch, size, size).
+
+    Curvatures below the prior's (flat or upward directions of the likelihood) count as the
+    prior's, so no direction is wider than the prior.
+
+    Args:
+        log_joint: (*batch, size) -> (*batch,).
+        prior_sd: standard deviations of the prior, (size,).
+    """
+    theta = theta.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(log_joint(theta).sum(), theta, create_graph=True)
+    both = prior_sd * prior_sd.unsqueeze(-1)
+    hessian = -jacobian(gradient, theta) * both  # in units of the prior
+    curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
+    covariance = (axes / curvature.clamp_min(1.0).unsqueeze(-2)) @ axes.mT
+    return torch.linalg.cholesky(covariance * both)

@@ -1,0 +1,212 @@
+"""A Bayesian density for data in one to three dimensions, as a Pyro model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor
+
+from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
+from lse_vi.checks import as_data, check_count, check_counts, check_enough, check_spread
+from lse_vi.distribution.box import Box
+from lse_vi.distribution.density import LSEDensity
+from lse_vi.distribution.rule import Rule
+from lse_vi.network.icnn import whitened
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.clusters import clusters
+
+
+class BayesianDensity(PyroModule):
+    r"""x_i ~ q(.; theta) with priors on all that q is made of: a Pyro model for SVI, NUTS, ...
+
+    ``theta`` are the coordinates of :class:`ModeCoordinates`: mass, mean, scale and shape of each
+    mode. The latent site is ``z`` in theta = center + root z, by default with the prior's mean and
+    standard deviations, where z ~ N(0, 1). :meth:`in_frame` puts another center and root in their
+    place: the model is the same, but a posterior that is round in its z is easy for any guide, and
+    for NUTS without a mass matrix.
+
+    Args:
+        x: data (n, dim) or (n,), dim from 1 to 3; copied to the CPU, in float64, where
+            tensors as small as these are quickest.
+        modes: number of modes K.
+        hidden: widths of the hidden layers of each mode's shape g_k; () makes Gaussian modes.
+            Two units per dimension, one for each side, by default.
+        prior: priors for standardised data.
+        units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
+            default their own mean and standard deviation.
+
+    Raises:
+        ValueError: for data that are empty, not finite, constant, of more than three dimensions,
+            or fewer than ``2 (dim + 1)``.
+
+    Example:
+        >>> model = BayesianDensity(torch.randn(50), modes=2)
+        >>> model.log_joint(model.prior_sample(7)).shape
+        torch.Size([7])
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        *,
+        modes: int,
+        hidden: Sequence[int] | None = None,
+        prior: Prior | None = None,
+        units: tuple[Any, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        data = check_density_data(x)
+        dim = data.shape[-1]
+        hidden = (2 * dim,) if hidden is None else check_counts("hidden", hidden)
+        self.register_buffer("x", data)
+        shift, scale = (data.mean(0), data.std(0)) if units is None else _units(units, data)
+        self.coordinates = ModeCoordinates(
+            shift, scale, modes=check_count("modes", modes), hidden=hidden, prior=prior
+        )
+        self.register_buffer("center", self.coordinates.prior_mean)
+        self.register_buffer("root", self.coordinates.prior_sd.diag())
+
+    @property
+    def modes(self) -> int:
+        """Number of modes K."""
+        return self.coordinates.modes
+
+    @property
+    def dim(self) -> int:
+        """Dimension of x."""
+        return self.coordinates.dim
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates theta."""
+        return self.coordinates.size
+
+    def forward(self) -> Tensor:
+        """z ~ prior; x ~ q(.; center + root z), independently."""
+        at = self.coordinates
+        spread = torch.linalg.solve_triangular(self.root, at.prior_sd.diag(), upper=False)
+        loc = torch.linalg.solve_triangular(
+            self.root, (at.prior_mean - self.center).unsqueeze(-1), upper=False
+        ).squeeze(-1)
+        z = pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=spread))
+        q = self.likelihood(self.theta(z))
+        with pyro.plate("point", len(self.x), dim=-1):
+            return pyro.sample("x", q, obs=self.x)
+
+    def in_frame(self, center: Tensor, root: Tensor) -> BayesianDensity:
+        """The same model with theta = center + root z; ``root`` is lower triangular."""
+        other = self.__class__.__new__(self.__class__)
+        PyroModule.__init__(other)
+        other.register_buffer("x", self.x)
+        other.coordinates = self.coordinates
+        other.register_buffer("center", center)
+        other.register_buffer("root", root)
+        return other
+
+    def theta(self, z: Tensor) -> Tensor:
+        """Coordinates (*batch, size) at ``z`` (*batch, size)."""
+        return self.center + z @ self.root.mT
+
+    def potential(self, theta: Tensor) -> LSEICNN:
+        """Potentials with exp(-E) normalised, in the units of the data, batch shape (*batch,)."""
+        return self.coordinates.potential(theta)
+
+    def density(self, theta: Tensor) -> LSEDensity:
+        """The densities with coordinates ``theta`` (*batch, size)."""
+        return LSEDensity(self.potential(theta).requires_grad_(False))
+
+    def likelihood(self, theta: Tensor) -> LSEDensity:
+        """The densities as the model uses them, with log Z = 0 known."""
+        return LSEDensity(self.potential(theta), method=MassPerMode(), validate_args=False)
+
+    def log_likelihood(self, theta: Tensor) -> Tensor:
+        """log q(x_i; theta) for theta (*batch, size): (n, *batch)."""
+        return self.coordinates.log_density(theta, self.x).movedim(-1, 0)
+
+    def log_prior(self, theta: Tensor) -> Tensor:
+        """log p(theta), (*batch,)."""
+        sd = self.coordinates.prior_sd
+        e = (theta - self.coordinates.prior_mean) / sd
+        return (-0.5 * e.square() - sd.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def log_joint(self, theta: Tensor) -> Tensor:
+        """log p(theta) + sum_i log q(x_i; theta), (*batch,)."""
+        return self.log_prior(theta) + self.log_likelihood(theta).sum(0)
+
+    def prior_sample(self, count: int) -> Tensor:
+        """Draws of theta from the prior, (count, size)."""
+        at = self.coordinates
+        return at.prior_mean + at.prior_sd * torch.randn(count, at.size).to(at.prior_sd)
+
+    def starts(self, count: int, seed: int = 0) -> Tensor:
+        """Coordinates (count, size) with the modes on clusters of the data (k-means++)."""
+        at, rng = self.coordinates, np.random.default_rng(seed)
+        points = ((self.x - at.shift) / at.scale).numpy()
+        parts = at.split(at.prior_mean.repeat(count, 1))
+        rows, columns = np.tril_indices(self.dim, -1)
+        for r in range(count):
+            centers, label = clusters(points, self.modes, rng)
+            for k in range(self.modes):
+                own = points[label == k]
+                # a floor keeps a cluster of equal points from a spike
+                covariance = (0.05**2 if len(own) > self.dim + 1 else 0.2**2) * np.eye(self.dim)
+                if len(own) > self.dim + 1:
+                    covariance += np.cov(own.T, ddof=0).reshape(self.dim, self.dim)
+                factor = np.linalg.inv(np.linalg.cholesky(covariance))
+                diagonal = factor.diagonal().copy()
+                parts["mass"][r, k] = math.log((len(own) + 1) / len(points))
+                parts["mean"][r, k] = torch.as_tensor(centers[k])
+                parts["log_scale"][r, k] = torch.as_tensor(diagonal).log()
+                parts["tilt"][r, k] = torch.as_tensor((factor / diagonal[:, None])[rows, columns])
+        return at.join(parts)
+
+
+def _units(units: tuple[Any, Any], data: Tensor) -> tuple[Tensor, Tensor]:
+    dim = data.shape[-1]
+    shift, scale = (torch.as_tensor(part).to(data) for part in units)
+    if shift.shape not in ((), (dim,)) or scale.shape not in ((), (dim,)) or not (scale > 0).all():
+        raise ValueError(
+            f"units must be (shift, scale), each a number or {dim} numbers, with scale > 0, "
+            f"but got {units}"
+        )
+    return shift.expand(dim).clone(), scale.expand(dim).clone()
+
+
+class MassPerMode:
+    """A rule for exp(-E) that is normalised by construction: one node for each mode, at its peak.
+
+    log Z = 0 is exact and costs nothing. The nodes say nothing of moments; a density to look at is
+    built with the default method.
+    """
+
+    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
+        """One node for each mode, (modes, *batch, dim)."""
+        points = whitened(pot.network).loc.detach().movedim(-2, 0)
+        return _Normalised(points, torch.zeros(points.shape[:-1]), torch.zeros(pot.batch_shape))
+
+
+class _Normalised(Rule):
+    """log Z is zero, whatever the nodes."""
+
+    def log_normalizer(self, pot: LSEICNN) -> Tensor:
+        return torch.zeros_like(pot.log_rho)
+
+
+def check_density_data(x: Any) -> Tensor:
+    """Data (n, dim) of one to three dimensions that vary in every column, in float64 on the CPU."""
+    data = as_data("x", x).to("cpu", torch.float64)
+    n, dim = data.shape
+    if dim > 3:
+        raise ValueError(
+            f"x must have 1 to 3 dimensions, but got {dim}; fit_density takes any number"
+        )
+    check_enough("x", n, dim)
+    check_spread("x", data.amin(0), data.amax(0))
+    return data

@@ -1,0 +1,97 @@
+"""Laws of the coordinates that annealing starts from, averaged over the labellings of the modes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lse_vi.bayesian.model import BayesianDensity
+from lse_vi.distribution.density import LSEDensity
+from lse_vi.numerics.linear_algebra import log_det
+
+MOST_MODES = 6  # all labellings are summed over: 720
+
+
+class Proposal(Protocol):
+    """A law of theta that can be drawn from and evaluated."""
+
+    def sample(self, count: int) -> Tensor:
+        """(count, size)."""
+        ...
+
+    def log_prob(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its mean over the labellings of the modes, (n, size) -> (n,)."""
+        ...
+
+
+class Student:
+    """Student's t with the mean and (times nu / (nu - 2)) covariance of a normal.
+
+    Its tails are those that a normal guide lacks.
+
+    Args:
+        loc: (size,).
+        root: Cholesky factor, (size, size).
+        freedom: nu.
+    """
+
+    def __init__(self, loc: Tensor, root: Tensor, freedom: float = 8.0) -> None:
+        self.loc, self.root, self.freedom = loc, root, freedom
+
+    def sample(self, count: int) -> Tensor:
+        """(count, size)."""
+        chi2 = torch.distributions.Chi2(self.loc.new_tensor(self.freedom)).sample((count, 1))
+        e = torch.randn(count, len(self.loc)).to(self.loc) * (self.freedom / chi2).sqrt()
+        return self.loc + e @ self.root.mT
+
+    def log_prob(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its mean over the labellings of the modes, (n, size) -> (n,).
+
+        With e_ki what block i of theta adds to the white vector when it takes place k, a labelling
+        s has the squared norm sum_kl e_ks(k) . e_ls(l): products once, sums for each labelling.
+        """
+        nu, size = self.freedom, len(self.loc)
+        white = torch.linalg.solve_triangular(self.root, torch.eye(size).to(theta), upper=False)
+        white = white.unflatten(-1, (modes, -1))
+        blocks, places = theta.unflatten(-1, (modes, -1)), self.loc.unflatten(-1, (modes, -1))
+        gap = blocks.unsqueeze(-3) - places.unsqueeze(-2)  # (n, place, block, size / modes)
+        e = torch.einsum("dkc,nkic->nkid", white, gap).flatten(1, 2)
+        chosen = labellings(modes).to(e)  # (labellings, place * block), 0 or 1
+        square = ((chosen @ (e @ e.mT)) * chosen).sum(-1)
+        constant = math.lgamma((nu + size) / 2) - math.lgamma(nu / 2)
+        constant -= 0.5 * size * math.log(nu * math.pi) + float(log_det(self.root))
+        log_t = constant - 0.5 * (nu + size) * torch.log1p(square / nu)
+        return log_t.logsumexp(-1) - math.lgamma(modes + 1)
+
+
+class InFrame:
+    """A density of z, as a law of theta = center + root z."""
+
+    def __init__(self, density: LSEDensity, model: BayesianDensity) -> None:
+        self.density, self.model = density, model
+
+    def sample(self, count: int) -> Tensor:
+        """(count, size)."""
+        return self.model.theta(self.density.sample((count,)))
+
+    def log_prob(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its mean over the labellings of the modes, (n, size) -> (n,)."""
+        root, blocks = self.model.root, theta.unflatten(-1, (modes, -1))
+        total = torch.full_like(theta[:, 0], -torch.inf)
+        for order in itertools.permutations(range(modes)):
+            gap = blocks[:, list(order)].flatten(-2) - self.model.center
+            z = torch.linalg.solve_triangular(root, gap.mT, upper=False).mT
+            total = torch.logaddexp(total, self.density.log_prob(z.contiguous()))
+        return total - log_det(root) - math.lgamma(modes + 1)
+
+
+@lru_cache(maxsize=MOST_MODES)
+def labellings(modes: int) -> Tensor:
+    """1 where block i takes place k, for each labelling: (labellings, place * block)."""
+    orders = torch.tensor(list(itertools.permutations(range(modes))))
+    return torch.nn.functional.one_hot(orders, modes).flatten(1)

@@ -1,0 +1,211 @@
+"""The posterior of a density: draws, and what they say of the density, its peaks and new data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from lse_vi.bayesian.model import BayesianDensity
+from lse_vi.bayesian.peaks import DensityPeaks, density_peaks
+from lse_vi.checks import as_data, check_count, check_dim, check_fraction
+
+PIECE = 100  # draws evaluated at once
+CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF
+REACH = 3.0  # standard deviations by which it exceeds the data
+
+
+class Evidence(NamedTuple):
+    """The evidence for a model, and how near its guide came to the posterior.
+
+    Attributes:
+        log_evidence: log p(x | model), in nats, with ``error``, its standard error.
+        k_hat: shape of the tail of the guide's weights; above 0.7 its own draws cannot be trusted,
+            and the annealing had far to go.
+    """
+
+    log_evidence: float
+    error: float
+    k_hat: float
+
+
+class PeakSummary(NamedTuple):
+    """One peak, from the draws that have the most probable number: means and credible ends.
+
+    ``location``, ``location_low``, ``location_high`` are (dim,); the others numbers.
+    """
+
+    mass: float
+    mass_low: float
+    mass_high: float
+    location: Tensor
+    location_low: Tensor
+    location_high: Tensor
+
+
+class DensityPosterior:
+    """Draws of the coordinates of a density given data; prints what is known of its peaks.
+
+    Attributes:
+        model: the :class:`BayesianDensity`.
+        theta: draws (chain, draw, size), equally weighted.
+        source: where they come from, e.g. the guide's name.
+        evidence: log evidence and k-hat, or None for a Markov chain.
+        stats: sampler statistics, each (chain, draw).
+
+    Example:
+        >>> model = BayesianDensity(torch.randn(20), modes=2)
+        >>> prior = DensityPosterior(model, model.prior_sample(30).unsqueeze(0), source="prior")
+        >>> prior.density(torch.zeros(4)).shape, prior.predictive(5).shape
+        (torch.Size([30, 4]), torch.Size([5, 20, 1]))
+    """
+
+    def __init__(
+        self,
+        model: BayesianDensity,
+        theta: Tensor,
+        *,
+        source: str,
+        evidence: Evidence | None = None,
+        stats: dict[str, Any] | None = None,
+    ) -> None:
+        self.model, self.theta, self.source = model, theta, source
+        self.evidence, self.stats = evidence, stats or {}
+
+    @property
+    def draws(self) -> Tensor:
+        """The draws of all chains, (draws, size)."""
+        return self.theta.flatten(0, 1)
+
+    @torch.no_grad()
+    def log_density(self, x: Any) -> Tensor:
+        """log q(x) of every draw, at points (n, dim) or (n,): (draws, n)."""
+        points = as_data("x", x).to(self.theta)
+        check_dim("x", points, self.model.dim)
+        parts = [self.model.potential(part)(points.unsqueeze(1)) for part in self._pieces()]
+        return -torch.cat(parts, dim=1).T
+
+    def density(self, x: Any) -> Tensor:
+        """q(x) of every draw, (draws, n)."""
+        return self.log_density(x).exp()
+
+    def cdf(self, x: Any) -> Tensor:
+        """The cumulative distribution of every draw, in one dimension: (draws, n)."""
+        if self.model.dim > 1:
+            raise ValueError(f"cdf is for one dimension, but the data have {self.model.dim}")
+        points = as_data("x", x).to(self.theta)
+        check_dim("x", points, 1)
+        at = points.squeeze(-1)
+        x, reach = self.model.x, REACH * self.model.coordinates.scale
+        low, high = float(x.min() - reach), float(x.max() + reach)
+        ticks = torch.linspace(low, high, CDF_POINTS).to(at)
+        q = self.density(ticks)
+        step = ticks[1] - ticks[0]
+        total = torch.nn.functional.pad(torch.cumulative_trapezoid(q, dx=float(step)), (1, 0))
+        place = ((at - low) / step).clamp(0, CDF_POINTS - 1)
+        left = place.floor().long().clamp_max(CDF_POINTS - 2)
+        return torch.lerp(total[:, left], total[:, left + 1], place - left)
+
+    @cached_property
+    def peaks(self) -> DensityPeaks:
+        """The peaks of every draw's density: number (draws,), location and mass."""
+        parts = [density_peaks(self.model.coordinates, part) for part in self._pieces()]
+        return DensityPeaks(*(torch.cat(field) for field in zip(*parts, strict=True)))
+
+    @property
+    def mode_probabilities(self) -> dict[int, float]:
+        """Probability of each number of peaks of the density, given the data and this model."""
+        share = self.peaks.number.bincount() / len(self.draws)
+        return {m: float(p) for m, p in enumerate(share) if p > 0}
+
+    def peak_table(self, level: float = 0.9) -> list[PeakSummary]:
+        """The peaks in the draws that have the most probable number of them.
+
+        The peaks of each draw are matched to those of its likeliest draw, by distance.
+        """
+        probabilities, peaks = self.mode_probabilities, self.peaks
+        number = max(probabilities, key=lambda m: probabilities[m])
+        chosen = peaks.number == number
+        mass, order = peaks.mass[chosen].sort(dim=-1, descending=True)
+        mass, order = mass[:, :number], order[:, :number]
+        place = peaks.location[chosen].gather(1, order.unsqueeze(-1).expand(-1, -1, self.model.dim))
+        best = self.model.log_joint(self.draws[chosen][:200]).argmax()
+        reference = place[best][place[best][:, 0].argsort()]
+        for i, row in enumerate(place / self.model.coordinates.scale):
+            apart = torch.cdist(reference / self.model.coordinates.scale, row)
+            match = torch.as_tensor(linear_sum_assignment(apart.numpy())[1])
+            place[i], mass[i] = place[i, match], mass[i, match]
+        masses, places = interval(mass, level), interval(place, level)
+        return [
+            PeakSummary(
+                float(mass[:, j].mean()), float(masses[0][j]), float(masses[1][j]),
+                place[:, j].mean(0), places[0][j], places[1][j],
+            )
+            for j in range(number)
+        ]  # fmt: skip
+
+    @torch.no_grad()
+    def log_likelihood(self) -> Tensor:
+        """log q(x_i) of every draw at the data, (chain, draw, n)."""
+        parts = [self.model.log_likelihood(part) for part in self._pieces()]
+        return torch.cat(parts, dim=1).T.unflatten(0, self.theta.shape[:2])
+
+    @torch.no_grad()
+    def predictive(self, count: int = 100, *, seed: int = 0) -> Tensor:
+        """Replicates of the data from ``count`` of the draws, exact: (count, n, dim)."""
+        check_count("count", count)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            rows = torch.linspace(0, len(self.draws) - 1, count).round().long()
+            q = self.model.density(self.draws[rows])
+            return q.sample((len(self.model.x),)).movedim(0, 1)
+
+    def __str__(self) -> str:
+        model = self.model
+        lines = [
+            f"posterior of a density: {len(model.x)} points in {model.dim} dimensions, "
+            f"{model.modes} modes, hidden {model.coordinates.hidden}, {self.source}"
+        ]
+        if self.evidence:
+            lines.append(
+                f"log evidence {self.evidence.log_evidence:.2f} +- {self.evidence.error:.2f} nats, "
+                f"k-hat {self.evidence.k_hat:.2f}"
+            )
+        lines.append(probability_line(self.mode_probabilities))
+        for peak in self.peak_table():
+            at = ", ".join(
+                f"{v:.4g} ({a:.4g} to {b:.4g})"
+                for v, a, b in zip(
+                    peak.location.tolist(), peak.location_low.tolist(),
+                    peak.location_high.tolist(), strict=True,
+                )
+            )  # fmt: skip
+            lines.append(
+                f"    peak at {at}, mass {peak.mass:.3f} "
+                f"({peak.mass_low:.3f} to {peak.mass_high:.3f})"
+            )
+        return "\n".join(lines)
+
+    def _pieces(self) -> Sequence[Tensor]:
+        return self.draws.split(PIECE)
+
+
+def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
+    """Central credible interval over the first dimension.
+
+    Example:
+        >>> interval(torch.arange(101.0), 0.9)
+        (tensor(5.), tensor(95.))
+    """
+    check_fraction("level", level)
+    return draws.quantile((1 - level) / 2, dim=0), draws.quantile((1 + level) / 2, dim=0)
+
+
+def probability_line(probabilities: dict[int, float]) -> str:
+    """The probability of each number of modes, in words."""
+    parts = [f"{m}: {p:.1%}" for m, p in sorted(probabilities.items()) if p >= 5e-4]
+    return "number of peaks " + ", ".join(parts)

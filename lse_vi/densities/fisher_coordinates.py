@@ -1,0 +1,129 @@
+"""Coordinates in which the information about the parameters of each mode is the identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Size, Tensor
+from torch.func import grad, vmap
+
+from lse_vi.densities.weight_prior import prior_moments
+from lse_vi.distribution.rule import Rule
+from lse_vi.network.potential import LSEICNN
+
+DRAWS = 1024  # of q, from which the information is estimated
+WIDEST = 2000  # parameters of a mode that are taken together; more are split, as if independent
+
+
+class FisherCoordinates:
+    r"""The trained parameters of a fit as phi, in which a step is as long in every direction.
+
+    .. math::
+        \theta_k = \theta_k^0 + C_k^{-T} \phi_k, \qquad
+        C_k C_k^T = n \operatorname{Cov}_q(\partial E / \partial \theta_k) + P_k
+
+    for every mode, with P_k the precision of its prior. Once q is close to the law of the n points,
+    the log posterior has about that curvature (Amari 1998). It matters where a mode ends in a wall:
+    moving the wall then changes the loss faster than making it steeper, by the square of its slope.
+
+    Args:
+        pot: where phi is zero.
+        rule: weighted points for exp(-E).
+        n: number of points of the fit.
+
+    Attributes:
+        phi: tensors that require gradients, (*batch, modes, size) and, if rho is trained,
+            (*batch, 1).
+
+    Example:
+        >>> from lse_vi import LSEDensity, WhitenedICNN
+        >>> pot = LSEICNN(1, 2, hidden=(3,), rho=1.0, network=WhitenedICNN)
+        >>> there = FisherCoordinates(pot, LSEDensity(pot).rule, n=100)
+        >>> [phi.shape for phi in there.phi], there.potential().modes
+        ([torch.Size([2, 15]), torch.Size([1])], 2)
+    """
+
+    def __init__(self, pot: LSEICNN, rule: Rule, n: int) -> None:
+        self.pot = pot
+        own = {name: p.detach() for name, p in pot.named_parameters() if p.requires_grad}
+        scores = _scores(pot, own, rule)
+        precisions = {name: 1 / sd.square() for name, (_, sd) in prior_moments(pot).items()}
+        depth = len(pot.batch_shape)
+        shapes = {name: p.shape for name, p in own.items()}
+        shared = {name: shapes.pop(name) for name in ("log_rho",) if name in shapes}
+        self.groups = [_Group(shapes, depth + 1)]
+        if shared:
+            self.groups.append(_Group(shared, depth))
+        self.start = [group.join(own) for group in self.groups]
+        self.factors = [
+            [
+                _factor(*parts, n)
+                for parts in zip(
+                    group.join(scores).split(WIDEST, -1),
+                    group.join(precisions).split(WIDEST, -1),
+                    strict=True,
+                )
+            ]
+            for group in self.groups
+        ]
+        self.phi = [torch.zeros_like(start).requires_grad_() for start in self.start]
+
+    def potential(self) -> LSEICNN:
+        """The potential at phi, gradients flowing."""
+        tensors: dict[str, Tensor] = {}
+        for group, start, factors, phi in zip(
+            self.groups, self.start, self.factors, self.phi, strict=True
+        ):
+            steps = [
+                torch.linalg.solve_triangular(factor.mT, part.unsqueeze(-1), upper=True).squeeze(-1)
+                for factor, part in zip(factors, phi.split(WIDEST, -1), strict=True)
+            ]
+            tensors |= group.part(start + torch.cat(steps, dim=-1))
+        return self.pot.with_parameters(tensors)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Parameters, by name, whose first ``depth`` axes are the same, laid side by side."""
+
+    shapes: Mapping[str, Size]
+    depth: int
+
+    def join(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Each (*extra, *first, ...) -> (*extra, *first, size)."""
+        own = {name: len(shape) - self.depth for name, shape in self.shapes.items()}
+        parts = [values[name].unsqueeze(-1).flatten(-1 - axes) for name, axes in own.items()]
+        return torch.cat(parts, dim=-1)
+
+    def part(self, joined: Tensor) -> dict[str, Tensor]:
+        """(*first, size) -> each parameter."""
+        sizes = [shape[self.depth :].numel() for shape in self.shapes.values()]
+        parts = joined.split(sizes, dim=-1)
+        return {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+
+def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Tensor]:
+    """dE/dtheta at draws from q: (draws, *batch, ...) of each parameter."""
+    batch = pot.batch_shape
+    weights = rule.probabilities(pot)
+    picks = torch.multinomial(weights.reshape(len(weights), -1).mT, DRAWS, replacement=True)
+    points = rule.points.expand(len(weights), *batch, pot.dim)
+    draws = torch.take_along_dim(points, picks.mT.reshape(DRAWS, *batch, 1), dim=0)
+
+    def energy(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        return pot.with_parameters(tensors)(x).sum()
+
+    scores: dict[str, Tensor] = vmap(grad(energy), (None, 0))(own, draws)
+    return scores
+
+
+def _factor(scores: Tensor, precision: Tensor, n: int) -> Tensor:
+    """C of n Cov(scores) + diag(precision), (..., size, size), for scores (draws, ..., size)."""
+    centred = (scores - scores.mean(0)).movedim(0, -2)
+    information = n / len(scores) * (centred.mT @ centred) + torch.diag_embed(precision)
+    return torch.linalg.cholesky(information)

@@ -1,0 +1,67 @@
+"""Two modes of a fit made one, where it has more modes than the data have clusters."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lse_vi.densities.starts import prepare_walls
+from lse_vi.network.icnn import WhitenedICNN
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.clusters import FLOOR
+
+
+@torch.no_grad()
+def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
+    r"""``pot`` with one mode in the place of the two that share the most points.
+
+    Modes i and j share :math:`\cos(r_i, r_j)`, the cosine of their responsibilities for all points
+    (Ueda et al. 2000). The new mode is a bowl as wide as the points of both, and on average as high
+    there as the two were together.
+
+    Args:
+        pot: with two modes or more.
+        x: points (n, *batch, dim).
+
+    Example:
+        >>> pot = LSEICNN(2, 5, network=WhitenedICNN)
+        >>> merge_closest(pot, torch.randn(100, 2)).modes
+        4
+    """
+    r = pot.responsibilities(x)  # (n, *batch, modes)
+    first, second = _closest(r)
+    modes = torch.arange(pot.modes, device=r.device)
+    both = (r * ((modes == first) | (modes == second))).sum(-1)  # (n, *batch)
+    share = both / both.sum(0)
+    loc = (share.unsqueeze(-1) * x).sum(0)
+    centred = x - loc
+    cov = torch.einsum("n...,n...i,n...j->...ij", share, centred, centred)
+    factor = torch.linalg.inv(torch.linalg.cholesky(cov + FLOOR * torch.eye(pot.dim).to(cov)))
+
+    one = pot.blank(1)
+    one.log_rho.copy_(pot.log_rho)
+    one.network.reset_parameters(loc.unsqueeze(-2), factor.unsqueeze(-3))
+    if isinstance(one.network, WhitenedICNN):
+        prepare_walls(one.network)
+    # Of E only the part of the two: their share of exp(-rho E) is r.
+    part = (math.log(pot.modes) + torch.xlogy(share, both).sum(0)) / pot.rho
+    one.add_offset_((share * (pot(x) - one(x))).sum(0) - part)
+
+    here, new = modes == first, one.state_dict()
+    tensors = {
+        name: torch.where(here.reshape(here.shape + (1,) * (p.dim() - here.dim())), new[name], p)
+        for name, p in pot.named_parameters()
+        if name != "log_rho"
+    }
+    return pot.with_parameters(tensors).prune(modes != second)
+
+
+def _closest(r: Tensor) -> tuple[Tensor, Tensor]:
+    """Of responsibilities (n, *batch, modes) those with the largest cosine: two (*batch, 1)."""
+    unit = r / r.norm(dim=0).clamp_min(torch.finfo(r.dtype).tiny)
+    cosine = torch.einsum("n...i,n...j->...ij", unit, unit)
+    pairs = torch.ones_like(cosine, dtype=torch.bool).triu(1)
+    best = torch.where(pairs, cosine, -1.0).flatten(-2).argmax(-1, keepdim=True)
+    return best // r.shape[-1], best % r.shape[-1]

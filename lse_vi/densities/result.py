@@ -1,0 +1,93 @@
+"""What a fit of a density gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lse_vi.densities.data_source import Points
+from lse_vi.distribution.density import LSEDensity
+from lse_vi.fitting.mode_search import Candidate
+from lse_vi.network.potential import ACTIVE
+
+SPARE = 1e-6  # a mode of less mass carries nothing
+
+
+@dataclass
+class FitResult:
+    """What :func:`fit_density` found; prints as a table of modes.
+
+    Attributes:
+        density: the fitted :class:`LSEDensity`, batch shape (*batch,). Its parameters are frozen;
+            ``density.potential.requires_grad_()`` makes them trainable again.
+        active_modes: number of modes that carry data, (*batch,).
+        mode_weights: mass of each mode, (*batch, modes).
+        mode_locations: mean of each mode under q, (*batch, modes, dim).
+        log_likelihood: mean log density of the data, (*batch,), in nats per point.
+        history: lists ``step``, ``loss``, ``held_out``, ``active_modes``, for
+            :func:`lse_vi.plots.plot_history`.
+
+    Example:
+        >>> from lse_vi import fit_density
+        >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
+        >>> res = fit_density(x, modes=1, steps=50, progress=False)
+        >>> res.mode_weights.shape, res.mode_locations.shape
+        (torch.Size([1]), torch.Size([1, 1]))
+    """
+
+    density: LSEDensity
+    active_modes: Tensor
+    mode_weights: Tensor
+    mode_locations: Tensor
+    log_likelihood: Tensor
+    history: dict[str, list[float]] = field(repr=False)
+
+    def __str__(self) -> str:
+        lines = [f"fit of {self.density}"]
+        batch = self.active_modes.shape
+        for index in np.ndindex(*batch):
+            where = f"[{', '.join(map(str, index))}] " if batch else ""
+            lines.append(
+                f"{where}{int(self.active_modes[index])} modes, log-likelihood "
+                f"{float(self.log_likelihood[index]):.4f} nats per point"
+            )
+            weights, locations = self.mode_weights[index], self.mode_locations[index]
+            for k in weights.argsort(descending=True).tolist():
+                if weights[k] > 1e-3:
+                    at = ", ".join(f"{v:.4g}" for v in locations[k].tolist())
+                    lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
+        return "\n".join(lines)
+
+
+@torch.no_grad()
+def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> FitResult:
+    """The table of modes of a fitted density, from the fits with each number of modes."""
+    pot, rule = density.potential.requires_grad_(False), density.rule
+    mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
+    weights = mass.sum(0)  # (*batch, modes)
+    locations = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0) / weights.unsqueeze(-1)
+    spare = (weights < SPARE).unsqueeze(-1)
+    history = {key: [v for fit in done for v in fit.history[key]] for key in done[0].history}
+    lasts = [fit.history["step"][-1] for fit in done]
+    starts = [sum(lasts[:k]) for k in range(len(done))]
+    history["step"] = [
+        start + step
+        for start, fit in zip(starts, done, strict=True)
+        for step in fit.history["step"]
+    ]
+    shares, log_likelihood = torch.zeros_like(weights), torch.zeros_like(weights[..., 0])
+    for part in points.parts():
+        for block in part.split(2**12):
+            shares += pot.responsibilities(block).sum(0) / len(points)
+            log_likelihood += density.log_prob(block).sum(0) / len(points)
+    return FitResult(
+        density=density,
+        active_modes=(shares > ACTIVE).sum(-1),
+        mode_weights=weights,
+        mode_locations=locations.masked_fill(spare, torch.nan),
+        log_likelihood=log_likelihood,
+        history=history,
+    )

@@ -1,0 +1,71 @@
+"""Weakly informative priors over the parameters of a potential, on standardised data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lse_vi.network.potential import LSEICNN
+
+# (mean, standard deviation), for data of mean 0 and standard deviation 1. The maps inside g_k act
+# on the frame's coordinates, so their scales do not depend on how narrow a mode is.
+_SCALES = {
+    "weight": (0.0, 5.0),  # V_l: slopes of the softplus units
+    "bias": (0.0, 5.0),  # b_l: where the units bend
+    "inner": (0.5, 1.0),  # raw W_l, of softplus(raw) / fan-in
+    "output": (2.0, 2.0),  # raw w: strength of the correction g_k
+    "loc": (0.0, 1.5),  # m_k
+    "log_diagonal": (1.0, 1.5),  # log of L_k: modes from 0.1 to 1.5 standard deviations wide
+    "off_diagonal": (0.0, 3.0),
+    "alpha": (1.0, 1.0),  # logit gate ~ N(-5, 5^2): open or closed, rarely between
+    "log_rho": (-3.0, 1.5),  # soft transitions: rho from 0.002 to 1
+}
+_PLAIN_SLOPE = 25.0  # a plain mode has no frame: its slopes carry its width
+_SHAPE = ("weight", "bias", "inner", "output")
+_FREEDOM, _WIDER = 2.0, 2.0  # degrees of freedom, and the scale in units of the deviation above
+
+
+def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of a normal prior for every parameter of ``pot``, by name.
+
+    The tensors have the shape of the parameter. The gates' prior is sparse: a logit that is
+    normal with standard deviation 5 puts most of its mass near gates of 0 and 1.
+    """
+    moments = {}
+    for name, p in pot.named_parameters():
+        mean, sd = _SCALES[_kind(name, pot)]
+        if name in ("network.weight", "network.bias"):
+            sd = _PLAIN_SLOPE
+        moments[name] = (torch.full_like(p, mean), torch.full_like(p, sd))
+    return moments
+
+
+def log_prior(pot: LSEICNN) -> Tensor:
+    """Log density of the prior of a fit up to a constant, over what is trained: (*batch,).
+
+    Where the modes are and how wide is normal, by :func:`prior_moments`. Their shapes follow a
+    Student's t with 2 degrees of freedom, twice as wide: a mode that the data do not contradict
+    stays a Gaussian, and one with a steep wall pays the logarithm of the slope, not its square.
+
+    Example:
+        >>> log_prior(LSEICNN(1, 2, batch_shape=(3,))).shape
+        torch.Size([3])
+    """
+    total = torch.zeros_like(pot.log_rho)
+    moments = prior_moments(pot)
+    for name, p in pot.named_parameters():
+        if isinstance(p, nn.Parameter) and not p.requires_grad:
+            continue
+        mean, sd = moments[name]
+        square = ((p - mean) / sd).square()
+        if _kind(name, pot) in _SHAPE:
+            square = (_FREEDOM + 1) * torch.log1p(square / (_WIDER**2 * _FREEDOM))
+        total = total - 0.5 * square.reshape(*pot.batch_shape, -1).sum(-1)
+    return total
+
+
+def _kind(name: str, pot: LSEICNN) -> str:
+    """The entry of the table that the parameter ``name`` belongs to."""
+    if name.endswith(f"raw_inner.{len(pot.hidden) - 1}"):
+        return "output"
+    return "inner" if "raw_inner" in name else name.rsplit(".", 1)[-1]

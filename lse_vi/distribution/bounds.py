@@ -1,0 +1,181 @@
+r"""Exact upper bounds of exp(-E) that can be sampled: where guarantees come from.
+
+Each f_k is convex, so it lies above its tangent planes, and above a tangent paraboloid where it is
+strongly convex. Either gives a bound of exp(-E) that is sampled in closed form. A proposal comes
+with its log acceptance probability exp(-E) / bound, at most one by convexity.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Size, Tensor
+
+from lse_vi.distribution.box import Box
+from lse_vi.distribution.modes import SingleModes, log_factor, log_weights, mode_minima
+from lse_vi.network.icnn import whitened
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.linear_algebra import log_det
+
+MAX_CELLS = 2**16  # of a tangent bound: 256 per axis in two dimensions
+
+
+class Proposal(NamedTuple):
+    """``x`` (n, *batch, dim) and log acceptance probabilities (n, *batch), all <= 0."""
+
+    x: Tensor
+    log_accept: Tensor
+
+
+class UpperBound(Protocol):
+    """An unnormalised density above exp(-E) everywhere, of mass exp(``log_mass``) (*batch,)."""
+
+    log_mass: Tensor
+
+    def propose(self, n: int) -> Proposal:
+        """``n`` draws from the bound for each potential of the batch."""
+        ...
+
+
+class GaussianBound:
+    r"""Strongly convex modes on R^d, each above the paraboloid that touches it near its minimum.
+
+    In the frame of a mode f(u) >= f(v) + g.(u - v) + |u - v|^2/2 for every v, g = grad f(v). That
+    is f(v) - |g|^2/2 + |u - c|^2/2 with c = v - g, so a proposal from N(c, I) is accepted with a
+    probability of at most one. With v the minimiser, g = 0 and the bound is tightest; that Newton
+    stops a rounding error away from it costs nothing in exactness.
+
+    A mode drawn by the mass of its bound then gives, once accepted, a draw of the mixture
+    M(x) = sum_k (s_k/K)^p exp(-f_k), p = 1/rho. For rho = 1, M is exp(-E) itself; else
+    exp(-E) <= M for p <= 1 and exp(-E) <= K^(p-1) M for p >= 1, and a second rejection leaves
+    exp(-E). With a ``box``, draws outside it are never accepted.
+    """
+
+    def __init__(self, pot: LSEICNN, box: Box | None = None) -> None:
+        self.pot, self.box = pot, box
+        self.minima = mode_minima(pot)
+        self.factor = whitened(pot.network).precision_factor().detach()
+        g = self.minima.gradient
+        step = torch.linalg.solve_triangular(self.factor, g.unsqueeze(-1), upper=False)
+        self.centers = self.minima.x - step.squeeze(-1)
+        self.floors = self.minima.f - 0.5 * g.square().sum(-1)
+        # The bound of a mode has mass (2 pi)^(d/2) |T_k| exp(-floor).
+        self.log_masses = (
+            log_weights(pot).detach()
+            - self.floors
+            + 0.5 * pot.dim * math.log(2 * math.pi)
+            - log_det(self.factor)
+        )
+        self.log_mass = torch.logsumexp(self.log_masses, -1) + log_factor(pot).detach()
+
+    @torch.no_grad()
+    def propose(self, n: int) -> Proposal:
+        """``n`` draws: a mode by its mass, then N(c, I) in its frame."""
+        mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
+        u = self.centers.new_empty((*mode.shape, self.pot.dim)).normal_()
+        # In the frames of all modes, then picked: a frame for each draw would fill the memory.
+        columns = u.unsqueeze(-2).movedim(0, -1)  # (*batch, 1, dim, n)
+        steps = torch.linalg.solve_triangular(self.factor, columns, upper=False).movedim(-1, 0)
+        x = torch.take_along_dim(self.centers + steps, mode[..., None, None], dim=-2).squeeze(-2)
+        floor = take_along_batch(self.floors, mode, 0) + 0.5 * u.square().sum(-1)
+        f = self.pot.mode_potentials(x)
+        own = f.gather(-1, mode.unsqueeze(-1)).squeeze(-1)
+        log_m = torch.logsumexp(log_weights(self.pot) - f, dim=-1)
+        # Two rejections in one: exp(floor - f_k) leaves a draw of M, exp(-E) / (C M) one of q.
+        log_accept = (floor - own) + (-self.pot(x) - log_m - log_factor(self.pot))
+        if self.box is not None:
+            log_accept = log_accept.masked_fill(~self.box.contains(x), -torch.inf)
+        return Proposal(x, log_accept)
+
+
+class TangentBound:
+    r"""Any convex modes, any rho, on a box in one or two dimensions, cell by cell.
+
+    On a cell with centre c and half-width h, f_k lies above its tangent plane at c, so exp(-E) lies
+    below exp(U) with U(x) = log(sum_k s_k/K exp(-rho tangent_k(x))) / rho. U is convex, so
+    U(x) + g.(x - c) is largest at a corner, for any slope g; with g = grad E(c) that is nearly
+    flat. The bound exp(max - g.(x - c)) has a mass of sinh terms and is drawn from as a product of
+    truncated exponentials: adaptive rejection sampling (Gilks & Wild 1992) on a fixed grid,
+    carried over from log-concave densities to soft minima of convex functions.
+
+    Args:
+        cells: cells per axis.
+    """
+
+    def __init__(self, pot: LSEICNN, box: Box, *, cells: int) -> None:
+        self.pot, self.half = pot, box.width / cells / 2
+        ticks = (torch.arange(cells).to(box.low) + 0.5) / cells
+        grid = torch.cartesian_prod(*([ticks] * pot.dim)).reshape(-1, pot.dim)
+        self.centers = box.low + grid * box.width  # (cells^dim, dim)
+        points = self.centers.reshape(-1, *(1,) * (len(pot.batch_shape) + 1), pot.dim)
+        corners = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0])] * pot.dim))
+        corners = corners.reshape(-1, pot.dim).to(self.half) * self.half
+        with torch.no_grad():
+            f, slopes = SingleModes(pot.network.stack()).value_and_gradient(
+                points
+            )  # (cells, *batch, modes[, dim])
+            log_gates, rho = pot.log_gates - math.log(pot.modes), pot.rho.unsqueeze(-1)
+            share = torch.softmax(log_gates - rho * f, dim=-1)
+            self.slope = (share.unsqueeze(-1) * slopes).sum(-2)  # grad E, (cells, *batch, dim)
+            top = [
+                torch.logsumexp(log_gates - rho * (f + slopes @ corner), dim=-1) / pot.rho
+                + self.slope @ corner
+                for corner in corners
+            ]
+            self.top = torch.stack(top).amax(0)  # (cells, *batch)
+            log_masses = self.top + (
+                _log_sinhc(self.slope * self.half) + (2 * self.half).log()
+            ).sum(-1)
+            self.log_masses = log_masses.movedim(0, -1)
+            self.log_mass = torch.logsumexp(self.log_masses, -1)
+
+    @torch.no_grad()
+    def propose(self, n: int) -> Proposal:
+        """``n`` draws: a cell by its mass, then truncated exponentials inside it."""
+        cell = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
+        slope = take_along_batch(self.slope.movedim(0, -2), cell, 1)
+        top = take_along_batch(self.top.movedim(0, -1), cell, 0)
+        offset = _truncated_exponential(slope, self.half)
+        x = self.centers[cell] + offset
+        return Proposal(x, -self.pot(x) - top + (slope * offset).sum(-1))
+
+
+def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
+    """The bound that fits: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
+
+    The tangents' cells are halved until that gains less than 2% of the mass, for the bound then
+    exceeds exp(-E) by about as much: its excess falls with the square of the cells' width.
+    """
+    if box is None or pot.dim > 2:
+        return GaussianBound(pot, box)
+    cells = 32
+    bound = TangentBound(pot, box, cells=cells)
+    while (2 * cells) ** pot.dim <= MAX_CELLS:
+        cells, previous = 2 * cells, bound.log_mass
+        bound = TangentBound(pot, box, cells=cells)
+        if (previous - bound.log_mass).max() < math.log(1.02):
+            break
+    return bound
+
+
+def take_along_batch(values: Tensor, index: Tensor, event_dims: int) -> Tensor:
+    """Pick entries ``index`` (n, *batch) along the axis behind the batch of ``values``."""
+    axis = values.dim() - event_dims - 1
+    wide = values.expand(len(index), *values.shape)
+    where = index.reshape(*index.shape, *(1,) * (event_dims + 1))
+    return torch.take_along_dim(wide, where, dim=axis + 1).squeeze(axis + 1)
+
+
+def _log_sinhc(a: Tensor) -> Tensor:
+    """log(sinh(a) / a), even in a and smooth through zero."""
+    a = a.abs().clamp_min(1e-4)  # the series is 1 + a^2/6: 1e-9 at the clamp
+    return a + torch.log(-torch.expm1(-2 * a)) - torch.log(2 * a)
+
+
+def _truncated_exponential(slope: Tensor, half: Tensor) -> Tensor:
+    """Draws on [-half, half] from a density proportional to exp(-slope t)."""
+    rate = (slope * half).abs().clamp_min(1e-6)
+    t = -torch.log1p(torch.rand_like(slope) * torch.expm1(-2 * rate)) / rate - 1.0
+    return torch.where(slope < 0, -t, t) * half

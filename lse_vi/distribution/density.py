@@ -1,0 +1,196 @@
+"""The density of a potential, as a Pyro distribution that can be normalised and sampled exactly."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from lse_vi.checks import check_object
+from lse_vi.distribution.bounds import UpperBound, upper_bound
+from lse_vi.distribution.box import Box
+from lse_vi.distribution.importance import MomentMixture
+from lse_vi.distribution.quadrature import Quadrature
+from lse_vi.distribution.rejection import rejection_sample
+from lse_vi.distribution.rule import Method, Rule
+from lse_vi.network.icnn import WhitenedICNN
+from lse_vi.network.potential import LSEICNN
+
+METHODS = "Quadrature(), MomentMixture(), LaplaceMixture() or Envelope()"
+
+
+class LSEDensity(TorchDistribution):
+    r"""q(x) = exp(-E(x)) / Z of an LSE-ICNN potential E.
+
+    (The paper's Eq. 20 has the sign of E reversed.) Integrable by construction: either the modes
+    are strongly convex (:class:`~lse_vi.WhitenedICNN`), or the support is a box. ``log_prob`` is
+    normalised, and its gradient holds the gradient of log Z; ``sample`` is exact, by rejection
+    from a bound that convexity proves. There is no ``rsample``.
+
+    The distribution reads the potential's parameters when it is first used, like any
+    ``torch.distributions`` object: after an optimiser step, build it anew. Where the potential is
+    done (under NUTS, say), ``potential.requires_grad_(False)`` makes ``log_prob`` much faster:
+    log Z is then found once.
+
+    Args:
+        potential: the potential E, of any ``batch_shape``.
+        bounds: (low, high), each a number or ``dim`` numbers; None for all of R^d.
+        method: how log Z is found: :class:`~lse_vi.Quadrature` (the default in 1-2 dimensions),
+            :class:`~lse_vi.MomentMixture` (the default beyond), :class:`~lse_vi.LaplaceMixture` or
+            :class:`~lse_vi.Envelope`.
+
+    Raises:
+        TypeError: for a potential or a method that is no such object.
+        ValueError: plain modes without bounds, or with bounds in more than two dimensions.
+
+    Example:
+        >>> pot = LSEICNN(2, 3, rho=1.0, network=WhitenedICNN)
+        >>> q = LSEDensity(pot)
+        >>> q.sample((5,)).shape, q.log_prob(torch.zeros(5, 2)).shape, q.mode_weights.shape
+        (torch.Size([5, 2]), torch.Size([5]), torch.Size([3]))
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_rsample = False
+
+    def __init__(
+        self,
+        potential: LSEICNN,
+        bounds: Any = None,
+        *,
+        method: Method | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        if not isinstance(potential, LSEICNN):
+            raise TypeError(f"potential must be an LSEICNN, but got {type(potential).__name__}")
+        if method is not None:
+            check_object("method", method, "rule", METHODS)
+        dim = potential.dim
+        if not isinstance(potential.network, WhitenedICNN):
+            if bounds is None:
+                raise ValueError(
+                    "bounds: plain ICNN modes need not grow at infinity, so their density needs "
+                    "bounds=(low, high); or build the potential with network=WhitenedICNN"
+                )
+            if dim > 2:
+                raise ValueError(
+                    f"potential: plain ICNN modes on a box are exact in 1 or 2 dimensions, but "
+                    f"this potential has {dim}; build it with network=WhitenedICNN"
+                )
+        self.potential = potential
+        self.box = None if bounds is None else Box.of(bounds, dim, potential.alpha)
+        self.method = method or (Quadrature() if dim <= 2 else MomentMixture())
+        self._rule: Rule | None = None
+        self._bound: UpperBound | None = None
+        self._log_z: Tensor | None = None
+        super().__init__(potential.batch_shape, Size((dim,)), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        """The box, or R^d."""
+        if self.box is None:
+            return constraints.real_vector
+        return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> LSEDensity:
+        """The same density over a larger ``batch_shape``; the rule for log Z is shared.
+
+        Raises:
+            ValueError: unless dimensions are added on the left, or of size one and now larger.
+        """
+        batch_shape = Size(batch_shape)
+        try:
+            fits = torch.broadcast_shapes(self.batch_shape, batch_shape) == batch_shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"batch_shape must be one that {tuple(self.batch_shape)} broadcasts to, "
+                f"but got {tuple(batch_shape)}"
+            )
+        new = self._get_checked_instance(LSEDensity, _instance)
+        new.potential, new.box, new.method = self.potential, self.box, self.method
+        new._rule, new._bound, new._log_z = self.rule, self._bound, self._log_z
+        super(LSEDensity, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    @property
+    def rule(self) -> Rule:
+        """The integration rule: weighted points that stand for exp(-E)."""
+        if self._rule is None:
+            self._rule = self.method.rule(self.potential, self.box)
+        return self._rule
+
+    @property
+    def log_normalizer(self) -> Tensor:
+        """log Z, (*batch,), with its gradient -E_q[dE] wherever gradients are recorded."""
+        needed = torch.is_grad_enabled() and any(
+            p.requires_grad for p in self.potential.parameters()
+        )
+        if needed:
+            return self.rule.log_normalizer(self.potential).expand(self.batch_shape)
+        if self._log_z is None:
+            self._log_z = self.rule.log_normalizer(self.potential).detach()
+        return self._log_z.expand(self.batch_shape)
+
+    @property
+    def log_normalizer_error(self) -> Tensor:
+        """Error of log Z, (*batch,): a bound for quadrature, one standard deviation for samples."""
+        return self.rule.error.expand(self.batch_shape)
+
+    @property
+    def mode_weights(self) -> Tensor:
+        """Mass of each mode, E_q[r_k], (*batch, modes): s_k Z_k normalised, for rho = 1."""
+        return self.rule.mode_weights(self.potential).expand(*self.batch_shape, -1)
+
+    @property
+    def mean(self) -> Tensor:
+        """E_q[x], (*batch, dim)."""
+        return self._moment(self.rule.points).expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        """Var_q[x], (*batch, dim)."""
+        centre = self._moment(self.rule.points)
+        return self._moment((self.rule.points - centre) ** 2).expand(self._extended_shape())
+
+    def _moment(self, values: Tensor) -> Tensor:
+        return (self.rule.probabilities(self.potential).unsqueeze(-1) * values).sum(0)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log q(x), normalised: (*sample, *batch, dim) -> (*sample, *batch); -inf off the box."""
+        if self._validate_args:
+            self._validate_sample(value)
+        log_q = -self.potential(value) - self.log_normalizer
+        if self.box is not None:
+            log_q = log_q.masked_fill(~self.box.contains(value), -torch.inf)
+        return log_q
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Exact draws, (*sample, *batch, dim)."""
+        own = self.potential.batch_shape
+        depth = len(own)
+        split = len(self.batch_shape) - depth
+        # expand() may have grown batch dimensions of size one: those are draws of their own.
+        grown = [n // m for n, m in zip(self.batch_shape[split:], own, strict=True)]
+        lead = Size(sample_shape) + self.batch_shape[:split]
+        if self._bound is None:
+            self._bound = upper_bound(self.potential, self.box)
+        draws = rejection_sample(self._bound, lead + Size(grown), own, self.potential.dim)
+        pairs = [len(lead) + i + j * depth for i in range(depth) for j in (0, 1)]
+        draws = draws.permute(*range(len(lead)), *pairs, draws.dim() - 1)
+        return draws.reshape(self._extended_shape(Size(sample_shape)))
+
+    def __repr__(self) -> str:
+        where = (
+            "R^d" if self.box is None else f"[{self.box.low.tolist()}, {self.box.high.tolist()}]"
+        )
+        return (
+            f"LSEDensity(dim={self.potential.dim}, modes={self.potential.modes}, "
+            f"batch_shape={tuple(self.batch_shape)}, support={where})"
+        )

@@ -1,0 +1,15 @@
+"""What all fits share: checkpoints, seeds, processes, the best state, the search for K.
+
+Begin with :mod:`~lse_vi.fitting.mode_search`: there the number of modes of a density or a potential
+is chosen. Nothing here knows what is fitted.
+"""
+
+from lse_vi.fitting.errors import NonFiniteLossError
+from lse_vi.fitting.processes import average_, own_share, processes
+
+__all__ = [
+    "NonFiniteLossError",
+    "average_",
+    "own_share",
+    "processes",
+]

@@ -1,0 +1,65 @@
+"""Checkpoints of long fits: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lse_vi.network.archive import read_archive
+
+
+class Checkpoint:
+    """A file that holds the state of one fit; ``path=None`` makes every call do nothing.
+
+    Args:
+        path: where to write; None for no checkpoint.
+        fingerprint: gives what the fit depends on (data, settings): a checkpoint of another fit is
+            refused rather than resumed. Called only where there is a path.
+
+    Raises:
+        ValueError: for a path that cannot be written, before any work is done.
+    """
+
+    def __init__(self, path: str | Path | None, fingerprint: Callable[[], dict[str, Any]]) -> None:
+        self.path = None if path is None else Path(path)
+        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
+            raise ValueError(
+                f"checkpoint must be the path of a file in a folder that exists, but got {path}"
+            )
+        self.fingerprint = {} if path is None else fingerprint()
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, or None when there is none.
+
+        Raises:
+            ValueError: if the file is corrupt or belongs to another fit.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            content = read_archive(self.path)
+            fingerprint, state = content["fingerprint"], content["state"]
+        except Exception as error:  # whatever a damaged file makes torch raise
+            raise ValueError(
+                f"checkpoint: {self.path} is not a checkpoint of this library or is corrupt; "
+                "delete it to start afresh"
+            ) from error
+        different = [k for k, v in self.fingerprint.items() if fingerprint.get(k) != v]
+        if different:
+            raise ValueError(
+                f"checkpoint: {self.path} belongs to another fit (different: "
+                f"{', '.join(different)}); delete it or give another path"
+            )
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write ``state``; a reader never sees half a file."""
+        if self.path is None:
+            return
+        part = self.path.with_name(self.path.name + ".part")
+        torch.save({"fingerprint": self.fingerprint, "state": state}, part)
+        os.replace(part, self.path)

@@ -1,0 +1,28 @@
+"""What a fit raises when it cannot go on."""
+
+from __future__ import annotations
+
+from lse_vi.network.potential import LSEICNN
+
+
+class NonFiniteLossError(RuntimeError):
+    """A fit met a loss that is not finite; ``potential`` is the last good state.
+
+    Args:
+        step: at which it happened.
+        potential: the state before.
+
+    Example:
+        >>> try:
+        ...     raise NonFiniteLossError(7, LSEICNN(1, 2))
+        ... except NonFiniteLossError as failure:
+        ...     print(failure.potential.modes, str(failure)[:32])
+        2 the loss is not finite at step 7
+    """
+
+    def __init__(self, step: int, potential: LSEICNN) -> None:
+        super().__init__(
+            f"the loss is not finite at step {step} with {potential.modes} modes; the last good "
+            "state is in the potential attribute of this error. A smaller learning_rate helps."
+        )
+        self.potential = potential

@@ -1,0 +1,24 @@
+"""Guides with several modes for any Pyro model: ``AutoLSEICNN`` and ``fit_guide``.
+
+Begin with :mod:`~lse_vi.guides.fit`, which runs all steps in their order: find the peaks
+(:mod:`~lse_vi.guides.peak_search`), put a mode on each (:mod:`~lse_vi.guides.placement`), train
+(:mod:`~lse_vi.guides.training`), judge (:mod:`~lse_vi.guides.diagnostics`), and report
+(:mod:`~lse_vi.guides.result`).
+"""
+
+from lse_vi.guides.diagnostics import Importance, Missed
+from lse_vi.guides.elbo import EnergyELBO
+from lse_vi.guides.fit import fit_guide
+from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.guides.peak_search import Peaks
+from lse_vi.guides.result import GuideResult
+
+__all__ = [
+    "AutoLSEICNN",
+    "EnergyELBO",
+    "GuideResult",
+    "Importance",
+    "Missed",
+    "Peaks",
+    "fit_guide",
+]

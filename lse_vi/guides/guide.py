@@ -1,0 +1,265 @@
+"""A guide with several modes for any Pyro model with continuous latent variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.score_parts import ScoreParts
+from pyro.infer.autoguide import AutoContinuous, init_to_median
+from torch import Tensor
+from torch.distributions import biject_to
+
+from lse_vi.checks import check_count, check_counts, check_positive
+from lse_vi.distribution.density import LSEDensity
+from lse_vi.distribution.importance import LaplaceMixture
+from lse_vi.distribution.quadrature import Quadrature
+from lse_vi.distribution.rule import Method
+from lse_vi.guides.log_joint import LogJoint, constrain
+from lse_vi.guides.peak_search import Peaks, Search, find_peaks
+from lse_vi.guides.placement import place
+from lse_vi.network.icnn import WhitenedICNN, whitened
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.linear_algebra import log_det
+
+PRIOR_DRAWS = 128  # from which the search for modes starts
+SUMMARY_DRAWS = 20_000  # behind medians and quantiles
+
+
+class AutoLSEICNN(AutoContinuous):
+    r"""An ``AutoGuide`` with several modes: q(z) = exp(-E(z)) / Z over unconstrained latents z.
+
+    E is an :class:`~lse_vi.LSEICNN` of strongly convex modes with rho = 1, so q is a mixture of
+    log-concave densities that is normalised and sampled exactly. :func:`~lse_vi.fit_guide` finds
+    the modes and trains the guide; it also works with ``SVI``, with :class:`~lse_vi.EnergyELBO` or
+    with ``Trace_ELBO`` (there by the score function, as q has no ``rsample``). Call
+    :meth:`find_modes` first, or every mode starts near the same point.
+
+    Args:
+        model: a Pyro model whose latent variables are continuous.
+        modes: the largest number of modes K. Where the search finds fewer peaks, the spare modes
+            go to the peaks that are least Gaussian; none is wasted on Gaussian ones.
+        hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
+        init_loc_fn: where the guide starts before modes are known, as for all autoguides.
+        init_scale: width of the modes there, unconstrained.
+        method: how log Z is found, as in :class:`~lse_vi.LSEDensity`.
+
+    Raises:
+        ValueError: for a model with a discrete latent variable.
+        RuntimeError: for a model without latent variables.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> def model():
+        ...     x = pyro.sample("x", dist.Normal(0.0, 3.0))
+        ...     pyro.sample("y", dist.Normal(x**2, 1.0), obs=torch.tensor(4.0))
+        >>> guide = AutoLSEICNN(model, modes=2)
+        >>> len(guide.find_modes().peaks)
+        2
+        >>> guide()["x"].shape
+        torch.Size([])
+    """
+
+    potential: LSEICNN
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        modes: int = 8,
+        hidden: Sequence[int] = (10, 10),
+        init_loc_fn: Callable[[Any], Tensor] = init_to_median,
+        init_scale: float = 0.1,
+        method: Method | None = None,
+    ) -> None:
+        super().__init__(model, init_loc_fn=_feasible(init_loc_fn))
+        self.modes = check_count("modes", modes)
+        self.hidden = check_counts("hidden", hidden)
+        self.init_scale = check_positive("init_scale", init_scale)
+        self.method = method
+        self._prior: tuple[Any, ...] = (model,)  # without the start that autoguides wrap around it
+        self._density: tuple[Any, LSEDensity] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Like Pyro's autoguides, without the model: it is often a closure, which cannot be pickled.
+        return {**super().__getstate__(), "_prior": (None,), "_density": None}
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # The state may hold another number of modes: a fit leaves as many as it needs.
+        alpha = state.get(f"{prefix}potential.alpha")
+        if alpha is not None and self.prototype_trace is not None:
+            self.install(self._blank(len(alpha), like=self.potential.alpha))
+        super()._load_from_state_dict(state, prefix, *rest)
+
+    # -- Pyro's interface -----------------------------------------------------------------------
+
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
+        super()._setup_prototype(*args, **kwargs)
+        loc = self._init_loc()
+        pot = self._blank(self.modes, like=loc)
+        eye = torch.eye(self.latent_dim).to(loc)
+        pot.network.reset_parameters(
+            loc + self.init_scale * torch.randn(self.modes, self.latent_dim).to(loc),
+            (eye / self.init_scale).expand(self.modes, -1, -1),
+        )
+        self.install(pot)
+
+    def get_posterior(self, *args: Any, **kwargs: Any) -> LSEDensity:
+        """The guide's density over the unconstrained latent vector, an :class:`LSEDensity`."""
+        if self._pyro_context.active:  # called by Pyro, which looks the parameters up by name
+            self.claim_name()
+        pot = self.potential
+        # A density keeps what it has computed, so it serves until a parameter changes.
+        version = [(id(p), p._version) for p in pot.parameters()]
+        if self._density is None or self._density[0] != version:
+            self._density = version, _Latent(pot, method=self.method or _method(pot.dim))
+        return self._density[1]
+
+    @torch.no_grad()
+    def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Median of each unconstrained coordinate, from draws, mapped to the sites' supports."""
+        return {name: value[0] for name, value in self.quantiles([0.5], *args, **kwargs).items()}
+
+    @torch.no_grad()
+    def quantiles(
+        self, quantiles: Sequence[float] | Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Quantiles of each unconstrained coordinate, from draws, mapped to the sites' supports.
+
+        Returns a tensor (quantiles, *shape) for each site. The same draws serve every call, so
+        calls agree with one another.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
+        levels = torch.as_tensor(quantiles).to(draws)
+        rows = [self.constrain(row) for row in torch.quantile(draws, levels, dim=0)]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def is_for(self, model: Callable[..., Any]) -> bool:
+        """Whether the guide was made for ``model`` (and not pickled since, which drops it)."""
+        return bool(self._prior[0] == model)  # two bound methods are equal, never the same
+
+    # -- modes ----------------------------------------------------------------------------------
+
+    def log_joint(self, *args: Any, **kwargs: Any) -> LogJoint:
+        """The model's log joint over the unconstrained latent vector, given its arguments."""
+        if self.prototype_trace is None:
+            self(*args, **kwargs)
+        return LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
+        return constrain(self._unpack_latent, z)
+
+    @torch.no_grad()
+    def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Draws (n, dim) of the unconstrained latents from the prior, or around the start."""
+        start = self._init_loc()
+        draws = [start]
+        try:
+            for _ in range(PRIOR_DRAWS):
+                with poutine.block(), pyro.validation_enabled(False):
+                    trace = poutine.trace(self._prior[0]).get_trace(*args, **kwargs)
+                parts = [
+                    biject_to(site["fn"].support).inv(trace.nodes[name]["value"])
+                    for name, site in self.prototype_trace.iter_stochastic_nodes()
+                ]
+                draws.append(torch.cat([part.reshape(-1) for part in parts]))
+        except NotImplementedError:  # an improper prior
+            draws = [start, *(start + torch.randn(PRIOR_DRAWS, len(start)).to(start))]
+        points = torch.stack(draws)
+        return points[points.isfinite().all(-1)]
+
+    def find_modes(self, *args: Any, **kwargs: Any) -> Search:
+        """Search for the peaks of the log joint and start the guide on them, by Laplace's method.
+
+        Raises:
+            ValueError: for a log joint that is nowhere finite or unbounded, or a subsampled plate.
+        """
+        log_joint = self.log_joint(*args, **kwargs)
+        search = find_peaks(log_joint, self.prior_draws(*args, **kwargs))
+        self.start_on(search.peaks, log_joint)
+        return search
+
+    @torch.no_grad()
+    def start_on(self, peaks: Peaks, log_joint: LogJoint) -> None:
+        """Put a mode on every peak, the heaviest first, and spare ones where they are needed."""
+        placed = place(peaks, log_joint, self.modes)
+        root = placed.scale_tril
+        pot = self._blank(len(root), like=root)
+        eye = torch.eye(pot.dim).to(root).expand_as(root)
+        factor = torch.linalg.solve_triangular(root, eye, upper=False)
+        pot.network.reset_parameters(placed.loc, factor)
+        # Of the offset that makes a mode a Gaussian of its mass, the value that g has at the
+        # centre is taken off again.
+        f = pot.mode_potentials(placed.loc).diagonal()
+        height = placed.log_share + log_det(factor) - 0.5 * pot.dim * math.log(2 * math.pi)
+        whitened(pot.network).icnn.bias[..., -1] -= height + f
+        self.install(pot)
+
+    @torch.no_grad()
+    def prune(self, min_mass: float = 1e-3) -> None:
+        """Drop the modes whose mass is below ``min_mass``."""
+        keep = self.get_posterior().mode_weights >= min_mass
+        if not bool(keep.all()):
+            self.install(self.potential.prune(keep))
+
+    def install(self, potential: LSEICNN) -> None:
+        """Make ``potential`` the guide's own, in place of what Pyro's parameter store holds."""
+        potential.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
+        potential.eval()  # else Pyro warns that log_rho is not trained
+        self.potential = potential
+        self.claim_name()
+
+    def claim_name(self) -> None:
+        """Take from Pyro's parameter store what stands there under the guide's name, but not its.
+
+        Guides share a name unless a PyroModule holds them, and Pyro would go on with the
+        parameters that came first: an optimiser would step on those of another guide.
+        """
+        store, own = pyro.get_param_store(), {id(p) for p in self.parameters()}
+        for name, p in list(store.named_parameters()):
+            if name.startswith(f"{self._pyro_name}.potential$$$") and id(p) not in own:
+                del store[name]
+
+    def _blank(self, modes: int, like: Tensor) -> LSEICNN:
+        return LSEICNN(
+            self.latent_dim, modes, hidden=self.hidden, rho=1.0, gate=0.5, network=WhitenedICNN,
+            dtype=like.dtype, device=like.device,
+        )  # fmt: skip
+
+
+class _Latent(LSEDensity):
+    """The density of an auxiliary site, whose log q Pyro leaves out of the score function's cost.
+
+    ``Trace_ELBO`` weighs a site's score by l - log q summed over the sites of the *model*. The
+    gradient of the entropy term here, log q grad log q, is what that lacks.
+    """
+
+    def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
+        log_q = self.log_prob(x)
+        return ScoreParts(log_q, score_function=log_q, entropy_term=0.5 * log_q.square())
+
+
+def _method(dim: int) -> Method:
+    """Quadrature while it is quick, as a guide's density changes at every step."""
+    return Quadrature(tolerance=1e-5, panels=2) if dim <= 2 else LaplaceMixture(16_384)
+
+
+def _feasible(init_loc_fn: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """``init_loc_fn``, and zero in unconstrained space for priors that cannot be drawn from."""
+
+    def init(site: Any) -> Tensor:
+        try:
+            return init_loc_fn(site)
+        except NotImplementedError:
+            fn = site["fn"]
+            transform = biject_to(fn.support)
+            return transform(torch.zeros(transform.inverse_shape(fn.shape())))
+
+    return init

@@ -1,0 +1,162 @@
+"""The log joint density of a Pyro model over one unconstrained vector, for many vectors at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import sum_rightmost
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import biject_to
+
+from lse_vi.numerics.jacobian import jacobian
+
+Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
+CHUNK = 8192  # vectors that are evaluated at once, a bound on memory
+
+
+class LogJoint:
+    r"""l(z) = log p(x(z), data) + log |dx/dz|, with z all latent variables, unconstrained.
+
+    The model runs under ``torch.vmap``: it sees one draw and needs no plates or broadcasting for
+    the sake of the guide. A model that vmap cannot run (``.item()``, control flow that reads a
+    latent value), or that comes out differently there, runs once per draw, with a warning.
+
+    Args:
+        model: the Pyro model.
+        unpack: splits a vector into (site, unconstrained value), as ``AutoContinuous`` does.
+        args, kwargs: what the model is called with.
+
+    Raises:
+        ValueError: when called, if a plate is subsampled or ``unpack`` leaves out a latent site.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        unpack: Unpack,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.model, self.unpack, self.args, self.kwargs = model, unpack, args, kwargs
+        self._vectorised: bool | None = None
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the sites, as the model knows them, of ``z`` (dim,)."""
+        return constrain(self.unpack, z)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """l at ``z`` (n, dim), (n,), differentiable."""
+        with pyro.validation_enabled(False):
+            if self._vectorised is None:
+                self._vectorised = self._can_vectorise(z[:1])
+            if self._vectorised:
+                return torch.vmap(self._one, chunk_size=CHUNK)(z)
+            return torch.stack([self._one(row) for row in z])
+
+    def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """l (n,) and its gradient (n, dim), at ``z`` (n, dim)."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            value = self(z)
+            (gradient,) = torch.autograd.grad(value.sum(), z)
+        return value.detach(), gradient
+
+    def hessian(self, z: Tensor) -> Tensor:
+        """Second derivatives (n, dim, dim) at ``z`` (n, dim).
+
+        Where autograd's are not finite though the gradient is (torch's ``logaddexp`` far from
+        where its terms meet, say), central differences of the gradient take their place.
+        """
+        hessian = self._autograd_hessian(z)
+        broken = ~hessian.isfinite().all(-1).all(-1)
+        if bool(broken.any()):
+            hessian[broken] = self._difference_hessian(z[broken])
+        return hessian
+
+    def _autograd_hessian(self, z: Tensor) -> Tensor:
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self(z).sum(), z, create_graph=True)
+            if not gradient.requires_grad:  # l is linear
+                return z.new_zeros(*z.shape, z.shape[-1])
+            return jacobian(gradient, z)
+
+    def _difference_hessian(self, z: Tensor) -> Tensor:
+        n, dim = z.shape
+        step = torch.finfo(z.dtype).eps ** (1 / 3) * z.abs().clamp_min(1.0)  # (n, dim)
+        shift = torch.diag_embed(step)  # (n, dim, dim)
+        points = torch.stack([z.unsqueeze(1) + shift, z.unsqueeze(1) - shift])
+        gradient = self.value_and_gradient(points.reshape(-1, dim))[1].reshape(2, n, dim, dim)
+        hessian = (gradient[0] - gradient[1]) / (2 * step.unsqueeze(-1))
+        return 0.5 * (hessian + hessian.mT)
+
+    def _sites(self, z: Tensor) -> Iterator[tuple[Any, Tensor, Tensor]]:
+        """(site, constrained value, log |dx/dz|) of each site, for one vector."""
+        for site, unconstrained in self.unpack(z):
+            transform = biject_to(site["fn"].support)
+            value = transform(unconstrained)
+            log_det = transform.log_abs_det_jacobian(unconstrained, value)
+            yield site, value, sum_rightmost(log_det, log_det.dim())
+
+    def _one(self, z: Tensor) -> Tensor:
+        sites = list(self._sites(z))
+        values = {site["name"]: value for site, value, _ in sites}
+        # Parameters of the model stay visible, so that SVI can train them.
+        with poutine.block(hide_types=["sample"]), poutine.condition(data=values):
+            trace = poutine.trace(self.model).get_trace(*self.args, **self.kwargs)
+        _check(trace)
+        return trace.log_prob_sum() + sum(log_det for *_, log_det in sites)
+
+    def _can_vectorise(self, z: Tensor) -> bool:
+        """Whether vmap runs the model and agrees with a plain run."""
+        plain = self._one(z[0])
+        try:
+            mapped = torch.vmap(self._one)(z)[0]
+        except RuntimeError as error:
+            what, why = "cannot run", str(error).splitlines()[0]
+        else:
+            if bool(torch.isclose(plain, mapped, rtol=1e-3, atol=1e-3, equal_nan=True)):
+                return True
+            what = "comes out differently"
+            why = f"its log joint is {float(mapped):.6g} there, but {float(plain):.6g} by itself"
+        warnings.warn(
+            f"the model {what} under torch.vmap, so it runs once per draw, which is slow: {why}",
+            stacklevel=3,
+        )
+        return False
+
+
+def constrain(unpack: Unpack, z: Tensor) -> dict[str, Tensor]:
+    """Values of the sites, as the model knows them, of ``z`` (dim,)."""
+    return {site["name"]: biject_to(site["fn"].support)(value) for site, value in unpack(z)}
+
+
+def check_whole(name: str, site: Any) -> None:
+    """No plate around a site may be subsampled, or l would change with every evaluation."""
+    for frame in site["cond_indep_stack"]:
+        if frame.full_size is not None and frame.size < frame.full_size:
+            raise ValueError(
+                f"model: plate {frame.name!r} around site {name!r} is subsampled, {frame.size} of "
+                f"{frame.full_size}; the posterior needs all data at once. Run it without "
+                "subsampling; only SVI with Trace_ELBO can train a guide on subsamples"
+            )
+
+
+def _check(trace: Trace) -> None:
+    """All data must be there, and every latent site covered."""
+    for name, site in trace.nodes.items():
+        if site["type"] != "sample":
+            continue
+        check_whole(name, site)
+        if not site["is_observed"] and not site_is_subsample(site):
+            raise ValueError(
+                f"model: site {name!r} is latent, but the guide does not cover it; a guide for a "
+                "part of a model can only be trained by SVI with Trace_ELBO"
+            )

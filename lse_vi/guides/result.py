@@ -1,0 +1,181 @@
+"""What a fit of a guide found, and whether to believe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lse_vi.distribution.modes import mode_minima
+from lse_vi.guides.diagnostics import Importance, Missed
+from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.guides.log_joint import LogJoint
+from lse_vi.guides.peak_search import Peaks, climb
+
+TRUSTED_K, TRUSTED_ESS = 0.7, 0.05
+NEARLY_EXACT = 0.9  # effective sample size at which heavy tails hold little mass
+
+
+@dataclass
+class GuideResult:
+    """What :func:`fit_guide` found; prints as a report.
+
+    Attributes:
+        guide: the trained guide.
+        elbo, elbo_error: evidence lower bound and its standard deviation, in nats.
+        log_evidence, log_evidence_error: log p(data) by importance sampling from the guide, and
+            its standard deviation.
+        ess: effective sample size of the importance weights, as a share of the draws.
+        k_hat: Pareto shape of the weights; above 0.7 they cannot be trusted.
+        mode_weights: the guide's mass around each peak of the posterior, (peaks,), largest first.
+        mode_of_part: the mode that each convex part of the guide belongs to, (parts,).
+        mode_locations: the peaks in the model's own sites, each (peaks, *shape).
+        missed: peaks found outside the guide afterwards, with their share of the mass.
+        warnings: what speaks against trusting the result, in words; empty if nothing does.
+        history: lists ``step``, ``elbo``, ``misfit``.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist
+        >>> from lse_vi import fit_guide
+        >>> def model(y):
+        ...     x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        ...     pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+        >>> few = {"steps": 20, "samples": 128, "progress": False}
+        >>> res = fit_guide(model, AutoLSEICNN(model, modes=1), torch.tensor(1.0), **few)
+        >>> round(res.log_evidence, 1), res.mode_locations["x"].shape, len(res.missed.share)
+        (-1.5, torch.Size([1]), 0)
+    """
+
+    guide: AutoLSEICNN = field(repr=False)
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    ess: float
+    k_hat: float
+    mode_weights: Tensor
+    mode_of_part: Tensor
+    mode_locations: dict[str, Tensor]
+    missed: Missed = field(repr=False)
+    warnings: tuple[str, ...]
+    history: dict[str, list[float]] = field(repr=False)
+
+    def mode_of(self, z: Tensor) -> Tensor:
+        """The mode to which unconstrained points ``z`` (n, dim) most likely belong, (n,)."""
+        with torch.no_grad():
+            return self.mode_of_part[self.guide.potential.responsibilities(z).argmax(-1)]
+
+    def __str__(self) -> str:
+        count = len(self.mode_weights)
+        lines = [
+            f"fit of AutoLSEICNN: {count} mode{'s' if count > 1 else ''}, "
+            f"{self.guide.potential.modes} convex parts, {self.guide.latent_dim} dimensions",
+            f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f}, log evidence {self.log_evidence:.4f} "
+            f"+- {self.log_evidence_error:.4f} nats",
+            f"importance ESS {100 * self.ess:.1f} % of the draws, k-hat {self.k_hat:.2f}",
+        ]
+        for i, weight in enumerate(self.mode_weights.tolist()):
+            at = ", ".join(f"{name} {_brief(v[i])}" for name, v in self.mode_locations.items())
+            lines.append(f"    weight {weight:.3f}  {at}")
+        return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])
+
+
+def report(
+    guide: AutoLSEICNN,
+    log_joint: LogJoint,
+    known: Peaks,
+    judged: Importance,
+    missed: Missed,
+    history: dict[str, list[float]],
+) -> GuideResult:
+    """The result of a fit that started from the peaks ``known``."""
+    weights, parts, at = _by_peak(guide, log_joint, known)
+    rows = [guide.constrain(z) for z in known.x[at]]
+    return GuideResult(
+        guide=guide,
+        elbo=judged.elbo,
+        elbo_error=judged.elbo_error,
+        log_evidence=judged.log_evidence,
+        log_evidence_error=judged.log_evidence_error,
+        ess=judged.ess,
+        k_hat=judged.k_hat,
+        mode_weights=weights,
+        mode_of_part=parts,
+        mode_locations={name: torch.stack([row[name] for row in rows]) for name in rows[0]},
+        missed=missed,
+        warnings=tuple(_doubts(guide, known, judged, missed)),
+        history=history,
+    )
+
+
+@torch.no_grad()
+def _by_peak(
+    guide: AutoLSEICNN, log_joint: LogJoint, peaks: Peaks
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mass of the guide at each peak that has some, the rank of each part's peak, and the peaks.
+
+    A convex part belongs to the peak that its minimum climbs to.
+    """
+    part_mass = guide.get_posterior().mode_weights
+    summits = climb(log_joint, mode_minima(guide.potential).x)
+    peak = peaks.distance(summits).argmin(1)
+    mass = torch.zeros(len(peaks)).to(part_mass).index_add(0, peak, part_mass)
+    at = mass.argsort(descending=True)
+    at = at[mass[at] > 0]
+    return mass[at], (peak.unsqueeze(1) == at).long().argmax(1), at
+
+
+def _doubts(guide: AutoLSEICNN, known: Peaks, judged: Importance, missed: Missed) -> list[str]:
+    """Reasons not to trust the fit, each with what to do."""
+    doubts = []
+    if judged.k_hat > TRUSTED_K and judged.ess > NEARLY_EXACT:
+        doubts.append(
+            f"k-hat is {judged.k_hat:.2f}, above {TRUSTED_K}, though {100 * judged.ess:.1f} % of "
+            "the draws count: a few, far out or between modes, weigh far more than the rest. "
+            "Means and the evidence hold; do not trust tail probabilities. More modes help."
+        )
+    elif judged.k_hat > TRUSTED_K:
+        doubts.append(
+            f"k-hat is {judged.k_hat:.2f}, above {TRUSTED_K}: the tails of the posterior are "
+            "heavier than the guide's, so the evidence and importance-resampled draws cannot be "
+            "trusted. Reparametrise the model (e.g. non-centred), or give the guide more modes."
+        )
+    if judged.ess < TRUSTED_ESS:
+        doubts.append(
+            f"only {100 * judged.ess:.1f} % of the draws count after importance weighting: the "
+            "guide is a poor approximation. Give it more modes or more steps."
+        )
+    if len(known) > guide.modes:
+        doubts.append(
+            f"the search found {len(known)} peaks, but the guide has room for {guide.modes}: make "
+            f"it with modes={len(known)} or more."
+        )
+    if not bool(known.proper.all()):
+        doubts.append(
+            "the log joint has no maximum in some direction (as in the neck of a funnel), so the "
+            "fit starts from a point on the way. Reparametrise the model (e.g. non-centred)."
+        )
+    if len(missed.share):
+        places = "; ".join(
+            f"{_place(guide, z)} with about {100 * share:.1f} % of the mass"
+            for z, share in zip(missed.peaks.x, missed.share.tolist(), strict=True)
+        )
+        doubts.append(
+            f"a fresh search found {len(missed.share)} peak(s) outside the guide: {places}. Fit "
+            "again with more modes."
+        )
+    return doubts
+
+
+def _place(guide: AutoLSEICNN, z: Tensor) -> str:
+    return ", ".join(f"{name} {_brief(v)}" for name, v in guide.constrain(z).items())
+
+
+def _brief(value: Tensor) -> str:
+    """A value in a table: all of it if short."""
+    flat = [f"{v:.4g}" for v in value.flatten().tolist()]
+    if value.dim() == 0:
+        return flat[0]
+    shown = flat if len(flat) <= 6 else [*flat[:5], "..."]
+    return f"[{', '.join(shown)}]"

@@ -1,0 +1,61 @@
+"""Draws of a guide in the model's own sites, with their importance weights."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lse_vi.guides.diagnostics import importance
+from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.numerics.pareto import smooth
+
+POOL = 10  # draws of the guide for each that is resampled
+
+
+class WeightedDraws(NamedTuple):
+    """Draws ready for ArviZ.
+
+    Attributes:
+        values: of each site, (1, n, *shape).
+        sample_stats: ``log_weight``, l - log q of each draw, (1, n).
+        attrs: ``elbo``, ``log_evidence`` and its error, ``ess`` and ``k_hat``.
+    """
+
+    values: dict[str, Tensor]
+    sample_stats: dict[str, Tensor]
+    attrs: dict[str, float]
+
+
+@torch.no_grad()
+def weighted_draws(
+    guide: AutoLSEICNN, *args: Any, num_samples: int, resample: bool, **kwargs: Any
+) -> WeightedDraws:
+    """Draws of ``guide`` given the model's arguments, and what their weights say.
+
+    Args:
+        resample: take the draws from ten times as many, by Pareto-smoothed importance weights: they
+            follow the posterior where the guide covers it and k-hat is below 0.7.
+    """
+    log_joint = guide.log_joint(*args, **kwargs)
+    judged = importance(
+        guide.get_posterior(*args, **kwargs),
+        log_joint,
+        samples=POOL * num_samples if resample else num_samples,
+    )
+    chosen = torch.arange(num_samples)
+    if resample:
+        chosen = torch.multinomial(smooth(judged.log_weights)[0].exp(), num_samples, True)
+    values = torch.vmap(guide.constrain)(judged.draws[chosen])
+    return WeightedDraws(
+        {name: value.unsqueeze(0) for name, value in values.items()},
+        {"log_weight": judged.log_weights[chosen].unsqueeze(0)},
+        {
+            "elbo": judged.elbo,
+            "log_evidence": judged.log_evidence,
+            "log_evidence_error": judged.log_evidence_error,
+            "ess": judged.ess,
+            "k_hat": judged.k_hat,
+        },
+    )

@@ -1,0 +1,57 @@
+"""Potentials on disk: read back without running code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lse_vi.network.archive import read_archive
+from lse_vi.network.icnn import NETWORKS
+from lse_vi.network.potential import FORMAT, LSEICNN
+
+
+def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEICNN:
+    """Read a potential that :meth:`LSEICNN.save` wrote. No code in the file is run.
+
+    Args:
+        path: the file.
+        device: where the parameters go; the CPU by default.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is corrupt, is not a saved potential, or is of a later version.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     LSEICNN(2, 3).save(f"{folder}/wells.pt")
+        ...     print(load(f"{folder}/wells.pt").modes)
+        3
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"path: there is no file {path}")
+    try:
+        saved = read_archive(path)
+        newer = saved["lse_vi"] > FORMAT
+        pot = None if newer else _from_saved(saved)
+    except Exception as error:  # a damaged file can break its readers anywhere
+        raise ValueError(
+            f"path: expected a potential written by LSEICNN.save, but {path} is not one or is "
+            "corrupt"
+        ) from error
+    if pot is None:
+        raise ValueError(
+            f"path: {path} has format {saved['lse_vi']}, but this version of lse_vi reads formats "
+            f"up to {FORMAT}; update lse_vi"
+        )
+    return pot if device is None else pot.to(device)
+
+
+def _from_saved(saved: dict[str, Any]) -> LSEICNN:
+    config = dict(saved["config"])
+    network, dtype = NETWORKS[config.pop("network")], getattr(torch, config.pop("dtype"))
+    pot = LSEICNN(**config, network=network, dtype=dtype)
+    pot.load_state_dict(saved["state"])
+    return pot

@@ -1,0 +1,244 @@
+"""Input-convex networks, K of them in one module: plain, or in frames and strongly convex."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from lse_vi.checks import check_count, check_counts
+from lse_vi.network.convex_stack import ConvexStack
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y, for y > 0; exact where y is small or large."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+class ICNN(nn.Module):
+    r"""The paper's convex modes: K plain input-convex networks per batch element (Eq. 5).
+
+    A plain network need not grow at infinity, so a density built on it needs ``bounds``.
+
+    Args:
+        dim: dimension of x.
+        modes: number of networks K.
+        hidden: widths of the hidden layers; () leaves an affine function.
+        batch_shape: shape of a batch of independent stacks.
+
+    Raises:
+        TypeError: for a size that is not an integer.
+        ValueError: for one below 1.
+
+    Example:
+        >>> net = ICNN(2, 3, hidden=(8, 8))
+        >>> net(torch.zeros(5, 2)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        modes: int,
+        *,
+        hidden: Sequence[int] = (10, 10),
+        batch_shape: Sequence[int] = (),
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("dim", dim)
+        check_count("modes", modes)
+        lead = (*check_counts("batch_shape", batch_shape), modes)
+        widths = (*check_counts("hidden", hidden), 1)
+        like: dict[str, Any] = {"dtype": dtype, "device": device}
+        self.weight = nn.Parameter(torch.empty(*lead, sum(widths), dim, **like))
+        self.bias = nn.Parameter(torch.empty(*lead, sum(widths), **like))
+        self.raw_inner = nn.ParameterList(
+            torch.empty(*lead, above, below, **like) for below, above in pairwise(widths)
+        )
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(
+        self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
+    ) -> None:
+        """Start every mode as a bowl around its own centre.
+
+        Args:
+            centers: (*batch, modes, dim) in the units of x; drawn from N(0, 1) by default.
+            factors: (*batch, modes, dim, dim), L with L^T L the inverse covariance of the points
+                that the mode should cover; unit width by default.
+            slope: standard deviation of the entries of V, in units of L.
+        """
+        if centers is None:
+            centers = torch.randn_like(self.weight[..., 0, :])
+        self.weight.normal_(0.0, slope)
+        self.weight[..., -1, :] = 0.0  # no preferred direction: the bowl stays centred
+        if factors is not None:
+            self.weight.copy_(self.weight @ factors)
+        self.bias.copy_(-(self.weight * centers.unsqueeze(-2)).sum(-1))
+        for raw in self.raw_inner:
+            raw.normal_(0.5, 0.3)
+        if self.raw_inner:
+            self.raw_inner[-1].add_(2.0)
+
+    @torch.no_grad()
+    def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
+        """Replace f(x) by f((x - shift) / scale), in place; ``shift``, ``scale`` (*batch, dim)."""
+        self.weight.div_(scale[..., None, None, :])
+        self.bias.sub_((self.weight * shift[..., None, None, :]).sum(-1))
+
+    @torch.no_grad()
+    def scale_output_(self, factor: Tensor) -> None:
+        """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
+        self.weight[..., -1, :] *= factor[..., None, None]
+        self.bias[..., -1] *= factor.unsqueeze(-1)
+        if self.raw_inner:
+            raw = self.raw_inner[-1]
+            tiny = torch.finfo(raw.dtype).tiny
+            raw.copy_(
+                softplus_inverse(softplus(raw).clamp_min(tiny) * factor[..., None, None, None])
+            )
+
+    def inner(self) -> tuple[Tensor, ...]:
+        """The non-negative maps W_2, ..., W_L, w: softplus(raw) over the fan-in."""
+        return tuple(softplus(raw) / raw.shape[-1] for raw in self.raw_inner)
+
+    def stack(self) -> ConvexStack:
+        """The functions as plain tensors, gradients flowing."""
+        return ConvexStack(self.weight, self.bias, self.inner())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
+        stack, layout = self.stack().place(x)
+        return layout.restore(stack.forward(layout.x)[0])
+
+
+class WhitenedICNN(nn.Module):
+    r"""Strongly convex modes in frames of their own, integrable on all of R^d.
+
+    .. math:: f_k(x) = \tfrac12 |u|^2 + g_k(u), \qquad u = L_k (x - m_k)
+
+    with g_k an :class:`ICNN` and L_k lower triangular with a positive diagonal (L = T^-1 of
+    x = m + T u). Since g_k is convex, f_k grows at least as |u|^2/2 around its minimum: the fact
+    on which exact samples and bounded importance weights rest. With ``hidden=()`` the density
+    built on it is a Gaussian mixture.
+
+    Args:
+        dim, modes, hidden, batch_shape: as for :class:`ICNN`.
+
+    Raises:
+        TypeError, ValueError: as :class:`ICNN`.
+
+    Example:
+        >>> net = WhitenedICNN(2, 3)
+        >>> net(torch.zeros(5, 2)).shape, net.precision_factor().shape
+        (torch.Size([5, 3]), torch.Size([3, 2, 2]))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        modes: int,
+        *,
+        hidden: Sequence[int] = (10, 10),
+        batch_shape: Sequence[int] = (),
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        like: dict[str, Any] = {"dtype": dtype, "device": device}
+        self.icnn = ICNN(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
+        lead = (*batch_shape, modes)
+        self.loc = nn.Parameter(torch.empty(*lead, dim, **like))
+        self.log_diagonal = nn.Parameter(torch.empty(*lead, dim, **like))
+        self.off_diagonal = nn.Parameter(torch.empty(*lead, dim, dim, **like))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(
+        self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
+    ) -> None:
+        """Start as Gaussians, with a small g; the arguments are those of :class:`ICNN`'s.
+
+        ``factors`` are lower triangular with a positive diagonal.
+        """
+        self.icnn.reset_parameters(torch.zeros_like(self.loc), slope=slope)
+        if self.icnn.raw_inner:
+            self.icnn.raw_inner[-1].sub_(5.0)  # g starts as a correction, about a tenth of |u|^2/2
+        self.loc.copy_(torch.randn_like(self.loc) if centers is None else centers)
+        self.log_diagonal.zero_()
+        self.off_diagonal.zero_()
+        if factors is not None:
+            self.log_diagonal.copy_(factors.diagonal(dim1=-2, dim2=-1).log())
+            self.off_diagonal.copy_(factors.tril(-1))
+
+    @torch.no_grad()
+    def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
+        """Replace f(x) by f((x - shift) / scale), in place; ``shift``, ``scale`` (*batch, dim)."""
+        self.loc.mul_(scale.unsqueeze(-2)).add_(shift.unsqueeze(-2))
+        self.log_diagonal.sub_(scale.log().unsqueeze(-2))
+        self.off_diagonal.div_(scale[..., None, None, :])
+
+    @torch.no_grad()
+    def scale_output_(self, factor: Tensor) -> None:
+        """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
+        root = factor.sqrt()
+        self.log_diagonal.add_(root.log()[..., None, None])
+        self.off_diagonal.mul_(root[..., None, None, None])
+        width = root.unsqueeze(-1).expand(*root.shape, self.loc.shape[-1])
+        self.icnn.compose_affine_(torch.zeros_like(width), width)
+        self.icnn.scale_output_(factor)
+
+    def precision_factor(self) -> Tensor:
+        """L, (*batch, modes, dim, dim): u = L (x - m)."""
+        return self.off_diagonal.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
+
+    def stack(self) -> ConvexStack:
+        """The functions as plain tensors, gradients flowing."""
+        factor = self.precision_factor()
+        # V u = (V L) x - (V L) m: the frame is folded into the maps that read x.
+        weight = torch.cat([self.icnn.weight @ factor, factor], dim=-2)
+        bias = nn.functional.pad(self.icnn.bias, (0, self.loc.shape[-1]))
+        bias = bias - (weight @ self.loc.unsqueeze(-1)).squeeze(-1)
+        return ConvexStack(weight, bias, self.icnn.inner(), frame_rows=self.loc.shape[-1])
+
+    def frame_stack(self) -> ConvexStack:
+        """The functions |u|^2/2 + g_k(u) of u itself: however narrow a mode, none is steep here."""
+        dim, weight = self.loc.shape[-1], self.icnn.weight
+        eye = torch.eye(dim).to(weight).expand(*weight.shape[:-2], dim, dim)
+        bias = nn.functional.pad(self.icnn.bias, (0, dim))
+        return ConvexStack(torch.cat([weight, eye], dim=-2), bias, self.icnn.inner(), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
+        stack, layout = self.stack().place(x)
+        return layout.restore(stack.forward(layout.x)[0])
+
+
+def whitened(network: nn.Module) -> WhitenedICNN:
+    """``network``, known to have frames.
+
+    Raises:
+        ValueError: if its modes are plain.
+    """
+    if not isinstance(network, WhitenedICNN):
+        raise ValueError(
+            f"potential: expected strongly convex modes (network=WhitenedICNN), "
+            f"but got {type(network).__name__}"
+        )
+    return network
+
+
+NETWORKS: dict[str, type[ICNN | WhitenedICNN]] = {cls.__name__: cls for cls in (ICNN, WhitenedICNN)}
+
+
+def check_network(network: Any) -> None:
+    """``network`` must be one of the classes of NETWORKS, or of their heirs."""
+    if not (isinstance(network, type) and issubclass(network, tuple(NETWORKS.values()))):
+        raise TypeError(f"network must be {' or '.join(NETWORKS)}, a class, but got {network!r}")

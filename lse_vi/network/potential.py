@@ -1,0 +1,321 @@
+"""The log-sum-exp potential of gated convex modes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Size, Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from lse_vi.checks import (
+    check_count,
+    check_counts,
+    check_finite,
+    check_fraction,
+    check_number,
+    check_points,
+    check_positive,
+)
+from lse_vi.network.convex_stack import ConvexStack, Layout
+from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network
+from lse_vi.network.substitution import substitute
+from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.minima import Minima, find_minima
+
+ACTIVE = 0.01  # mean responsibility for the data from which on a mode counts
+CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
+BLOCK = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
+FORMAT = 1
+
+
+class LSEICNN(nn.Module):
+    r"""Log-sum-exp of K gated convex networks, a smooth minimum with wells (paper Eq. 3, 6).
+
+    .. math::
+        E(x) = -\frac1\rho \log\Big(\frac1K \sum_k s_k e^{-\rho f_k(x)}\Big), \qquad
+        s_k = \mathrm{sigmoid}(10(\alpha_k/2 - 1))
+
+    For large :math:`\rho` this is the minimum of the f_k. Only the product
+    :math:`s_k e^{-\rho f_k}` matters, so the gates alone identify nothing: count modes by
+    :meth:`active_modes`.
+
+    Args:
+        dim: dimension of x.
+        modes: number of modes K.
+        hidden: widths of the hidden layers of each mode.
+        batch_shape: shape of a batch of independent potentials, as in ``torch.distributions``.
+        rho: initial sharpness, in units of 1/E.
+        gate: initial gate s_k of every mode, in (0, 1).
+        network: :class:`ICNN` (plain, the paper's) or :class:`WhitenedICNN` (strongly convex).
+
+    Raises:
+        TypeError: for a size that is not an integer, or a network that is no such class.
+        ValueError: for a size below 1, rho that is not positive, or a gate outside (0, 1); when
+            called, for points of another dimension or dtype.
+
+    Example:
+        >>> pot = LSEICNN(2, 3, batch_shape=(4,))
+        >>> x = torch.zeros(7, 4, 2)
+        >>> pot(x).shape, pot.gradient(x).shape, pot.responsibilities(x).shape
+        (torch.Size([7, 4]), torch.Size([7, 4, 2]), torch.Size([7, 4, 3]))
+    """
+
+    network: ICNN | WhitenedICNN
+
+    def __init__(
+        self,
+        dim: int,
+        modes: int,
+        *,
+        hidden: Sequence[int] = (10, 10),
+        batch_shape: Sequence[int] = (),
+        rho: float = 2.0,
+        gate: float = 0.99,
+        network: type[ICNN | WhitenedICNN] = ICNN,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.dim = check_count("dim", dim)
+        self.modes = check_count("modes", modes)
+        self.hidden = check_counts("hidden", hidden)
+        check_positive("rho", rho)
+        check_network(network)
+        if not 0 < check_number("gate", gate) < 1:
+            raise ValueError(f"gate must be in (0, 1), but got {gate}")
+        like: dict[str, Any] = {"dtype": dtype, "device": device}
+        alpha = 2.0 * (1.0 + math.log(gate / (1.0 - gate)) / 10.0)
+        self.network = network(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
+        self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha, **like))
+        self.log_rho = nn.Parameter(torch.full(tuple(batch_shape), math.log(rho), **like))
+
+    # -- what the parameters mean ---------------------------------------------------------------
+
+    @property
+    def batch_shape(self) -> Size:
+        """Shape of the batch of potentials."""
+        return self.alpha.shape[:-1]
+
+    @property
+    def log_gates(self) -> Tensor:
+        """log s_k, (*batch, modes)."""
+        return logsigmoid(5.0 * self.alpha - 10.0)
+
+    @property
+    def gates(self) -> Tensor:
+        """s_k in (0, 1), (*batch, modes)."""
+        return self.log_gates.exp()
+
+    @property
+    def rho(self) -> Tensor:
+        """Sharpness, (*batch,)."""
+        return self.log_rho.exp()
+
+    # -- values and derivatives -----------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        """E(x): (*sample, *batch, dim) -> (*sample, *batch)."""
+        parts = []
+        for part in self._split(x):
+            _, layout, rho, logits, _ = self._evaluate(part)
+            parts.append(layout.restore(self._energy(logits, rho)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def mode_potentials(self, x: Tensor) -> Tensor:
+        """f_k(x): (*sample, *batch, dim) -> (*sample, *batch, modes)."""
+        check_points("x", x, self.dim, self.alpha.dtype)
+        return self.network(x)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
+        check_points("x", x, self.dim, self.alpha.dtype)
+        _, layout, _, logits, _ = self._evaluate(x)
+        return layout.restore(torch.softmax(logits, dim=1))
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """grad E = sum_k r_k grad f_k: (*sample, *batch, dim) -> same shape."""
+        return self.energy_and_gradient(x)[1]
+
+    def energy_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E(x) and grad E(x) from one pass through the network."""
+        parts = []
+        for part in self._split(x):
+            stack, layout, rho, logits, kept = self._evaluate(part)
+            gradient = stack.pullback(torch.softmax(logits, dim=1), kept)
+            parts.append((layout.restore(self._energy(logits, rho)), layout.restore(gradient)))
+        if len(parts) == 1:
+            return parts[0]
+        energies, gradients = zip(*parts, strict=True)
+        return torch.cat(energies), torch.cat(gradients)
+
+    def hessian(self, x: Tensor) -> Tensor:
+        """Second derivatives of E: (*sample, *batch, dim) -> (*sample, *batch, dim, dim)."""
+        check_points("x", x, self.dim, self.alpha.dtype)
+        keep = torch.is_grad_enabled()
+        lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
+        with torch.enable_grad():
+            points = x.expand(*lead, self.dim)
+            points = points if points.requires_grad else points.detach().requires_grad_()
+            return jacobian(self.gradient(points), points, create_graph=keep)
+
+    def _split(self, x: Tensor) -> Sequence[Tensor]:
+        """``x`` in pieces of its first sample dimension that keep the largest layer below BLOCK.
+
+        Larger tensors get new memory from the system at every call, which costs up to three times
+        the arithmetic.
+        """
+        check_points("x", x, self.dim, self.alpha.dtype)
+        if x.dim() <= self.alpha.dim():
+            return [x]
+        lead = max(x.shape[1:-1].numel(), self.batch_shape.numel())
+        row = lead * self.modes * max(self.hidden, default=self.dim) * x.element_size()
+        return x.split(max(1, BLOCK // row)) if row * len(x) > BLOCK else [x]
+
+    def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor]]:
+        """log s_k - rho f_k as (batch, modes, n) after rho, with what the gradient needs."""
+        stack, layout = self.network.stack().place(x)
+        f, kept = stack.forward(layout.x)
+        log_gates = layout.per_batch(self.log_gates, (self.modes, 1))
+        rho = layout.per_batch(self.rho, (1, 1))
+        return stack, layout, rho, log_gates - rho * f, kept
+
+    def _energy(self, logits: Tensor, rho: Tensor) -> Tensor:
+        """E of log s_k - rho f_k (batch, modes, n), as (batch, n)."""
+        return (math.log(self.modes) - torch.logsumexp(logits, dim=1)) / rho.squeeze(-1)
+
+    # -- wells and modes ------------------------------------------------------------------------
+
+    def active_modes(self, x: Tensor, *, threshold: float = ACTIVE) -> Tensor:
+        """Which modes carry the data: mean responsibility over ``x`` (n, *batch, dim) above it.
+
+        Returns a mask (*batch, modes); its sum is the number of modes in use.
+        """
+        check_fraction("threshold", threshold)
+        with torch.no_grad():
+            return self.responsibilities(x).mean(0) > threshold
+
+    def minima(self, starts: Tensor, *, separation: float = 1e-3) -> Minima:
+        """Distinct minima of E reached by Newton descent from ``starts`` (n, dim).
+
+        Args:
+            starts: points to descend from: data, or a grid over the region of interest.
+            separation: minima closer than this share of the starts' spread are one.
+
+        Raises:
+            ValueError: for a batch of potentials (take one with :meth:`select`), starts that are
+                not finite or of another dimension, or a separation that is not positive.
+        """
+        if self.batch_shape:
+            raise ValueError(
+                f"minima needs a single potential, but batch_shape is {tuple(self.batch_shape)}; "
+                "use pot.select(index).minima(...)"
+            )
+        check_points("starts", starts, self.dim, self.alpha.dtype)
+        check_finite("starts", starts)
+        return find_minima(self, self.gradient, self.hessian, starts, separation=separation)
+
+    def prune(self, keep: Tensor) -> LSEICNN:
+        """A potential with the modes in the mask ``keep`` (*batch, modes) only, E kept as it is.
+
+        In a batch each potential keeps its own modes; where one has fewer than another, the gates
+        of its spare modes are closed.
+        """
+        keep = torch.as_tensor(keep, device=self.alpha.device)
+        mask = keep.dtype == torch.bool and keep.shape == self.alpha.shape
+        if not mask or not bool(keep.any(-1).all()):
+            raise ValueError(
+                f"keep must be a boolean mask of shape {tuple(self.alpha.shape)} with at least one "
+                f"mode kept, but got {keep.tolist()}"
+            )
+        most = int(keep.sum(-1).max())
+        order = (~keep).to(torch.int8).argsort(dim=-1, stable=True)[..., :most]
+        depth = len(self.batch_shape)
+
+        def take(p: Tensor) -> Tensor:
+            index = order.reshape(order.shape + (1,) * (p.dim() - depth - 1))
+            return torch.take_along_dim(p.detach(), index, dim=depth).clone()
+
+        small = self.blank(most)
+        with torch.no_grad():
+            for target, source in zip(
+                small.network.parameters(), self.network.parameters(), strict=True
+            ):
+                target.copy_(take(source))
+            alpha = take(self.alpha)
+            small.alpha.copy_(torch.where(keep.gather(-1, order), alpha, CLOSED_GATE))
+            small.log_rho.copy_(self.log_rho)
+            # E averages over K, so fewer modes need their share of log K back.
+            small.add_offset_(math.log(self.modes / most) / small.rho)
+        return small
+
+    @torch.no_grad()
+    def add_offset_(self, offset: Tensor) -> None:
+        """Add ``offset`` (*batch,) to E, in place."""
+        icnn = self.network.icnn if isinstance(self.network, WhitenedICNN) else self.network
+        bias = icnn.bias
+        bias[..., -1] += offset.unsqueeze(-1)
+
+    @torch.no_grad()
+    def scale_energy_(self, factor: Tensor) -> None:
+        """Replace E by ``factor`` E, in place; ``factor`` (*batch,), positive."""
+        self.network.scale_output_(factor)
+        self.log_rho.sub_(factor.log())
+
+    # -- copies ---------------------------------------------------------------------------------
+
+    def blank(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
+        """A new potential of the same kind, with its own random parameters.
+
+        Args:
+            modes: its number of modes.
+            batch_shape: its batch shape; that of this one by default.
+        """
+        return type(self)(
+            self.dim, modes, hidden=self.hidden, network=type(self.network),
+            batch_shape=self.batch_shape if batch_shape is None else batch_shape,
+            dtype=self.alpha.dtype, device=self.alpha.device,
+        )  # fmt: skip
+
+    def select(self, index: int | tuple[int, ...]) -> LSEICNN:
+        """The potential at ``index`` of the batch, as a potential of its own."""
+        index = (index,) if isinstance(index, int) else index
+        one = self.alpha[index]
+        single = self.blank(self.modes, one.shape[:-1])
+        single.load_state_dict({name: p[index].clone() for name, p in self.state_dict().items()})
+        return single
+
+    def with_parameters(self, tensors: Mapping[str, Tensor]) -> LSEICNN:
+        """The same potential with some parameters replaced by ``tensors``, gradients flowing.
+
+        Each tensor may have extra batch dimensions on the left: a sample of parameters from a
+        guide makes a batch of potentials, in which the parameters that were not given are shared.
+
+        Raises:
+            ValueError: for a name that is no parameter, or a shape that does not end in its own.
+        """
+        return substitute(self, tensors, batch_dims=len(self.batch_shape))
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the potential to ``path``; read it back with :func:`lse_vi.load`."""
+        config = {
+            "dim": self.dim,
+            "modes": self.modes,
+            "hidden": list(self.hidden),
+            "batch_shape": list(self.batch_shape),
+            "network": type(self.network).__name__,
+            "dtype": str(self.alpha.dtype).removeprefix("torch."),
+        }
+        torch.save({"lse_vi": FORMAT, "config": config, "state": self.state_dict()}, path)
+
+    def extra_repr(self) -> str:
+        """What ``print(pot)`` shows first."""
+        return (
+            f"dim={self.dim}, modes={self.modes}, hidden={self.hidden}, "
+            f"batch_shape={tuple(self.batch_shape)}"
+        )

@@ -1,0 +1,268 @@
+"""Fits of a potential to values, gradients or both: one visible loop, restarts in one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lse_vi.checks import check_count, check_fraction, check_object
+from lse_vi.fitting.best_state import State
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.errors import NonFiniteLossError
+from lse_vi.fitting.fingerprint import digest
+from lse_vi.fitting.mode_search import ModeSearch
+from lse_vi.fitting.random_state import fork_random_state, reseed
+from lse_vi.fitting.starts import start_on_clusters
+from lse_vi.network.potential import LSEICNN
+from lse_vi.potentials.adam import Adam
+from lse_vi.potentials.fewest_modes import FewestModes, enough
+from lse_vi.potentials.levenberg_marquardt import LevenbergMarquardt
+from lse_vi.potentials.result import HISTORY, PotentialFit
+from lse_vi.potentials.scaling import no_scaling, scaling_of
+from lse_vi.potentials.solver import Solver
+from lse_vi.potentials.targets import as_targets
+from lse_vi.potentials.training import fit_restarts
+
+
+def fit_potential(
+    pot: LSEICNN,
+    x: Any,
+    value: Any = None,
+    gradient: Any = None,
+    *,
+    value_weight: Any = 1.0,
+    gradient_weight: Any = 1.0,
+    discovery: FewestModes | None = FewestModes(),  # noqa: B008  frozen
+    solver: Solver = LevenbergMarquardt(),  # noqa: B008  frozen
+    standardise: bool = True,
+    held_out: float = 0.1,
+    restarts: int = 8,
+    polish: int = 100,
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> PotentialFit:
+    r"""Fit E to values, E(x_i) = y_i, to gradients, grad E(x_i) = g_i, or to both.
+
+    The loss is the sum of the mean squared errors of what is given, each divided by the mean
+    square of its target, so that an error is a share of the target's spread (paper Eq. 7 and 15
+    without the penalty on alpha). The number of modes is found by ``discovery``. ``pot`` itself
+    stays as it is.
+
+    Args:
+        pot: how many modes at most, their networks, rho to start from; its batch shape (*batch)
+            holds independent fits. A rho or gates that need no gradient keep their values;
+            parameters of networks can be kept with ``restarts=0`` and ``standardise=False`` alone.
+        x: points (n, dim) or (n,); or (n, *batch, dim) with other points for each fit.
+        value: y, (n,) or (n, *batch).
+        gradient: g, (n, dim) or (n, *batch, dim): of forces, minus the force; of a gradient flow,
+            minus the rates, for which there is :func:`lse_vi.rates_from_trajectories`. Without
+            values the offset of E is free; the lowest point of the data is put at 0.
+        value_weight: weight of the values in the loss, a number or (*batch,).
+        gradient_weight: weights of the gradient's components, a number, (dim,) or (*batch, dim).
+            E keeps one scale: weights change what is fitted well, not what is fitted.
+        discovery: None to fit all the modes of ``pot``.
+        solver: :class:`LevenbergMarquardt` or :class:`Adam`; its steps are those for each number
+            of modes.
+        standardise: False to fit in the units given, with plain mean squared errors.
+        held_out: share of the points on which the fit is stopped early and judged.
+        restarts: random starts (modes on clusters of the points) for each number of modes, in one
+            batch; 0 goes on from the parameters of ``pot``, without ``discovery``.
+        polish: at most so many further steps for the best restart.
+        seed: for the starts and the held-out share; the global random state is left alone.
+        progress: show a bar with the loss.
+        checkpoint: a file to write during the fit; an interrupted fit called again with the same
+            arguments goes on from it and ends where an uninterrupted one does.
+
+    Raises:
+        TypeError: for a pot, solver or discovery that is no such object.
+        ValueError: for shapes that disagree and data that are not finite, constant or too few.
+        NonFiniteLossError: when the loss stops being finite, with the last good state.
+
+    Example:
+        >>> x = torch.linspace(-2, 2, 100)
+        >>> y = (x**2 - 1) ** 2
+        >>> res = fit_potential(LSEICNN(1, 4, hidden=(5,)), x, value=y, progress=False)
+        >>> len(res.minima.points)
+        2
+    """
+    if not isinstance(pot, LSEICNN):
+        raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
+    if not isinstance(discovery, FewestModes | None):
+        raise TypeError(f"discovery must be FewestModes() or None, but got {discovery!r}")
+    check_object("solver", solver, "begin", "LevenbergMarquardt() or Adam()")
+    check_count("seed", seed, minimum=0)
+    check_count("restarts", restarts, minimum=0)
+    check_count("polish", polish, minimum=0)
+    if discovery is not None and restarts == 0:
+        raise ValueError("restarts=0 goes on from pot and needs discovery=None")
+    _check_frozen(pot, kept=restarts == 0 and not standardise)
+    given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
+    n_test = round(check_fraction("held_out", held_out) * len(given))
+    n_train = len(given) - n_test
+    if pot.modes > n_train:
+        raise ValueError(
+            f"pot must have at most as many modes as there are points to fit, {n_train}, "
+            f"but has {pot.modes}"
+        )
+    settings = (discovery, solver, standardise, held_out, restarts, polish, seed)
+    file = Checkpoint(
+        checkpoint,
+        lambda: {
+            "data": given.digest(),
+            "pot": f"{pot.extra_repr()} {digest(pot.state_dict().values())}",
+            "settings": repr(settings),
+        },
+    )
+    scaling = scaling_of(given) if standardise else no_scaling(given)
+    targets = scaling.standardise(given) if standardise else given
+    device = given.x.device
+    with fork_random_state(device):
+        like = _blank(pot, pot.modes)
+        if not pot.log_rho.requires_grad:  # to be what it is in the units given
+            like.log_rho.add_(scaling.height.log())
+        search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
+        reseed(seed, device)
+        order = torch.randperm(len(given)).to(device)
+        test, train = targets[order[:n_test]], targets[order[n_test:]]
+        descend = partial(
+            fit_restarts, solver=solver, train=train, test=test, search=search, progress=progress
+        )
+        try:
+            numbers = range(1, pot.modes + 1) if discovery else [pot.modes]
+            for modes in numbers[len(search.done) :]:
+                if discovery and enough(search, discovery):
+                    break
+                start = _blank(like, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
+                if restarts:
+                    reseed(seed, device)
+                    start_on_clusters(start, train.x, seed)
+                else:
+                    start.load_state_dict(_lift(pot.state_dict()))
+                    scaling.apply_(start)
+                search.add(descend(start, f"{modes} modes", solver.steps, discovery))
+            for modes in range(len(search.done) - 1, 1, -1):
+                if discovery and bool((search.best() == modes).any()):  # found to need one more
+                    more = _blank(like, modes + 1)
+                    more.load_state_dict(search.done[modes].state)
+                    title = f"{modes} of {modes + 1} modes"
+                    search.improve(descend(_without_each(more), title, solver.steps, discovery))
+            if discovery:
+                best = search.assemble(partial(_blank, like))
+            else:
+                best = _blank(like, pot.modes)
+                best.load_state_dict(search.done[0].state)
+            runs = [candidate.history for candidate in search.done]
+            if polish:
+                start = _blank(like, best.modes, batch_shape=(1, *pot.batch_shape))
+                start.load_state_dict(_lift(best.state_dict()))
+                last = descend(start, "polish", polish, None)
+                best.load_state_dict(last.state)
+                runs.append(last.history)
+        except NonFiniteLossError as failure:
+            scaling.restore_(failure.potential)
+            raise
+    scaling.restore_(best)
+    lifted, shares = best.with_parameters(_lift(best.state_dict())), given.in_shares()
+    with torch.no_grad():
+        error, held_out_error = (
+            shares[rows].loss(lifted)[0].sqrt() for rows in (order[n_test:], order[:n_test])
+        )
+    if given.value is None:
+        with torch.no_grad():
+            best.add_offset_(-best(given.x).amin(0))
+    return PotentialFit(
+        potential=best,
+        active_modes=best.active_modes(given.x).sum(-1),
+        error=error,
+        held_out_error=held_out_error if n_test else torch.full_like(error, torch.nan),
+        history=_join(runs),
+        points=given.x,
+    )
+
+
+def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
+    """The paper's fit as it is printed, to compare with: arguments for :func:`fit_potential`.
+
+    Adam at 1e-3 (1e-4 for alpha and rho) on the plain mean squared error of all points, with the
+    penalty 1e-4 sum |alpha_k|, from the parameters that the potential was made with. It closes no
+    gate: the penalty stops at alpha = 0, where a gate is 4.5e-5, above the paper's own threshold
+    of 1e-6 for an active mode. The result counts modes by responsibility as ever.
+
+    Example:
+        >>> x = torch.linspace(-2, 2, 50)
+        >>> recipe = paper_recipe(steps=200)
+        >>> res = fit_potential(LSEICNN(1, 10), x, value=x**4, progress=False, **recipe)
+        >>> bool((res.potential.gates > 4e-5).all())
+        True
+    """
+    return {
+        "solver": Adam(
+            steps=steps,
+            learning_rate=1e-3,
+            gate_learning_rate=1e-4,
+            gate_penalty=1e-4,
+            patience=steps,
+        ),
+        "discovery": None,
+        "polish": 0,
+        "standardise": False,
+        "held_out": 0.0,
+        "restarts": 0,
+    }
+
+
+def _check_frozen(pot: LSEICNN, *, kept: bool) -> None:
+    """Starts and units write over the networks, so a network with frozen parameters is refused."""
+    frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
+    if frozen and not kept:
+        raise ValueError(
+            f"pot: its network must have all parameters trainable, but {', '.join(frozen)} need no "
+            "gradient; call pot.network.requires_grad_(), or keep them by restarts=0 and "
+            "standardise=False"
+        )
+
+
+def _blank(pot: LSEICNN, modes: int, *, batch_shape: Sequence[int] | None = None) -> LSEICNN:
+    """A potential as ``pot``, of other modes and batch shape: its rho, its gates, what it trains.
+
+    The batch shape must end in that of ``pot``.
+    """
+    one = pot.blank(modes, batch_shape)
+    with torch.no_grad():
+        one.log_rho.copy_(pot.log_rho)
+        one.alpha.copy_(pot.alpha[..., :modes])
+    for own, model in zip(one.parameters(), pot.parameters(), strict=True):
+        own.requires_grad_(model.requires_grad)
+    return one
+
+
+def _without_each(pot: LSEICNN) -> LSEICNN:
+    """Each mode left out in turn: batch shape (modes, *batch), one mode less."""
+    states = []
+    for k in range(pot.modes):
+        keep = torch.ones_like(pot.alpha, dtype=torch.bool)
+        keep[..., k] = False
+        states.append(pot.prune(keep).state_dict())
+    start = _blank(pot, pot.modes - 1, batch_shape=(pot.modes, *pot.batch_shape))
+    start.load_state_dict({name: torch.stack([s[name] for s in states]) for name in states[0]})
+    return start
+
+
+def _lift(state: Mapping[str, Tensor]) -> State:
+    """The state of a batch of one restart."""
+    return {name: p.unsqueeze(0) for name, p in state.items()}
+
+
+def _join(runs: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
+    """Histories end to end, their steps counted on."""
+    joined = {key: [entry for run in runs for entry in run[key]] for key in HISTORY}
+    lasts = [run["step"][-1] for run in runs]
+    joined["step"] = [sum(lasts[:i]) + step for i, run in enumerate(runs) for step in run["step"]]
+    return joined

@@ -1,0 +1,174 @@
+"""Levenberg and Marquardt: damped Gauss-Newton steps for every member of a batch at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lse_vi.checks import check_count, check_positive
+from lse_vi.network.potential import LSEICNN
+from lse_vi.potentials.solver import Run, log_floor
+from lse_vi.potentials.targets import Targets
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    r"""Damped Gauss-Newton steps on the residuals, for every member of the batch at once.
+
+    .. math:: \theta \leftarrow \theta - (J^T J + \lambda \bar{D} I)^{-1} J^T r
+
+    with :math:`\bar D` the mean of the diagonal. A step is taken if it lowers the loss, and the
+    damping :math:`\lambda` follows the ratio of the actual to the expected gain (Nielsen 1999,
+    IMM-REP-1999-05). The smaller of the two linear systems, in parameters or in residuals, is
+    solved, so memory grows as residuals times parameters: for up to a few thousand of either.
+
+    Args:
+        steps: at most so many.
+        damping: the first lambda.
+        check_every, patience: see :class:`~lse_vi.potentials.Solver`.
+
+    Raises:
+        ValueError: for a setting that is not positive.
+
+    Example:
+        >>> from lse_vi import fit_potential
+        >>> x = torch.linspace(-2, 2, 50)
+        >>> few = {"discovery": None, "restarts": 2, "polish": 0, "progress": False}
+        >>> solver = LevenbergMarquardt(steps=5)
+        >>> fit_potential(LSEICNN(1, 2), x, value=x**4, solver=solver, **few).history["step"]
+        [1, 2, 3, 4, 5]
+    """
+
+    steps: int = 60
+    damping: float = 1e-2
+    check_every: int = 1
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        check_positive("damping", self.damping)
+        for name in ("steps", "check_every", "patience"):
+            check_count(name, getattr(self, name))
+
+    def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
+        """See :class:`~lse_vi.potentials.Solver`."""
+        return _LevenbergMarquardtRun(self, pot, targets, min_rho)
+
+
+class _LevenbergMarquardtRun:
+    def __init__(
+        self, settings: LevenbergMarquardt, pot: LSEICNN, targets: Targets, min_rho: float
+    ) -> None:
+        self.pot, self.targets = pot, targets
+        self.floor = _floors(pot, min_rho)
+        self.damping = torch.full_like(pot.log_rho, settings.damping).detach()
+        self.growth = torch.full_like(self.damping, 2.0)
+        self.linear: tuple[Tensor, Tensor] | None = None  # residuals and Jacobian, while valid
+
+    def step(self) -> Tensor:
+        theta = _flatten(self.pot)
+        if self.linear is None:
+            self.linear = self._linearise(theta)
+        r, jacobian = self.linear  # (*lead, m), (*lead, m, size)
+        loss = r.square().sum(-1)
+        step, ridge = _ridge_solve(jacobian, r, self.damping)
+        slope = (jacobian @ step.unsqueeze(-1)).squeeze(-1)
+        expected = ridge * step.square().sum(-1) * 2 + slope.square().sum(-1)
+        moved = torch.maximum(theta + step, self.floor)
+        with torch.no_grad():
+            trial = self.targets.loss(_at(self.pot, moved))
+        gain = (loss - trial) / expected
+        taken = gain > 0  # False for a trial that is not finite
+        _write(self.pot, torch.where(taken.unsqueeze(-1), moved, theta))
+        eased = self.damping * (1 - (2 * gain - 1) ** 3).clamp(min=0.2)
+        self.damping = torch.where(taken, eased, self.damping * self.growth).clamp(1e-14, 1e12)
+        self.growth = torch.where(taken, 2.0, (self.growth * 2).clamp(max=1e3))
+        if bool(taken.any()):
+            self.linear = None
+        return loss
+
+    def _linearise(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals (*lead, m) and their Jacobian, every point with a copy of the parameters."""
+        wide = theta.expand(len(self.targets), *theta.shape).clone().requires_grad_()
+        r = self.targets.residuals(_at(self.pot, wide))  # (n, *lead, outputs)
+        outputs = r.unbind(-1)
+        rows = [
+            torch.autograd.grad(out.sum(), wide, retain_graph=i + 1 < len(outputs))[0]
+            for i, out in enumerate(outputs)
+        ]
+        jacobian = torch.stack(rows).flatten(0, 1).movedim(0, -2)  # (*lead, outputs * n, size)
+        r = torch.cat(outputs).detach().movedim(0, -1)
+        gradient = (jacobian.mT @ r.unsqueeze(-1)).squeeze(-1)
+        stuck = (theta <= self.floor) & (gradient > 0)  # would go on below the floor
+        if bool(stuck.any()):
+            jacobian = jacobian.masked_fill(stuck.unsqueeze(-2), 0.0)
+        return r, jacobian
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"damping": self.damping, "growth": self.growth}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.damping, self.growth, self.linear = state["damping"], state["growth"], None
+
+
+def _ridge_solve(jacobian: Tensor, r: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
+    """The damped step and the ridge that was added, by the smaller of the two normal systems."""
+    wide = jacobian.shape[-1] > jacobian.shape[-2]
+    system = jacobian @ jacobian.mT if wide else jacobian.mT @ jacobian
+    diagonal = system.diagonal(dim1=-2, dim2=-1)
+    ridge = damping * diagonal.mean(-1)
+    diagonal.add_(ridge.unsqueeze(-1))
+    factor, failed = torch.linalg.cholesky_ex(system)
+    right = r.unsqueeze(-1) if wide else jacobian.mT @ r.unsqueeze(-1)
+    solution = torch.cholesky_solve(right, factor)
+    step = -(jacobian.mT @ solution if wide else solution).squeeze(-1)
+    # A system that rounding made indefinite gives no step; more damping follows.
+    return torch.where((failed == 0).unsqueeze(-1), step, torch.nan), ridge
+
+
+def _trainable(pot: LSEICNN) -> dict[str, Tensor]:
+    return {name: p for name, p in pot.named_parameters() if p.requires_grad}
+
+
+def _flatten(pot: LSEICNN) -> Tensor:
+    """The trainable parameters of every member of the batch: (*batch, size)."""
+    lead = pot.batch_shape
+    return torch.cat([p.detach().reshape(*lead, -1) for p in _trainable(pot).values()], dim=-1)
+
+
+def _floors(pot: LSEICNN, min_rho: float) -> Tensor:
+    """The least value of each trainable parameter, in the order of :func:`_flatten`: (size,)."""
+    one = {name: p[(0,) * len(pot.batch_shape)] for name, p in _trainable(pot).items()}
+    return torch.cat(
+        [
+            torch.full_like(p, log_floor(min_rho) if name == "log_rho" else -math.inf)
+            .detach()
+            .flatten()
+            for name, p in one.items()
+        ]
+    )
+
+
+def _split(pot: LSEICNN, theta: Tensor) -> dict[str, Tensor]:
+    """(*extra, *batch, size) -> each parameter (*extra, *batch, *event)."""
+    depth = len(pot.batch_shape)
+    events = {name: p.shape[depth:] for name, p in _trainable(pot).items()}
+    parts = theta.split([event.numel() for event in events.values()], dim=-1)
+    return {
+        name: part.reshape((*theta.shape[:-1], *event))
+        for (name, event), part in zip(events.items(), parts, strict=True)
+    }
+
+
+def _at(pot: LSEICNN, theta: Tensor) -> LSEICNN:
+    """The potential at other parameters, gradients flowing."""
+    return pot.with_parameters(_split(pot, theta))
+
+
+@torch.no_grad()
+def _write(pot: LSEICNN, theta: Tensor) -> None:
+    for name, part in _split(pot, theta).items():
+        pot.get_parameter(name).copy_(part)

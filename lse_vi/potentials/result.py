@@ -1,0 +1,96 @@
+"""What a fit of a potential gives back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.minima import Minima
+
+HISTORY = ("step", "loss", "held_out", "active_modes", "rho", "gates", "shares")
+STARTS = 200  # data points from which minima are searched
+
+
+@dataclass
+class PotentialFit:
+    """What :func:`lse_vi.fit_potential` found; prints as a table of wells.
+
+    Attributes:
+        potential: the fitted :class:`LSEICNN`, batch shape (*batch,).
+        active_modes: number of modes that are responsible for at least 1% of the data, (*batch,).
+        error: root of the weighted mean squared error on the points that were fitted, as a share
+            of the spread of the targets, (*batch,).
+        held_out_error: the same on the points held out; NaN if there are none.
+        history: lists over the looks at the fit, each entry a number, or nested lists over the
+            batch: ``step``, ``loss`` and ``held_out`` (mean squares as they are minimised),
+            ``active_modes``, ``rho``, and over the modes ``gates`` and ``shares`` (mean
+            responsibilities). Of the best restart.
+
+    Example:
+        >>> import torch
+        >>> from lse_vi import fit_potential
+        >>> x = torch.linspace(-2, 2, 100)
+        >>> pot = LSEICNN(1, 2, hidden=(5,))
+        >>> res = fit_potential(pot, x, value=(x**2 - 1) ** 2, restarts=2, progress=False)
+        >>> res.minima.points.shape, len(res.history["step"]) == len(res.history["loss"])
+        (torch.Size([2, 1]), True)
+    """
+
+    potential: LSEICNN
+    active_modes: Tensor
+    error: Tensor
+    held_out_error: Tensor
+    history: dict[str, list[Any]] = field(repr=False)
+    points: Tensor = field(repr=False)
+
+    @cached_property
+    def minima(self) -> Minima:
+        """The wells: minima of E within the range of the data, lowest first.
+
+        Raises:
+            ValueError: for a batch of potentials; take one with :meth:`select`.
+        """
+        found = self.potential.minima(self.points[:: math.ceil(len(self.points) / STARTS)])
+        low, high = self.points.amin(0), self.points.amax(0)
+        inside = ((found.points >= low) & (found.points <= high)).all(-1)
+        return Minima(found.points[inside], found.energies[inside])
+
+    def select(self, index: int | tuple[int, ...]) -> PotentialFit:
+        """The fit at ``index`` of the batch."""
+        where: tuple[int, ...] = (index,) if isinstance(index, int) else index
+
+        def pick(entry: Any) -> Any:
+            for i in where:
+                entry = entry[i]
+            return entry
+
+        history = {
+            key: values if key == "step" else [pick(entry) for entry in values]
+            for key, values in self.history.items()
+        }
+        return PotentialFit(
+            self.potential.select(where), self.active_modes[where], self.error[where],
+            self.held_out_error[where], history, self.points.movedim(0, -2)[where],
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [f"fit of {self.potential.extra_repr()}"]
+        batch = self.active_modes.shape
+        for index in np.ndindex(*batch):
+            one = self.select(index) if batch else self
+            where = f"[{', '.join(map(str, index))}] " if batch else ""
+            lines.append(
+                f"{where}{int(one.active_modes)} modes, {len(one.minima.points)} minima, "
+                f"error {float(one.error):.2e}, held out {float(one.held_out_error):.2e} "
+                "(shares of the targets' spread)"
+            )
+            for point, energy in zip(*one.minima, strict=True):
+                at = ", ".join(f"{v:.4g}" for v in point.tolist())
+                lines.append(f"    minimum at ({at})  E = {float(energy):.4g}")
+        return "\n".join(lines)
