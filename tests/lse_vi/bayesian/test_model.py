@@ -174,7 +174,7 @@ class TestPosterior:
             return fit_guide(*args, **options)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(importlib.import_module("lse_vi.fit_posterior"), "fit_guide", seeded)
+            patch.setattr(importlib.import_module("lse_vi.bayesian.fit"), "fit_guide", seeded)
             fit_posterior(torch.randn(20), seed=7, **quick)
         after = dict(pyro.get_param_store().named_parameters())
         assert seeds == [7]
