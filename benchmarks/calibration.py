@@ -24,9 +24,11 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from benchmarks.records import Record
+from data_gen.arrays import FloatArray
 from data_gen.mixtures import LAWS, TWO
-from lse_vi import BayesianDensity, count_modes, fit_posterior, sample_posterior
-from lse_vi.bayesian.result import DensityPosterior, interval
+from lse_vi import BayesianDensity, DensityPosterior, count_modes, fit_posterior, sample_posterior
+from lse_vi.bayesian.result import interval
 
 POINTS = 300  # of each data set whose modes are counted
 SIZES = (100, 300, 1000)
@@ -35,7 +37,7 @@ SURE = 0.95
 RANKS = 19  # draws among which a quantity is ranked: 20 ranks
 
 
-def counts(sets: int, seed: int, laws: Sequence[str]) -> list[dict[str, object]]:
+def counts(sets: int, seed: int, laws: Sequence[str]) -> list[Record]:
     """A row for each law."""
     rows = []
     print(
@@ -60,7 +62,7 @@ def counts(sets: int, seed: int, laws: Sequence[str]) -> list[dict[str, object]]
     return rows
 
 
-Fitter = Callable[[np.ndarray, int], DensityPosterior]
+Fitter = Callable[[FloatArray, int], DensityPosterior]
 
 
 def by_guide(guide: str, *, annealed: bool = False) -> Fitter:
@@ -70,7 +72,7 @@ def by_guide(guide: str, *, annealed: bool = False) -> Fitter:
     )
 
 
-def by_nuts(x: np.ndarray, seed: int) -> DensityPosterior:
+def by_nuts(x: FloatArray, seed: int) -> DensityPosterior:
     """Two short chains."""
     fit = fit_posterior(x, modes=2, draws=500, seed=seed, progress=False)
     return sample_posterior(fit, chains=2, draws=200, warmup=100, seed=seed, progress=False)
@@ -86,9 +88,7 @@ FITTERS: dict[str, Fitter] = {
 }
 
 
-def coverage(
-    sets: int, seed: int, fitters: Sequence[str], sizes: Sequence[int]
-) -> list[dict[str, object]]:
+def coverage(sets: int, seed: int, fitters: Sequence[str], sizes: Sequence[int]) -> list[Record]:
     """A row for each way and size: coverage at points of equal steps in the true CDF, and width."""
     grid = np.linspace(-8, 7, 3001)
     levels = np.linspace(0.02, 0.98, 33)
@@ -112,7 +112,7 @@ def coverage(
     return rows
 
 
-def chains(sets: int, seed: int) -> list[dict[str, object]]:
+def chains(sets: int, seed: int) -> list[Record]:
     """A row for each data set: four chains for a network of two modes, and the guide."""
     x_at = torch.linspace(-6.0, 5.0, 56)
     rows = []
@@ -158,7 +158,7 @@ def quantities(posterior: DensityPosterior, theta: Tensor) -> dict[str, Tensor]:
     }
 
 
-def sbc(simulations: int, seed: int, guide: str, *, n: int = 50) -> list[dict[str, object]]:
+def sbc(simulations: int, seed: int, guide: str, *, n: int = 50) -> list[Record]:
     """A row for each quantity: its histogram of ranks and the p-value of a chi-square test."""
     ranks: dict[str, list[int]] = {}
     for i in range(simulations):

@@ -21,7 +21,7 @@ from sklearn.mixture import GaussianMixture
 from benchmarks import ssa, throughput, wells
 from benchmarks.density_laws import law_of
 from data_gen.wells import TRUTHS
-from lse_vi import fit_density, paper_recipe
+from lse_vi import LSEICNN, fit_density, paper_recipe
 
 REFERENCE = Path(__file__).with_name("reference.json")
 FALL = 1 / 3
@@ -38,7 +38,7 @@ def energies() -> Ratios:
         x = torch.randn(batch, 1)
         models = {
             "loop": throughput.Loop(1, modes, (10, 10)),
-            "ours": throughput.LSEICNN(1, modes, hidden=(10, 10)),
+            "ours": LSEICNN(1, modes, hidden=(10, 10)),
         }
         for name, work in throughput.WORK.items():
             seconds = throughput.race({who: work(model, x) for who, model in models.items()})

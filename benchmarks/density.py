@@ -17,7 +17,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +25,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 
 from benchmarks.density_laws import law_of
+from benchmarks.records import Record
+from data_gen.arrays import FloatArray
 from lse_vi import fit_density
 
-Fitted = Callable[[np.ndarray], float]  # mean log-likelihood of points
+Fitted = Callable[[FloatArray], float]  # mean log-likelihood of points
+Fitter = Callable[[FloatArray, int], Fitted]  # of points and a seed
 TEST, COMPONENTS, INITS = 20_000, 20, 5
 LAW = "law itself"
 CASES = (
@@ -38,34 +40,34 @@ CASES = (
 )  # fmt: skip
 
 
-def ours(x: np.ndarray, seed: int, modes: int = 8) -> Fitted:
+def ours(x: FloatArray, seed: int, modes: int = 8) -> Fitted:
     density = fit_density(x, modes=modes, seed=seed, progress=False).density
 
-    def score(y: np.ndarray) -> float:
+    def score(y: FloatArray) -> float:
         with torch.no_grad():
             return float(density.log_prob(torch.as_tensor(y)).mean())
 
     return score
 
 
-def gaussian_by_bic(x: np.ndarray, seed: int) -> Fitted:
+def gaussian_by_bic(x: FloatArray, seed: int) -> Fitted:
     fits = [
         GaussianMixture(k, n_init=INITS, random_state=seed).fit(x) for k in range(1, COMPONENTS + 1)
     ]
     return min(fits, key=lambda fit: fit.bic(x)).score
 
 
-def gaussian_by_validation(x: np.ndarray, seed: int) -> Fitted:
+def gaussian_by_validation(x: FloatArray, seed: int) -> Fitted:
     held_out, train = np.split(x, [len(x) // 10])  # as much as fit_density holds out
 
-    def fit(k: int, points: np.ndarray) -> GaussianMixture:
+    def fit(k: int, points: FloatArray) -> GaussianMixture:
         return GaussianMixture(k, n_init=INITS, random_state=seed).fit(points)
 
     best = max(range(1, COMPONENTS + 1), key=lambda k: fit(k, train).score(held_out))
     return fit(best, x).score
 
 
-def kernels(x: np.ndarray, seed: int) -> Fitted:
+def kernels(x: FloatArray, seed: int) -> Fitted:
     scale = x.std(0)
     grid = {"bandwidth": np.geomspace(0.03, 1.0, 10)}
     search = GridSearchCV(KernelDensity(rtol=1e-3), grid, cv=3).fit(x / scale)
@@ -73,7 +75,7 @@ def kernels(x: np.ndarray, seed: int) -> Fitted:
     return lambda y: best.score(y[:2000] / scale) / 2000 - float(np.log(scale).sum())
 
 
-def spline_flow(x: np.ndarray, seed: int) -> Fitted:
+def spline_flow(x: FloatArray, seed: int) -> Fitted:
     import zuko
 
     torch.manual_seed(seed)
@@ -95,7 +97,7 @@ def spline_flow(x: np.ndarray, seed: int) -> Fitted:
             best, state = loss, {name: p.clone() for name, p in flow.state_dict().items()}
     flow.load_state_dict(state)
 
-    def score(y: np.ndarray) -> float:
+    def score(y: FloatArray) -> float:
         with torch.no_grad():
             points = torch.as_tensor((y - shift) / scale)
             return float(flow().log_prob(points).mean()) - float(np.log(scale).sum())
@@ -103,7 +105,7 @@ def spline_flow(x: np.ndarray, seed: int) -> Fitted:
     return score
 
 
-CONTENDERS = {
+CONTENDERS: dict[str, Fitter] = {
     "fit_density": ours,
     "gaussian, BIC": gaussian_by_bic,
     "gaussian, validation": gaussian_by_validation,
@@ -112,9 +114,7 @@ CONTENDERS = {
 }
 
 
-def judge(
-    case: str, seeds: int, n: int, contenders: dict[str, Callable[[np.ndarray, int], Fitted]]
-) -> dict[str, Any]:
+def judge(case: str, seeds: int, n: int, contenders: dict[str, Fitter]) -> Record:
     """Every contender on a case; differences are from the better Gaussian mixture of each seed."""
     scores = {name: np.empty(seeds) for name in (LAW, *contenders)}
     seconds = {name: np.empty(seeds) for name in contenders}
@@ -128,7 +128,7 @@ def judge(
             seconds[name][seed] = time.perf_counter() - began
             scores[name][seed] = fitted(y)
     best = np.maximum(scores["gaussian, BIC"], scores["gaussian, validation"])
-    result: dict[str, Any] = {
+    result: Record = {
         name: {
             "log_likelihood": float(score.mean()),
             "above_gaussian": float((score - best).mean()),
@@ -142,9 +142,7 @@ def judge(
     return result
 
 
-def run(
-    cases: Sequence[str] = CASES, seeds: int = 3, n: int = 4000, flow: bool = True
-) -> dict[str, Any]:
+def run(cases: Sequence[str] = CASES, seeds: int = 3, n: int = 4000, flow: bool = True) -> Record:
     """Every case, printed as it is done."""
     torch.set_default_dtype(torch.float64)
     contenders = {name: fit for name, fit in CONTENDERS.items() if flow or name != "spline flow"}
@@ -172,7 +170,7 @@ def run(
     }
 
 
-def table(case: str, result: dict[str, Any]) -> str:
+def table(case: str, result: Record) -> str:
     """A case as the terminal shows it."""
     lines = [case]
     for name, one in result.items():
@@ -184,7 +182,7 @@ def table(case: str, result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def cost() -> dict[str, Any]:
+def cost() -> Record:
     """Seconds of a fit against the number of points, the dimension and the modes allowed."""
     torch.set_default_dtype(torch.float64)
     rows = []
@@ -202,7 +200,7 @@ def cost() -> dict[str, Any]:
     return {"benchmark": "density", "cost": rows, "threads": torch.get_num_threads()}
 
 
-def cost_table(result: dict[str, Any]) -> str:
+def cost_table(result: Record) -> str:
     """The costs as the terminal shows them."""
     lines = [f"{'n':>9}{'dim':>5}{'modes':>7}{'seconds':>9}"]
     lines += [

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import logsumexp
 
+from data_gen.arrays import FloatArray, IntArray
+
 # each of mean 0 and variance 1
 LAWS = {
     "normal": stats.norm(),
@@ -30,11 +32,11 @@ KINDS = {
 class Law(Protocol):
     """A law to draw from, with its density."""
 
-    def draw(self, n: int) -> np.ndarray:
+    def draw(self, n: int) -> FloatArray:
         """(n, dim), others at each call."""
         ...
 
-    def log_density(self, x: np.ndarray) -> np.ndarray:
+    def log_density(self, x: FloatArray) -> FloatArray:
         """(n, dim) -> (n,)."""
         ...
 
@@ -55,7 +57,7 @@ class ProductMixture:
             for _ in range(3)
         ]
 
-    def draw(self, n: int) -> np.ndarray:
+    def draw(self, n: int) -> FloatArray:
         """(n, dim), others at each call."""
         label, x = self.rng.choice(3, n, p=self.weights), np.empty((n, self.dim))
         for k, (rotation, widths, centre, laws) in enumerate(self.parts):
@@ -64,7 +66,7 @@ class ProductMixture:
             x[own] = np.stack(u, axis=1) * widths @ rotation.T + centre
         return x
 
-    def log_density(self, x: np.ndarray) -> np.ndarray:
+    def log_density(self, x: FloatArray) -> FloatArray:
         """(n, dim) -> (n,)."""
         log_p = []
         for weight, (rotation, widths, centre, laws) in zip(self.weights, self.parts, strict=True):
@@ -82,13 +84,13 @@ class Crescents:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
 
-    def draw(self, n: int) -> np.ndarray:
+    def draw(self, n: int) -> FloatArray:
         """(n, 2), others at each call."""
         side = self.rng.integers(0, 2, n)
         circle = self._at(self.rng.uniform(0, math.pi, n), side)
         return circle + self.BLUR * self.rng.standard_normal((n, 2))
 
-    def log_density(self, x: np.ndarray) -> np.ndarray:
+    def log_density(self, x: FloatArray) -> FloatArray:
         """(n, 2) -> (n,): the mean over the angle, at steps far below the blur."""
         angle = (np.arange(200) + 0.5) / 200 * math.pi
         centres = np.concatenate([self._at(angle, side) for side in (0, 1)])
@@ -97,7 +99,7 @@ class Crescents:
         return np.asarray(log_p - math.log(2 * math.pi * self.BLUR**2))
 
     @staticmethod
-    def _at(angle: np.ndarray, side: np.ndarray | int) -> np.ndarray:
+    def _at(angle: FloatArray, side: IntArray | int) -> FloatArray:
         turned = angle + math.pi * side
         return np.stack([np.cos(turned) + side, np.sin(turned) + 0.5 * side], axis=1)
 

@@ -22,6 +22,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from benchmarks.records import Record
 from benchmarks.rivals import RIVALS, Approximation, joint_of
 from benchmarks.targets import Target, multimodal, posteriors
 from lse_vi import AutoLSEICNN, fit_guide
@@ -101,7 +102,7 @@ def compare(target: Target, seed: int, rivals: Sequence[str]) -> list[Score]:
     return scores
 
 
-def show(target: Target, scores: Sequence[Score]) -> list[dict[str, object]]:
+def show(target: Target, scores: Sequence[Score]) -> list[Record]:
     """Print the table of one target; the same as records."""
     log_z, known = target.log_evidence, target.log_evidence is not None
     if log_z is None:

@@ -12,13 +12,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch.distributions import constraints
 
+from benchmarks.records import Record
 from lse_vi import AutoLSEICNN, fit_guide
 
 DISTANCE = 8.0
@@ -42,7 +42,7 @@ def target(dim: int, modes: int) -> Callable[[], None]:
     return model
 
 
-def measure(dim: int, modes: int) -> dict[str, Any]:
+def measure(dim: int, modes: int) -> Record:
     """One fit."""
     pyro.clear_param_store()
     model = target(dim, modes)
@@ -57,9 +57,7 @@ def measure(dim: int, modes: int) -> dict[str, Any]:
     }
 
 
-def run(
-    dims: Sequence[int] = (2, 5, 10, 30, 100), modes: Sequence[int] = (1, 2, 4, 8)
-) -> dict[str, Any]:
+def run(dims: Sequence[int] = (2, 5, 10, 30, 100), modes: Sequence[int] = (1, 2, 4, 8)) -> Record:
     """The dimension at two modes, then the modes in five dimensions."""
     torch.set_default_dtype(torch.float64)
     sizes = [(dim, MODES) for dim in dims] + [(DIM, k) for k in modes if k != MODES]
@@ -67,7 +65,7 @@ def run(
     return {"benchmark": "guide_cost", "cases": cases, "threads": torch.get_num_threads()}
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Record) -> str:
     """The result as the terminal shows it."""
     lines = [f"{'dim':>5}{'modes':>7}{'found':>7}{'ELBO gap':>11}{'seconds':>9}"]
     lines += [

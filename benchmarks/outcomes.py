@@ -21,13 +21,16 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
 import lse_vi
+from lse_vi.distribution import Method
 from lse_vi.materials import Euler, EvenSteps, Exponential, Heun, Rate, RelaxationRate, Time
 
-QUIET: dict[str, Any] = {"progress": False}
+Settings = dict[str, Any]  # keyword arguments
+Outcome = dict[str, object]
 Numbers = dict[str, Tensor]
+QUIET: Settings = {"progress": False}
 
 
-def numbers(prefix: str, value: Any) -> Numbers:
+def numbers(prefix: str, value: object) -> Numbers:
     """All tensors, arrays and numbers in ``value``, by their path."""
     if isinstance(value, torch.nn.Module):
         return numbers(prefix, dict(value.state_dict()))
@@ -51,7 +54,7 @@ def groups(n: int, *places: float) -> Tensor:
     return torch.as_tensor(x).to(torch.get_default_dtype())
 
 
-def density_of(res: Any) -> dict[str, Any]:
+def density_of(res: lse_vi.FitResult) -> Outcome:
     """The outcome of a fit of a density."""
     return {
         "state": res.density.potential,
@@ -64,44 +67,47 @@ def density_of(res: Any) -> dict[str, Any]:
     }
 
 
-def density_line() -> Any:
+def density_line() -> object:
     """One dimension, the default."""
     return density_of(lse_vi.fit_density(groups(60, -4, 4), modes=3, polish=150, **QUIET))
 
 
-def density_box() -> Any:
+def density_box() -> object:
     """A batch of data sets on a box, rho learned."""
     x = torch.stack([groups(40, -2, 2), groups(40, 0, 3)], 1).unsqueeze(-1).clamp(-5, 7)
-    settings = {"bounds": (-5.5, 7.5), "restarts": 2, "steps": 60, "polish": 60}
-    return density_of(lse_vi.fit_density(x, modes=2, **settings, **QUIET))
+    res = lse_vi.fit_density(
+        x, modes=2, bounds=(-5.5, 7.5), restarts=2, steps=60, polish=60, **QUIET
+    )
+    return density_of(res)
 
 
-def density_plain() -> Any:
+def density_plain() -> object:
     """Plain modes on a plane's box, whole numbers as data, nothing held out."""
     x = np.random.default_rng(1).integers(0, 6, (80, 2))
-    settings = {"bounds": (-1, 6), "network": lse_vi.ICNN, "hidden": (4,), "held_out": 0.0}
-    return density_of(
-        lse_vi.fit_density(x, modes=2, restarts=2, steps=60, polish=0, **settings, **QUIET)
-    )
+    res = lse_vi.fit_density(
+        x, modes=2, bounds=(-1, 6), network=lse_vi.ICNN, hidden=(4,), held_out=0.0, restarts=2,
+        steps=60, polish=0, **QUIET,
+    )  # fmt: skip
+    return density_of(res)
 
 
-def density_space() -> Any:
+def density_space() -> object:
     """Three dimensions, importance samples."""
     x = groups(240, -2, 2).reshape(-1, 3)
     return density_of(lse_vi.fit_density(x, modes=2, restarts=2, steps=20, polish=60, **QUIET))
 
 
-def density_batches() -> Any:
+def density_batches() -> object:
     """A part of the points at each step."""
     x = groups(500, -3, 3)
     return density_of(lse_vi.fit_density(x, modes=2, steps=60, batch_size=200, seed=3, **QUIET))
 
 
-def density_rules() -> Any:
+def density_rules() -> object:
     """Every way to log Z, and draws."""
     torch.manual_seed(0)
     pot = lse_vi.LSEICNN(2, 3, rho=1.0, network=lse_vi.WhitenedICNN)
-    methods = [
+    methods: list[Method] = [
         lse_vi.Quadrature(), lse_vi.Envelope(2000), lse_vi.LaplaceMixture(2000),
         lse_vi.MomentMixture(2000, sobol=True), lse_vi.ExactDraws(100),
     ]  # fmt: skip
@@ -119,20 +125,20 @@ def double_well(n: int = 120) -> tuple[Tensor, Tensor, Tensor]:
     return x, ((x**2 - 1) ** 2).squeeze(-1), 4 * x * (x**2 - 1)
 
 
-def potential_of(res: Any) -> dict[str, Any]:
+def potential_of(res: lse_vi.PotentialFit) -> Outcome:
     """The outcome of a fit of a potential."""
     found = {"state": res.potential, "error": res.error, "held_out": res.held_out_error}
     return found | {"active": res.active_modes, "history": res.history}
 
 
-def potential_values() -> Any:
+def potential_values() -> object:
     """Values, the default; wells."""
     x, y, _ = double_well()
     res = lse_vi.fit_potential(lse_vi.LSEICNN(1, 4), x, value=y, **QUIET)
     return [potential_of(res), tuple(res.minima)]
 
 
-def potential_gradients() -> Any:
+def potential_gradients() -> object:
     """Gradients in the plane, weighted; then motion on what was found."""
     x = torch.rand(90, 2) * 4 - 2
     g = torch.stack([4 * x[:, 0] * (x[:, 0] ** 2 - 1), 2 * x[:, 1]], -1)
@@ -150,7 +156,7 @@ def potential_gradients() -> Any:
     return [*found, lse_vi.basins(pot, grid, minima) if len(minima) else 0]
 
 
-def potential_batch() -> Any:
+def potential_batch() -> object:
     """Two fits at once, values and gradients."""
     x, y, g = double_well(60)
     value = torch.stack([y, x.squeeze(-1) ** 2], -1)
@@ -161,18 +167,20 @@ def potential_batch() -> Any:
     )
 
 
-def potential_paper() -> Any:
+def potential_paper() -> object:
     """The paper's recipe, Adam, and a start from the potential's own parameters."""
     x, y, _ = double_well()
     torch.manual_seed(0)
     recipe = lse_vi.paper_recipe(steps=200)
     one = lse_vi.fit_potential(lse_vi.LSEICNN(1, 5), x, value=y, **recipe, **QUIET)
-    go_on = {"restarts": 0, "discovery": None, "solver": lse_vi.Adam(steps=120), "seed": 2}
-    two = lse_vi.fit_potential(one.potential, x, value=y, **go_on, **QUIET)
+    two = lse_vi.fit_potential(
+        one.potential, x, value=y, restarts=0, discovery=None, solver=lse_vi.Adam(steps=120),
+        seed=2, **QUIET,
+    )  # fmt: skip
     return [potential_of(one), potential_of(two)]
 
 
-def trajectories() -> Any:
+def trajectories() -> object:
     """Rates from paths."""
     t = torch.linspace(0, 5, 40)
     return lse_vi.rates_from_trajectories(t, torch.exp(-t).reshape(-1, 1, 1))
@@ -192,7 +200,7 @@ def sites(y: Tensor) -> None:
         pyro.sample("y", dist.Normal(at[0].abs() + at[1], scale), obs=y)
 
 
-def guide_of(model: Callable[..., Any], y: Tensor, **settings: Any) -> Any:
+def guide_of(model: Callable[[Tensor], None], y: Tensor, **settings: Any) -> list[object]:
     """The outcome of a fit of a guide, its summaries and its export."""
     pyro.clear_param_store()
     guide = lse_vi.AutoLSEICNN(model, modes=3)
@@ -221,17 +229,17 @@ def guide_of(model: Callable[..., Any], y: Tensor, **settings: Any) -> Any:
     return [*found, guide.quantiles([0.1, 0.9], y), guide.median(y), guide(y)]
 
 
-def guide_line() -> Any:
+def guide_line() -> object:
     """One latent, two modes."""
     return guide_of(square, torch.tensor(9.0), steps=60)
 
 
-def guide_sites() -> Any:
+def guide_sites() -> object:
     """Three latents of several kinds."""
     return guide_of(sites, groups(15, 2), steps=40, samples=512, seed=4)
 
 
-def guide_svi() -> Any:
+def guide_svi() -> object:
     """Pyro's own training, with both ELBOs."""
     found = []
     for elbo in (lse_vi.EnergyELBO(lse_vi.LaplaceMixture(256)), Trace_ELBO(num_particles=4)):
@@ -244,7 +252,7 @@ def guide_svi() -> Any:
     return found
 
 
-def posterior_of(post: Any) -> list[Any]:
+def posterior_of(post: lse_vi.DensityPosterior) -> list[object]:
     """The outcome of a fit of a posterior."""
     return [
         post.theta, post.evidence, post.mode_probabilities, tuple(post.peaks),
@@ -252,22 +260,22 @@ def posterior_of(post: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def posteriors() -> Any:
+def posteriors() -> object:
     """Every normal guide."""
     x = groups(20, -3, 3)
-    few: dict[str, Any] = {"draws": 60, "steps": 30, **QUIET}
+    few: Settings = {"draws": 60, "steps": 30, **QUIET}
     guides = ("full", "low_rank", "mean_field", "laplace")
     return [posterior_of(lse_vi.fit_posterior(x, modes=2, guide=g, **few)) for g in guides]
 
 
-def posterior_guide() -> Any:
+def posterior_guide() -> object:
     """Our own guide, draws of it as they are."""
     x = groups(30, 1)
-    few: dict[str, Any] = {"draws": 40, "annealed": False, "hidden": (), **QUIET}
+    few: Settings = {"draws": 40, "annealed": False, "hidden": (), **QUIET}
     return posterior_of(lse_vi.fit_posterior(x, modes=1, guide="lse_icnn", **few))
 
 
-def counting() -> Any:
+def counting() -> object:
     """The number of modes, NUTS, and what ArviZ makes of them."""
     x = groups(20, -3, 3)
     count = lse_vi.count_modes(x, modes=2, guide="laplace", draws=60, **QUIET)
@@ -279,13 +287,13 @@ def counting() -> Any:
     return [*found, count.density(x, draws=30), table["elpd_loo"].to_numpy()]
 
 
-def memories() -> Any:
+def memories() -> object:
     """Materials of every kind, Adam and L-BFGS."""
     path = torch.cat([torch.linspace(0, 1, 12), torch.linspace(1, 0.2, 8)])
     strain = 0.1 * path[:, None, None] * torch.rand(6, 1, 1, 1) * torch.eye(3)
     stress = 2.0 * strain + 5 * strain @ strain
     isotropic, fibre = lse_vi.Isotropic(), lse_vi.TransverselyIsotropic()
-    unit = {"strain_unit": 0.1, "stress_unit": 0.2}
+    unit: Settings = {"strain_unit": 0.1, "stress_unit": 0.2}
     models = [
         lse_vi.Elastic(lse_vi.LSEICNN(3, 2), isotropic, **unit),
         lse_vi.Play(lse_vi.LSEICNN(5, 2, hidden=(4,)), fibre, **unit).start(strain),
@@ -313,7 +321,7 @@ def memories() -> Any:
     return found
 
 
-CASES: tuple[Callable[[], Any], ...] = (
+CASES: tuple[Callable[[], object], ...] = (
     density_line,
     density_box,
     density_plain,

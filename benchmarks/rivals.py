@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from time import process_time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyro
 import torch
@@ -20,7 +20,7 @@ from pyro.infer.autoguide import (
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from benchmarks.targets import Target
+from benchmarks.targets import Model, Target
 from lse_vi.guides.log_joint import LogJoint
 
 
@@ -40,7 +40,7 @@ def joint_of(target: Target) -> tuple[LogJoint, int]:
 
 
 def autoguide(
-    make: Callable[[Any], AutoContinuous], target: Target, seconds: float, *, particles: int = 8
+    make: Callable[[Model], AutoContinuous], target: Target, seconds: float, *, particles: int = 8
 ) -> Approximation:
     """A Pyro autoguide trained by SVI for some seconds of CPU: Adam, its rate falling to 1 %."""
     pyro.clear_param_store()

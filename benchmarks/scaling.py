@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyro
@@ -24,9 +23,10 @@ import pyro.distributions as dist
 import torch
 from pyro.infer.autoguide import AutoNormal
 
+from benchmarks.records import Record
 from data_gen import gillespie, schlogl
 from lse_vi import fit_density
-from lse_vi.fitting.processes import average_, own_share, processes
+from lse_vi.fitting import average_, own_share, processes
 
 STEPS = 100
 
@@ -81,7 +81,7 @@ def trajectories(count: int) -> tuple[list[float], float]:
     return [float(total) / count], count
 
 
-def timed(work: Callable[[], tuple[list[float], float]]) -> dict[str, Any]:
+def timed(work: Callable[[], tuple[list[float], float]]) -> Record:
     began = time.perf_counter()
     trace, amount = work()
     return {"trace": trace, "throughput": amount / (time.perf_counter() - began)}
@@ -111,7 +111,7 @@ def worker(file: str, n: int) -> None:
     torch.distributed.destroy_process_group()
 
 
-def launch(count: int, n: int) -> dict[str, Any]:
+def launch(count: int, n: int) -> Record:
     """The results of ``count`` processes."""
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "results.json")
@@ -121,7 +121,7 @@ def launch(count: int, n: int) -> dict[str, Any]:
         return json.loads(Path(file).read_text())
 
 
-def run(processes: int = 2, n: int = 400_000) -> dict[str, Any]:
+def run(processes: int = 2, n: int = 400_000) -> Record:
     """One process and several."""
     alone, together = launch(1, n), launch(processes, n)
     cases = {}
@@ -135,7 +135,7 @@ def run(processes: int = 2, n: int = 400_000) -> dict[str, Any]:
     return {"benchmark": "scaling", "processes": processes, "n": n, "cases": cases}
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Record) -> str:
     """The result as the terminal shows it."""
     heads = f"{'points or paths / s':>22}{'speed-up':>10}{'difference of traces':>23}"
     lines = [f"{result['processes']} processes{heads:>67}"]

@@ -15,14 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.records import Record
 from data_gen import gillespie, schlogl
+from data_gen.arrays import FloatArray, IntArray
 from data_gen.networks import MassAction, ReactionNetwork
 
 REPEATS = 3
+Simulator = Callable[[int], IntArray | FloatArray]  # a seed to final counts, (runs, species)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Case:
     trajectories: int
 
     @property
-    def times(self) -> np.ndarray:
+    def times(self) -> FloatArray:
         return np.linspace(0, self.end, 21)[1:]
 
 
@@ -57,19 +59,21 @@ def cases() -> list[Case]:
     ]
 
 
-def ours(case: Case, threads: int) -> Callable[[int], np.ndarray]:
+def ours(case: Case, threads: int) -> Simulator:
     """Final counts (trajectories, species) for a seed."""
     return lambda seed: gillespie.simulate(
         case.network, case.x0, case.times, case.trajectories, seed, threads=threads
     )[:, -1]
 
 
-def gillespy2(case: Case) -> Callable[[int], np.ndarray] | None:
+def gillespy2(case: Case) -> Simulator | None:
     """GillesPy2's C++ direct method, compiled; None where it cannot be had."""
     try:
         import gillespy2 as gp
 
-        network, orders = case.network, case.network.kinetics.orders
+        network, kinetics = case.network, case.network.kinetics
+        if not isinstance(kinetics, MassAction):
+            raise TypeError(f"mass action is needed, but {case.name} has {kinetics!r}")
         model = gp.Model(name="benchmark")
         model.add_species(
             [
@@ -78,10 +82,10 @@ def gillespy2(case: Case) -> Callable[[int], np.ndarray] | None:
             ]
         )
         for j, change in enumerate(network.stoichiometry):
-            model.add_parameter(gp.Parameter(name=f"k{j}", expression=network.kinetics.rates[j]))
+            model.add_parameter(gp.Parameter(name=f"k{j}", expression=kinetics.rates[j]))
             sides = [
                 {name: int(n) for name, n in zip(network.species, counts, strict=True) if n}
-                for counts in (orders[j], orders[j] + change)
+                for counts in (kinetics.orders[j], kinetics.orders[j] + change)
             ]
             factors = [
                 f"({name}-{i})/{i + 1}" for name, n in sides[0].items() for i in range(n)
@@ -104,17 +108,17 @@ def gillespy2(case: Case) -> Callable[[int], np.ndarray] | None:
         print(f"GillesPy2 is left out: {error}")
         return None
 
-    def run(seed: int) -> np.ndarray:
+    def run(seed: int) -> FloatArray:
         runs = model.run(solver=solver, number_of_trajectories=case.trajectories, seed=seed + 1)
         return np.array([[one[name][-1] for name in network.species] for one in runs])
 
     return run
 
 
-def numpy_direct(case: Case, trajectories: int) -> Callable[[int], np.ndarray]:
+def numpy_direct(case: Case, trajectories: int) -> Simulator:
     """The direct method as one would write it in NumPy, for fewer trajectories."""
 
-    def one(rng: np.random.Generator) -> np.ndarray:
+    def one(rng: np.random.Generator) -> IntArray:
         x, t = np.array(case.x0), 0.0
         while True:
             cumulative = np.cumsum(case.network.propensities(x))
@@ -124,14 +128,14 @@ def numpy_direct(case: Case, trajectories: int) -> Callable[[int], np.ndarray]:
             j = np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")
             x = x + case.network.stoichiometry[j]
 
-    def run(seed: int) -> np.ndarray:
+    def run(seed: int) -> IntArray:
         rng = np.random.default_rng(seed)
         return np.stack([one(rng) for _ in range(trajectories)])
 
     return run
 
 
-def race(contenders: dict[str, Callable[[int], np.ndarray]], seed: int) -> dict[str, float]:
+def race(contenders: dict[str, Simulator], seed: int) -> dict[str, float]:
     """Least seconds of each, run in turns."""
     best = dict.fromkeys(contenders, math.inf)
     for repeat in range(REPEATS):
@@ -142,7 +146,7 @@ def race(contenders: dict[str, Callable[[int], np.ndarray]], seed: int) -> dict[
     return best
 
 
-def run(seed: int = 0) -> dict[str, Any]:
+def run(seed: int = 0) -> Record:
     """Every network."""
     processors = os.cpu_count() or 1
     results = {}
@@ -175,7 +179,7 @@ def run(seed: int = 0) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Record) -> str:
     """The result as the terminal shows it."""
     lines = [
         f"{'one thread':>20}{'events/s':>12}{'vs GillesPy2':>14}{'vs NumPy':>10}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+Model = Callable[..., None]
 Sampler = Callable[[int], Tensor]
 
 
@@ -30,8 +30,8 @@ class Target:
     """
 
     name: str
-    model: Callable[..., Any]
-    args: tuple[Any, ...] = ()
+    model: Model
+    args: tuple[Tensor, ...] = ()
     log_evidence: float | None = None
     weights: Tensor | None = None
     locations: Tensor | None = None

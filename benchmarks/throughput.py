@@ -17,13 +17,13 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise, product
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
+from benchmarks.records import Record
 from lse_vi import LSEICNN
 
 SECONDS = 0.6  # for each contender of a case
@@ -172,7 +172,7 @@ def run(
     modes: Sequence[int] = (1, 10, 40),
     batch: Sequence[int] = (200, 4096, 65536),
     compile: bool = False,
-) -> dict[str, Any]:
+) -> Record:
     """Every combination of the sizes given."""
     cases = []
     for precision, widths, d, k in product(dtype, hidden, dim, modes):
@@ -210,7 +210,7 @@ def run(
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Record) -> str:
     """The result as the terminal shows it."""
     lines, block = [], None
     for case in result["cases"]:

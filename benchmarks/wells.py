@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.records import Record
 from data_gen import wells
 from data_gen.truth import PotentialTruth
 from lse_vi import LSEICNN, PotentialFit, fit_potential, paper_recipe
@@ -71,7 +72,7 @@ def test_error(fit: PotentialFit, truth: PotentialTruth) -> float:
     return float(np.sqrt(((fit.potential(x).numpy() - exact) ** 2).mean()) / np.ptp(exact))
 
 
-def run(function: str = "double", epochs: int = RECIPE_EPOCHS, seed: int = 0) -> dict[str, Any]:
+def run(function: str = "double", epochs: int = RECIPE_EPOCHS, seed: int = 0) -> Record:
     """Both fits, one after the other on the same machine."""
     torch.set_default_dtype(torch.float64)
     truth = TRUTHS[function]
@@ -111,7 +112,7 @@ def run(function: str = "double", epochs: int = RECIPE_EPOCHS, seed: int = 0) ->
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Record) -> str:
     """The result as the terminal shows it."""
     note = " (extrapolated)" if result["extrapolated"] else ""
     return "\n".join(

@@ -15,7 +15,8 @@ import numba
 import numpy as np
 from numba import njit
 
-from data_gen._arrays import FloatArray, IndexArray, IntArray
+from data_gen.arrays import FloatArray, IndexArray, IntArray
+from data_gen.networks import Propensities
 
 u64: Any = numba.uint64  # uint64 with int64 would make float64, so words meet only words
 Word = Any  # a uint64 in compiled code
@@ -171,7 +172,7 @@ def trajectory(
     key: Word,
     x0: FloatArray,
     tables: Tables,
-    function: Any,
+    function: Propensities | None,
     max_events: int,
     times: FloatArray,
     grid: IntArray,
@@ -253,7 +254,7 @@ def batch(
     key: Word,
     x0: FloatArray,
     tables: Tables,
-    function: Any,
+    function: Propensities | None,
     max_events: int,
     times: FloatArray,
     grids: IntArray,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from data_gen._arrays import FloatArray, IntArray
+from data_gen.arrays import FloatArray, IntArray
 
 LARGEST_COUNT = 2**53
 """Counts above this are not whole numbers in float64."""
 
 
-def whole_number(name: str, value: Any, *, minimum: int) -> int:
+def whole_number(name: str, value: object, *, minimum: int) -> int:
     """`value` as an int of at least `minimum`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} should be an integer, but got {value!r}")
@@ -22,7 +20,7 @@ def whole_number(name: str, value: Any, *, minimum: int) -> int:
     return int(value)
 
 
-def positive(name: str, value: Any) -> float:
+def positive(name: str, value: ArrayLike) -> float:
     """`value` as a finite float above zero."""
     number = float(real_array(name, value, ndim=0))
     if number <= 0:
@@ -55,7 +53,7 @@ def whole_array(name: str, value: ArrayLike, *, ndim: int) -> IntArray:
     return array.astype(np.int64)
 
 
-def non_negative(name: str, array: NDArray[Any]) -> None:
+def non_negative(name: str, array: FloatArray | IntArray) -> None:
     """Raise unless every entry of `array` is at least zero."""
     if (array < 0).any():
         raise ValueError(f"{name} should be non-negative, but got {array[array < 0][0]}")

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from data_gen._arrays import FloatArray
 from data_gen._validate import whole_number
+from data_gen.arrays import FloatArray
 from data_gen.truth import PotentialTruth, StationaryPoint
 
 BULK, SHEAR = 1.0, 0.5

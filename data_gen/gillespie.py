@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from data_gen import _direct
-from data_gen._arrays import FloatArray, IndexArray, IntArray
 from data_gen._validate import non_negative, real_array, time_grid, whole_array, whole_number
-from data_gen.networks import MassAction, ReactionNetwork
+from data_gen.arrays import FloatArray, IndexArray, IntArray
+from data_gen.networks import MassAction, Propensities, ReactionNetwork
 
 _BATCH = 512  # trajectories between two looks at the progress bar, errors and Ctrl-C
 _CHUNK = 8  # trajectories that a thread takes at once
@@ -196,14 +196,14 @@ def _initial_counts(network: ReactionNetwork, x0: ArrayLike) -> IntArray:
     return counts
 
 
-def _key(seed: int) -> Any:
+def _key(seed: int) -> np.uint64:
     entropy = whole_number("seed", seed, minimum=0)
     return np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
 
 
 def _compiled(
     network: ReactionNetwork, start: IntArray
-) -> tuple[FloatArray, _direct.Tables, Any | None]:
+) -> tuple[FloatArray, _direct.Tables, Propensities | None]:
     """The initial state, the tables, and the compiled function that custom kinetics have."""
     changes, kinetics = network.stoichiometry, network.kinetics
     moved = [np.flatnonzero(row) for row in changes]

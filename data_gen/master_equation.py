@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from data_gen._arrays import FloatArray
 from data_gen._validate import non_negative, positive, real_array, whole_number
+from data_gen.arrays import FloatArray
 from data_gen.networks import ReactionNetwork
 
 TOLERANCE = 1e-9

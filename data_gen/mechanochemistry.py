@@ -19,8 +19,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from data_gen._arrays import FloatArray
 from data_gen._validate import whole_number
+from data_gen.arrays import FloatArray
 from data_gen.truth import PotentialTruth, StationaryPoint
 
 D_C, D_E, S_E = 2.0, 0.1, 0.1

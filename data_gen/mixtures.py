@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from data_gen._arrays import FloatArray
 from data_gen._validate import whole_number
+from data_gen.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import factorial, prod
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
-from data_gen._arrays import FloatArray, IntArray
 from data_gen._validate import non_negative, real_array, whole_array
+from data_gen.arrays import FloatArray, IntArray
 
 Array = TypeVar("Array", FloatArray, IntArray)
+Propensities = Callable[[FloatArray, FloatArray, FloatArray], None]
+"""A function of counts, rates and the array that it writes the propensities into."""
 
 _VECTOR = numba.types.float64[::1]
 _SIGNATURE = numba.types.void(_VECTOR, _VECTOR, _VECTOR)
@@ -101,17 +103,15 @@ class CustomKinetics:
         [[10.0, 0.0], [1.0, 3.0]]
     """
 
-    def __init__(
-        self, rates: ArrayLike, function: Callable[[FloatArray, FloatArray, FloatArray], None]
-    ) -> None:
+    def __init__(self, rates: ArrayLike, function: Propensities) -> None:
         if not callable(function):
             raise TypeError(f"function should be callable, but got {function!r}")
         self.rates = _frozen(real_array("rates", rates, ndim=1))
         # A function that the caller has compiled already is taken back to its Python source.
-        self.function = getattr(function, "py_func", function)
+        self.function: Propensities = getattr(function, "py_func", function)
 
     @cached_property
-    def compiled(self) -> Any:
+    def compiled(self) -> Propensities:
         """The function as a numba C callback: one type for all, so kernels stay cached on disk."""
         try:
             return numba.cfunc(_SIGNATURE, error_model="numpy")(self.function)

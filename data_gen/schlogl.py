@@ -15,7 +15,7 @@ from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike
 
 from data_gen import master_equation
-from data_gen._arrays import FloatArray
+from data_gen.arrays import FloatArray
 from data_gen.networks import MassAction, ReactionNetwork
 from data_gen.truth import PotentialTruth, StationaryPoint
 

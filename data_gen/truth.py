@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from data_gen._arrays import FloatArray
+from data_gen.arrays import FloatArray
+
+Kind = Literal["minimum", "maximum", "saddle"]
 
 
 class StationaryPoint(NamedTuple):
@@ -22,7 +24,7 @@ class StationaryPoint(NamedTuple):
     """
 
     location: tuple[float, ...]
-    kind: Literal["minimum", "maximum", "saddle"]
+    kind: Kind
 
 
 @dataclass(frozen=True, eq=False)

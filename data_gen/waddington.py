@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
-from data_gen._arrays import FloatArray
 from data_gen._validate import positive, real_array, time_grid, whole_number
+from data_gen.arrays import FloatArray
 from data_gen.truth import PotentialTruth, StationaryPoint
 
 N = 4

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from data_gen._arrays import FloatArray
 from data_gen._validate import whole_number
-from data_gen.truth import PotentialTruth, StationaryPoint
+from data_gen.arrays import FloatArray
+from data_gen.truth import Kind, PotentialTruth, StationaryPoint
 
 BOUNDS = np.array([[-3.0, 3.0]])
 _DOUBLE = 0.4 * Polynomial([0, 0, -1, 1 / 8, 1 / 4])
@@ -31,8 +31,8 @@ def _minimum_gradient(x: FloatArray) -> FloatArray:
     return 0.1 * CURVATURES[lowest, None] * (x - CENTERS[lowest, None])
 
 
-def _points(*places: tuple[float, str]) -> tuple[StationaryPoint, ...]:
-    return tuple(StationaryPoint((x,), kind) for x, kind in places)  # type: ignore[arg-type]
+def _points(*places: tuple[float, Kind]) -> tuple[StationaryPoint, ...]:
+    return tuple(StationaryPoint((x,), kind) for x, kind in places)
 
 
 DOUBLE = PotentialTruth(

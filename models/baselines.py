@@ -9,10 +9,12 @@ from KDEpy import FFTKDE
 from scipy.stats import gaussian_kde
 from sklearn.mixture import GaussianMixture
 
+from data_gen.arrays import FloatArray, IntArray
+
 MOST_COMPONENTS = 5
 
 
-def laws(counts: np.ndarray, n_max: int) -> dict[str, np.ndarray]:
+def laws(counts: IntArray, n_max: int) -> dict[str, FloatArray]:
     """Laws on 0..n_max from counts (trajectories, times), each (times, n_max + 1).
 
     ``kde_scott``: scipy's KDE with Scott's rule; ``kde_isj``: KDEpy's with the improved
@@ -26,11 +28,11 @@ def laws(counts: np.ndarray, n_max: int) -> dict[str, np.ndarray]:
     return {name: p / p.sum(-1, keepdims=True) for name, p in densities.items()}
 
 
-def _scott(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _scott(x: FloatArray, grid: FloatArray) -> FloatArray:
     return gaussian_kde(x)(grid)
 
 
-def _isj(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _isj(x: FloatArray, grid: FloatArray) -> FloatArray:
     wide = np.arange(-200.0, grid[-1] + 201.0)  # KDEpy wants room around the data
     with warnings.catch_warnings():
         # At t = 0.5 the law is nearly a point for KDEpy's root search; it says so and goes on.
@@ -38,7 +40,7 @@ def _isj(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
         return FFTKDE(bw="ISJ").fit(x).evaluate(wide)[200 : 200 + len(grid)]
 
 
-def _mixture(x: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _mixture(x: FloatArray, grid: FloatArray) -> FloatArray:
     column = x[:, None]
     fits = [
         # No component narrower than a count: else equal counts make a spike of any height.

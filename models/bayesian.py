@@ -19,9 +19,8 @@ from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
 from lse_vi.bayesian.laplace import laplace_root
-from lse_vi.densities.weight_prior import prior_moments
-from lse_vi.distribution.box import Box
-from lse_vi.distribution.rule import Rule
+from lse_vi.densities import prior_moments
+from lse_vi.distribution import Box, Rule
 from lse_vi.network.icnn import whitened
 
 MATCHING_STEPS = 6  # of damped Newton for the masses

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from data_gen.arrays import FloatArray
+
 MOST = 2  # columns
 FEWEST = 10  # rows: below that there is nothing to ask about modes
 
 
-def read_columns(path: str | Path, columns: Sequence[str] = ()) -> tuple[np.ndarray, list[str]]:
+def read_columns(path: str | Path, columns: Sequence[str] = ()) -> tuple[FloatArray, list[str]]:
     """The named columns of a CSV file with a header, (rows, columns), and their names.
 
     Without names, all its columns, if they are one or two.

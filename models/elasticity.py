@@ -24,6 +24,7 @@ from sklearn.metrics import r2_score
 from torch import Tensor
 
 from data_gen import elasticity as material
+from data_gen.arrays import FloatArray
 from lse_vi import (
     LSEICNN,
     Elastic,
@@ -34,11 +35,16 @@ from lse_vi import (
     fit_memory,
     polish_memory,
 )
-from lse_vi.materials.clocks import ArcLength, Time
-from lse_vi.materials.grids import EvenSteps
-from lse_vi.materials.invariants import Invariants
-from lse_vi.materials.rates import Rate, RelaxationRate
-from lse_vi.materials.steppers import Euler, Exponential
+from lse_vi.materials import (
+    ArcLength,
+    Euler,
+    EvenSteps,
+    Exponential,
+    Invariants,
+    Rate,
+    RelaxationRate,
+    Time,
+)
 from models import elasticity_figure
 from models.command import Metrics, run_study
 
@@ -67,11 +73,11 @@ class Paths(NamedTuple):
         exact: c, S, kappa and dissipation of the material whose phases change.
     """
 
-    strain: np.ndarray
-    fixed: np.ndarray
+    strain: FloatArray
+    fixed: FloatArray
     exact: material.Response
 
-    def stress(self, kind: str) -> np.ndarray:
+    def stress(self, kind: str) -> FloatArray:
         """What the model ``kind`` is to learn, (paths, times, 3, 3)."""
         return self.fixed if kind == "fixed" else self.exact.stress
 
@@ -88,7 +94,7 @@ def sample(train: int, test: int, seed: int) -> tuple[Paths, Paths]:
     return along(e11[:train]), along(e11[train:])
 
 
-def along(e11: np.ndarray) -> Paths:
+def along(e11: FloatArray) -> Paths:
     """What the material does along paths of uniaxial strain, (paths, times)."""
     strain = material.uniaxial(e11)
     held = np.full_like(e11, material.FIXED_PHASE)
@@ -114,13 +120,13 @@ def blank(kind: str, invariants: Invariants, strain: Tensor) -> Elastic:
     return Play(psi(), invariants, **units).start(strain)
 
 
-def respond(model: Elastic, strain: np.ndarray) -> np.ndarray:
+def respond(model: Elastic, strain: FloatArray) -> FloatArray:
     """The stress of a fitted model along paths, at evenly spaced times."""
     with torch.no_grad():
         return model(torch.as_tensor(strain), clock(strain)).stress.numpy()
 
 
-def clock(strain: np.ndarray) -> Tensor:
+def clock(strain: FloatArray) -> Tensor:
     """The times of the samples, (times,)."""
     return torch.linspace(0.0, DURATION, strain.shape[-3], dtype=torch.float64)
 
@@ -175,7 +181,7 @@ def measure(model: Elastic, kind: str, test: Paths) -> dict[str, float]:
     }
 
 
-def dissipation_error(stress: np.ndarray, test: Paths) -> float:
+def dissipation_error(stress: FloatArray, test: Paths) -> float:
     """Mean relative error of the work of a path, which ends where it began.
 
     Over the paths that dissipate more than a tenth of a full cycle.
@@ -193,13 +199,13 @@ def cycle_work(model: Elastic) -> float:
     return float(trapezoid(stress[0, :, 0, 0], e11))
 
 
-def negative_share(model: Elastic, strain: np.ndarray) -> float:
+def negative_share(model: Elastic, strain: FloatArray) -> float:
     """Share of steps that dissipate less than -1e-8."""
     lost = model.dissipation(torch.as_tensor(strain), clock(strain))
     return float((lost < -1e-8).double().mean())
 
 
-def walks(paths: int) -> np.ndarray:
+def walks(paths: int) -> FloatArray:
     """Random walks in full strain, from no strain to about 0.1: (paths, times, 3, 3)."""
     steps = np.random.default_rng(0).normal(scale=0.01, size=(paths, POINTS - 1, 3, 3))
     symmetric = 0.5 * (steps + steps.swapaxes(-1, -2))
@@ -213,14 +219,14 @@ def loop_error(model: Elastic) -> float:
     return float(_relative(stress[:, [-1]] - stress[:, [0]], stress).max())
 
 
-def refined(strain: np.ndarray) -> np.ndarray:
+def refined(strain: FloatArray) -> FloatArray:
     """The same paths with twice the steps."""
     finer = np.repeat(strain, 2, axis=1)[:, :-1]
     finer[:, 1::2] = 0.5 * (strain[:, 1:] + strain[:, :-1])
     return finer
 
 
-def _relative(difference: np.ndarray, stress: np.ndarray) -> np.ndarray:
+def _relative(difference: FloatArray, stress: FloatArray) -> FloatArray:
     """Largest difference of S11 of each path over its largest stress."""
     return np.abs(difference[..., 0, 0]).max(-1) / np.abs(stress[..., 0, 0]).max(-1)
 

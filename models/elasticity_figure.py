@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from data_gen.arrays import FloatArray
 from data_gen.elasticity import Response
 from lse_vi.plots import plot_parity
 from lse_vi.plots.style import BLACK, BLUE, COLORS, GREEN, ORANGE, STYLE
@@ -20,11 +21,11 @@ TITLES = {
     "memory": "two phases, rates per length",
     "consistent": "two phases, second law built in",
 }
-BySet = Mapping[str, np.ndarray]  # stresses of the models with each set of invariants
+BySet = Mapping[str, FloatArray]  # stresses of the models with each set of invariants
 
 
 @plt.rc_context(STYLE)
-def data(strain: np.ndarray, exact: Response, path: Path) -> None:
+def data(strain: FloatArray, exact: Response, path: Path) -> None:
     """Four paths: strain, stress, share of the second phase and its conjugate force."""
     time = np.broadcast_to(np.linspace(0, 1, strain.shape[1]), exact.phase.shape)
     e11, s11 = (strain[..., 0, 0], "strain $E_{11}$"), (exact.stress[..., 0, 0], "stress $S_{11}$")
@@ -42,7 +43,7 @@ def data(strain: np.ndarray, exact: Response, path: Path) -> None:
 
 
 @plt.rc_context(STYLE)
-def parity(exact: Mapping[str, np.ndarray], fitted: Mapping[str, BySet], path: Path) -> None:
+def parity(exact: Mapping[str, FloatArray], fitted: Mapping[str, BySet], path: Path) -> None:
     """Predicted against exact S11 on held-out paths, a panel for each model."""
     figure, axes = plt.subplots(1, len(fitted), figsize=(13, 3.9))
     for ax, (kind, by_set) in zip(axes, fitted.items(), strict=True):
@@ -56,7 +57,7 @@ def parity(exact: Mapping[str, np.ndarray], fitted: Mapping[str, BySet], path: P
 
 @plt.rc_context(STYLE)
 def held_out(
-    strain: np.ndarray, exact: np.ndarray, fitted: Mapping[str, BySet], path: Path
+    strain: FloatArray, exact: FloatArray, fitted: Mapping[str, BySet], path: Path
 ) -> None:
     """Three held-out paths: stress over time and over strain, transverse invariants."""
     t = np.linspace(0, 1, strain.shape[1])

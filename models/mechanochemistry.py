@@ -14,6 +14,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from data_gen import mechanochemistry as crystal
+from data_gen.arrays import BoolArray, FloatArray
 from lse_vi import LSEICNN, LevenbergMarquardt, fit_potential
 from models import mechanochemistry_figure
 from models.command import Metrics, run_study
@@ -64,7 +65,7 @@ def run(
     exact_along = crystal.potential(path)
     along = along + (exact_along - along)[inside].mean()
 
-    def path_r2(part: np.ndarray) -> float:
+    def path_r2(part: BoolArray) -> float:
         truth = crystal.gradient(path)[part]
         return float(r2_score(truth, gradient_along[part], multioutput="variance_weighted"))
 
@@ -92,7 +93,7 @@ def run(
     return metrics
 
 
-def _rmse(exact: np.ndarray, fitted: np.ndarray, part: np.ndarray) -> float:
+def _rmse(exact: FloatArray, fitted: FloatArray, part: BoolArray) -> float:
     """Root mean squared error of all components, on a part of the path."""
     return float(np.sqrt(((exact - fitted)[part] ** 2).mean()))
 

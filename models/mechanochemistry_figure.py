@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from data_gen import mechanochemistry as crystal
+from data_gen.arrays import FloatArray
 from lse_vi import LSEICNN
 from lse_vi.plots import plot_parity
 from lse_vi.plots.style import BLACK, BLUE, COLORS, STYLE
 
 LABELS = ("E_{11}", "E_{22}", "E_{33}", "E_{23}", "E_{13}", "E_{12}", "c")
-Pair = tuple[np.ndarray, np.ndarray]  # exact, fitted
+Pair = tuple[FloatArray, FloatArray]  # exact, fitted
 
 
-def _points(**coordinates: np.ndarray) -> np.ndarray:
+def _points(**coordinates: ArrayLike) -> FloatArray:
     """Points (..., 7) with the given e1, ..., e6, c, zero elsewhere."""
     shape = np.broadcast_shapes(*(np.shape(value) for value in coordinates.values()))
     strains, c = np.zeros((*shape, 6)), np.zeros(shape)
@@ -36,7 +37,7 @@ def _points(**coordinates: np.ndarray) -> np.ndarray:
 def projections(pot: LSEICNN, path: Path) -> None:
     """Psi in four planes, exact above and learned below; the offset is taken out plane by plane."""
     strain, c = np.linspace(-0.15, 0.15, 101), np.linspace(0, 1, 101)
-    planes: list[tuple[str, np.ndarray, str, np.ndarray, dict[str, Any], str]] = [
+    planes: list[tuple[str, FloatArray, str, FloatArray, dict[str, float], str]] = [
         ("e2", strain, "e3", strain, {"c": 0.0}, "c = 0"),
         ("e2", strain, "e3", strain, {"c": 1.0}, "c = 1"),
         ("e2", strain, "c", c, {"e3": 0.05}, "$e_3$ = 0.05"),
@@ -44,7 +45,8 @@ def projections(pot: LSEICNN, path: Path) -> None:
     ]
     figure, axes = plt.subplots(2, 4, figsize=(13, 5.6))
     for column, (first, x, second, y, fixed, title) in zip(axes.T, planes, strict=True):
-        points = _points(**{first: x[None, :], second: y[:, None], **fixed})
+        at: dict[str, ArrayLike] = {first: x[None, :], second: y[:, None], **fixed}
+        points = _points(**at)
         exact = crystal.potential(points)
         learned = pot(torch.as_tensor(points)).numpy()
         learned = learned + (exact - learned).mean()
@@ -86,7 +88,7 @@ def parity(potential: Pair, gradient: Pair, path: Path) -> None:
 
 @plt.rc_context(STYLE)
 def extrapolation(
-    t: np.ndarray, potential: Pair, gradient: Pair, in_range: float, path: Path
+    t: FloatArray, potential: Pair, gradient: Pair, in_range: float, path: Path
 ) -> None:
     """Along the path of Eq. 16, which leaves the range of the data at t = ``in_range``."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))

@@ -12,16 +12,15 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 from data_gen import gillespie, schlogl
+from data_gen.arrays import FloatArray
 from lse_vi import ModeCount, compare_densities, count_modes, density_to_arviz
-from lse_vi.plots import plot_check, plot_mode_count, plot_posterior
-from lse_vi.plots.style import STYLE
+from lse_vi.plots import STYLE, plot_check, plot_mode_count, plot_posterior
 from models.columns import read_columns
 from models.command import Metrics, save
 
@@ -29,7 +28,7 @@ EXAMPLE_TIME, EXAMPLE_SIZE = 10.0, 300
 FEW = 0.5  # share of distinct values below which the data are rather counts than measurements
 
 
-def example(seed: int) -> tuple[np.ndarray, list[str]]:
+def example(seed: int) -> tuple[FloatArray, list[str]]:
     """Counts of the Schlögl reaction, spread over their cells: (n, 1), and a name."""
     counts = gillespie.simulate(
         schlogl.network(), schlogl.X0, [EXAMPLE_TIME], EXAMPLE_SIZE, seed
@@ -83,7 +82,7 @@ def run(
     return save(metrics, out)
 
 
-def peaks(count: ModeCount) -> list[dict[str, Any]]:
+def peaks(count: ModeCount) -> list[Metrics]:
     """The peaks of the best posterior, with 90 % intervals."""
     return [
         {name: value.tolist() if isinstance(value, torch.Tensor) else value

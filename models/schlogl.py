@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import arviz
 import numpy as np
@@ -23,13 +22,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_gen import gillespie, schlogl
-from lse_vi import LSEICNN, FitResult, LSEDensity, fit_density
-from lse_vi.arviz_export.export import to_arviz
-from lse_vi.densities.weight_prior import log_prior
-from lse_vi.distribution.box import Box
+from data_gen.arrays import FloatArray
+from lse_vi import LSEICNN, FitResult, LSEDensity, fit_density, to_arviz
+from lse_vi.densities import log_prior
+from lse_vi.distribution import Box
 from lse_vi.fitting.schedule import warm_up
 from models import baselines, schlogl_figure
 from models.bayesian import BayesianBoxDensity, FixedRule
+from models.command import Metrics
 from models.guides import GUIDES, Point
 
 N_MAX = schlogl.N_MAX
@@ -157,14 +157,14 @@ def band(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.quantile(low, dim=1), values.quantile(high, dim=1)
 
 
-def total_variation(p: np.ndarray, exact: np.ndarray) -> list[float]:
+def total_variation(p: FloatArray, exact: FloatArray) -> list[float]:
     """TV of each row of ``p`` against ``exact``, both (times, counts)."""
     return (0.5 * np.abs(p - exact).sum(-1)).tolist()
 
 
 def posterior_file(
     bayes: BayesianBoxDensity, theta: Tensor, times: Sequence[float], path: Path
-) -> Any:
+) -> arviz.InferenceData:
     """Posterior, log-likelihood and observed data as an ArviZ file; returns the ArviZ object."""
     idata = to_arviz(
         {"theta": theta.unsqueeze(0)},
@@ -186,7 +186,7 @@ def run(
     steps: int = 600,
     draws: int = 400,
     guide: str = "full",
-) -> dict[str, object]:
+) -> Metrics:
     """The whole study; writes figure, metrics and posterior to ``out`` and returns the metrics."""
     began = time.perf_counter()
     out = Path(out)
@@ -219,7 +219,7 @@ def run(
     }
     late = np.asarray(times) >= 1
     idata = posterior_file(bayes, theta, times, out / "posterior.nc")
-    metrics: dict[str, object] = {
+    metrics: Metrics = {
         "times": list(times),
         **{f"tv_{name}": values for name, values in tv.items()},
         **{f"mean_tv_{name}": float(np.mean(np.array(v)[late])) for name, v in tv.items()},
@@ -241,13 +241,13 @@ def run(
     return metrics
 
 
-def local_maxima(p: np.ndarray) -> int:
+def local_maxima(p: FloatArray) -> int:
     """Number of local maxima of a law on 0, 1, 2, ..."""
     padded = np.concatenate([[-1.0], p, [-1.0]])
     return int(((padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:])).sum())
 
 
-def leave_one_out(idata: Any) -> dict[str, float]:
+def leave_one_out(idata: arviz.InferenceData) -> dict[str, float]:
     """ArviZ's PSIS-LOO of the Bayesian density, summed over times and trajectories."""
     with warnings.catch_warnings():
         # What it warns of, Pareto shapes above the threshold, is a number in the table instead.
@@ -261,7 +261,7 @@ def leave_one_out(idata: Any) -> dict[str, float]:
     }
 
 
-def table(metrics: dict) -> str:
+def table(metrics: Metrics) -> str:
     """The metrics as the terminal shows them."""
     names = ["lse", "lse_bayes", "kde_isj", "kde_scott", "gmm_bic"]
     lines = ["total variation against the exact law (chemical master equation)", ""]

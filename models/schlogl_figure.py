@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import SubFigure
 
 from data_gen import gillespie, schlogl
+from data_gen.arrays import FloatArray, IntArray
 from lse_vi.plots.style import BLACK, BLUE, GREEN, PALE, STYLE, VERMILLION
 
 SHOWN = 800  # counts on the axes: beyond, every law is below 1e-6
@@ -18,11 +19,11 @@ SHOWN = 800  # counts on the axes: beyond, every law is below 1e-6
 @plt.rc_context(STYLE)
 def draw(
     times: Sequence[float],
-    counts: np.ndarray,
-    exact: np.ndarray,
-    lse: np.ndarray,
-    kde: np.ndarray,
-    bands: tuple[np.ndarray, np.ndarray, np.ndarray],
+    counts: IntArray,
+    exact: FloatArray,
+    lse: FloatArray,
+    kde: FloatArray,
+    bands: tuple[FloatArray, FloatArray, FloatArray],
     seed: int,
     path: Path,
 ) -> None:
@@ -46,7 +47,7 @@ def draw(
 
 
 def _trajectories(
-    panel: SubFigure, times: Sequence[float], counts: np.ndarray, exact: np.ndarray, seed: int
+    panel: SubFigure, times: Sequence[float], counts: IntArray, exact: FloatArray, seed: int
 ) -> None:
     left, right = panel.subplots(1, 2)
     fine = np.linspace(0, max(times), 201)
@@ -66,10 +67,10 @@ def _trajectories(
 def _over_time(
     panel: SubFigure,
     times: Sequence[float],
-    counts: np.ndarray,
-    exact: np.ndarray,
-    lse: np.ndarray,
-    kde: np.ndarray,
+    counts: IntArray,
+    exact: FloatArray,
+    lse: FloatArray,
+    kde: FloatArray,
 ) -> None:
     chosen = np.unique(np.linspace(0, len(times) - 1, 8).round().astype(int))
     axes = panel.subplots(2, 4, sharex=True, squeeze=False).ravel()
@@ -92,9 +93,9 @@ def _over_time(
 def _bands(
     panel: SubFigure,
     times: Sequence[float],
-    counts: np.ndarray,
-    exact: np.ndarray,
-    bands: tuple[np.ndarray, np.ndarray, np.ndarray],
+    counts: IntArray,
+    exact: FloatArray,
+    bands: tuple[FloatArray, FloatArray, FloatArray],
 ) -> None:
     low, mean, high = bands
     chosen = np.unique(np.linspace(0, len(times) - 1, 4).round().astype(int))[-3:]

@@ -27,7 +27,7 @@ from lse_vi import (
     rates_from_trajectories,
     stationary_points,
 )
-from lse_vi.landscapes.stationary import StationaryPoints
+from lse_vi.landscapes import StationaryPoints
 from models import waddington_figure
 from models.command import Metrics, run_study
 

@@ -12,15 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 
 from data_gen import waddington
+from data_gen.arrays import FloatArray
 from lse_vi import LSEICNN
-from lse_vi.landscapes.stationary import StationaryPoints
+from lse_vi.landscapes import StationaryPoints
 from lse_vi.plots.style import BLACK, BLUE, GREEN, GREY, STYLE, VERMILLION, second_axis
 
 MARKS = {"minimum": "o", "saddle": "X", "maximum": "^"}
 TICKS = np.linspace(0.0, 2.5, 161)
 
 
-def _plane() -> np.ndarray:
+def _plane() -> FloatArray:
     return np.stack(np.meshgrid(TICKS, TICKS), axis=-1)  # (161, 161, 2), x1 along the columns
 
 
@@ -95,7 +96,7 @@ def _landscape(ax: Axes, b: float, pot: LSEICNN, found: StationaryPoints) -> Qua
 
 @plt.rc_context(STYLE)
 def transient(
-    times: np.ndarray, learned: np.ndarray, exact: np.ndarray, split: float, path: Path
+    times: FloatArray, learned: FloatArray, exact: FloatArray, split: float, path: Path
 ) -> None:
     """Paths on the landscape that turns from one well to two: in the plane, and over time.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +37,7 @@ def fit(truth: PotentialTruth, seed: int) -> PotentialFit:
 
 
 @torch.no_grad()
-def score(result: PotentialFit, truth: PotentialTruth) -> dict[str, Any]:
+def score(result: PotentialFit, truth: PotentialTruth) -> Metrics:
     """Test error as a share of the function's range, minima on [-3, 3], and active modes."""
     x = grid()
     exact = truth.potential(x.numpy())

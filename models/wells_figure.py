@@ -11,6 +11,7 @@ import torch
 from matplotlib.axes import Axes
 
 from data_gen import wells
+from data_gen.arrays import FloatArray
 from data_gen.truth import PotentialTruth
 from lse_vi import LSEICNN, PotentialFit, WhitenedICNN
 from lse_vi.network.icnn import whitened
@@ -69,7 +70,7 @@ def convergence(results: Results, path: Path) -> None:
     plt.close(figure)
 
 
-def _padded(values: Sequence[float], length: int) -> np.ndarray:
+def _padded(values: Sequence[float], length: int) -> FloatArray:
     """A history as long as the longest: a fit that has ended stays where it is."""
     return np.concatenate([values, np.full(length - len(values), values[-1])])
 
