@@ -33,7 +33,7 @@ from lse_vi.bayesian.result import interval
 POINTS = 300  # of each data set whose modes are counted
 SIZES = (100, 300, 1000)
 SETS = {"counts": 20, "coverage": 40, "chains": 2}  # data sets of each row
-SURE = 0.95
+SURE = 0.95  # probability above which an answer counts as sure
 RANKS = 19  # draws among which a quantity is ranked: 20 ranks
 
 

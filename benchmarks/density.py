@@ -58,7 +58,7 @@ def gaussian_by_bic(x: FloatArray, seed: int) -> Fitted:
 
 
 def gaussian_by_validation(x: FloatArray, seed: int) -> Fitted:
-    held_out, train = np.split(x, [len(x) // 10])  # as much as fit_density holds out
+    held_out, train = np.split(x, [len(x) // 10])  # fit_density holds out a tenth, too
 
     def fit(k: int, points: FloatArray) -> GaussianMixture:
         return GaussianMixture(k, n_init=INITS, random_state=seed).fit(points)

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from data_gen.arrays import FloatArray, IntArray
 
-# each of mean 0 and variance 1
+# Each has mean 0 and variance 1.
 LAWS = {
     "normal": stats.norm(),
     "exponential": stats.expon(loc=-1),
@@ -33,7 +33,7 @@ class Law(Protocol):
     """A law to draw from, with its density."""
 
     def draw(self, n: int) -> FloatArray:
-        """(n, dim), others at each call."""
+        """New points at each call, (n, dim)."""
         ...
 
     def log_density(self, x: FloatArray) -> FloatArray:
@@ -58,7 +58,7 @@ class ProductMixture:
         ]
 
     def draw(self, n: int) -> FloatArray:
-        """(n, dim), others at each call."""
+        """New points at each call, (n, dim)."""
         label, x = self.rng.choice(3, n, p=self.weights), np.empty((n, self.dim))
         for k, (rotation, widths, centre, laws) in enumerate(self.parts):
             own = label == k
@@ -85,7 +85,7 @@ class Crescents:
         self.rng = np.random.default_rng(seed)
 
     def draw(self, n: int) -> FloatArray:
-        """(n, 2), others at each call."""
+        """New points at each call, (n, 2)."""
         side = self.rng.integers(0, 2, n)
         circle = self._at(self.rng.uniform(0, math.pi, n), side)
         return circle + self.BLUR * self.rng.standard_normal((n, 2))

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks scaling [--processes 2] [--n 400000]`` starts itself under ``torchrun`` (gloo
 on the CPU, nccl on GPUs), first with one process, then with more, one thread for each. Compared are
-the traces of the loss, which should be equal up to rounding, and the throughput.
+the traces of the loss, which must be equal up to rounding, and the throughput.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def worker(file: str, n: int) -> None:
         lambda: svi(x[:1000]),
         lambda: trajectories(processes()),
     ):
-        work()  # imports and compiles, whose seconds are not those of the work
+        work()  # not timed: the first run imports and compiles
     results = {
         "density": timed(lambda: density(x)),
         "svi": timed(lambda: svi(x)),

@@ -29,7 +29,7 @@ from lse_vi import LSEICNN, PotentialFit, fit_potential, paper_recipe
 
 RECIPE_EPOCHS = 150_000
 BATCH = 10
-REPEATS = 3  # of our fit, half before the recipe and half after; the median counts
+REPEATS = 3  # of our fit, some before the recipe and some after it; the median counts
 TRUTHS = {truth.name: truth for truth in wells.TRUTHS}
 
 

@@ -1,9 +1,11 @@
 """The direct method, compiled: random numbers, one trajectory, and a batch of them.
 
-The random numbers live in this file because numba notices an edit only in the file of the function
-that it has cached. Three choices make the inner loop fast: every index is unsigned (numba wraps
-signed ones), every helper is inlined (a call would pass a dozen array fields), and the argument
-`function` is None for mass action, whose branch numba then prunes at compile time.
+`gillespie` is what a user calls; this file is for those who want to know or change how it works.
+The random numbers live here too because numba compiles a cached function again only after an edit
+of the function's own file. Three choices make the inner loop fast: every index is unsigned (numba
+tests a signed one for being negative), every helper is inlined (a call would pass a dozen array
+fields), and the argument `function` is None for mass action, so that numba drops the branches for
+custom kinetics at compile time.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from numba import njit
 from data_gen.arrays import FloatArray, IndexArray, IntArray
 from data_gen.networks import Propensities
 
-u64: Any = numba.uint64  # uint64 with int64 would make float64, so words meet only words
+u64: Any = numba.uint64  # a uint64 meets only its like: with an int64 numba makes a float64
 Word = Any  # a uint64 in compiled code
 
 DONE, EVENT_LIMIT, BAD_PROPENSITY, NEGATIVE_COUNT = range(4)
@@ -97,7 +99,7 @@ _EDGE, _HEIGHT = _ziggurat()
 def _exponential(state: IndexArray) -> float:
     """A unit exponential: 99 in 100 times one look-up and no logarithm."""
     bits = _bits(state)
-    layer = bits & u64(255)  # disjoint from the top 53 bits
+    layer = bits & u64(255)  # the lowest 8 bits; _fraction reads the top 53
     x: float = _fraction(bits) * _EDGE[layer]
     if x < _EDGE[layer + u64(1)]:
         return x
@@ -109,7 +111,7 @@ def _exponential_edge(state: IndexArray, layer: Word, x: float) -> float:
     """Finish a draw that fell outside its layer's certain part."""
     offset = 0.0
     while True:
-        if layer == 0:  # the tail is an exponential again, shifted: no memory
+        if layer == 0:  # an exponential has no memory: its tail is one again, shifted
             offset += _EDGE[1]
         else:
             low, high = _HEIGHT[layer], _HEIGHT[layer + u64(1)]
@@ -196,7 +198,7 @@ def trajectory(
         for j in range(reactions):
             propensity[j] = _mass_action(j, x, tables)
     else:
-        propensity[:] = np.nan  # what a custom function leaves unwritten is refused
+        propensity[:] = np.nan  # an entry that the function does not write is refused below
         function(x, tables.rates, propensity)
 
     t, events, recorded, j = 0.0, 0, 0, u64(0)

@@ -11,7 +11,8 @@ E (3 x 3, symmetric), share c in [0, 1] of the second phase and E0 = EPS0 e1 e1,
 with C E = K tr(E) I + 2 G dev(E). The share grows at kappa = k+, shrinks at kappa = -k- and rests
 in between. Nothing depends on time, only on the order in which strains are met: the paper's
 Eq. A-9, a rate c' = +-k, is not that of a rate-independent material; its Eq. A-12 is, and is used
-here. All numbers are without units (Table 1).
+here. All numbers are without units (Table 1). The material is for models with a memory, as its
+stress depends on the path of the strain.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def respond(strain: ArrayLike) -> Response:
     """
     e = _strain(strain)
     if e.ndim < 3:
-        raise ValueError(f"strain should have shape (*paths, times, 3, 3), but got {e.shape}")
+        raise ValueError(f"strain must have shape (*paths, times, 3, 3), but got {e.shape}")
     driving = conjugate_force(e, 0.0)  # kappa = driving - c A
     phase = np.empty(e.shape[:-2])
     before = np.zeros(e.shape[:-3])
@@ -184,7 +185,7 @@ def sawtooth(
     whole_number("paths", paths, minimum=1)
     whole_number("points", points, minimum=30)
     if not 0.0 < peaks[0] <= peaks[1] < np.inf:
-        raise ValueError(f"peaks should be a range, 0 < lowest <= highest, but got {peaks}")
+        raise ValueError(f"peaks must be a range, 0 < lowest <= highest, but got {peaks}")
     rng = np.random.default_rng(seed)
     return np.stack([_one_sawtooth(points, peaks, rng) for _ in range(paths)])
 
@@ -217,12 +218,12 @@ def _elastic(strain: ArrayLike, phase: ArrayLike) -> tuple[FloatArray, FloatArra
 def _strain(value: ArrayLike) -> FloatArray:
     e = np.asarray(value, dtype=np.float64)
     if e.shape[-2:] != (3, 3):
-        raise ValueError(f"strain should have shape (..., 3, 3), but got {e.shape}")
+        raise ValueError(f"strain must have shape (..., 3, 3), but got {e.shape}")
     if not np.isfinite(e).all():
-        raise ValueError(f"strain should be finite, but got {e[~np.isfinite(e)][0]}")
+        raise ValueError(f"strain must be finite, but got {e[~np.isfinite(e)][0]}")
     skew = np.abs(e - e.swapaxes(-1, -2)).max(initial=0.0)
     if skew > 1e-12 * max(1.0, np.abs(e).max(initial=0.0)):
-        raise ValueError(f"strain should be symmetric, but E and its transpose differ by {skew}")
+        raise ValueError(f"strain must be symmetric, but E and its transpose differ by {skew}")
     return e
 
 

@@ -1,5 +1,7 @@
 """Exact stochastic simulation of reaction networks by Gillespie's direct method.
 
+For any network of `networks`: `simulate` for counts at given times, `simulate_path` for every event
+of one trajectory. Where there is one species, `master_equation` has the law itself, without noise.
 Every trajectory has a random stream of its own, so a seed fixes all bits whatever the number of
 threads, and trajectory i is the same in a run of 10 and in a run of 10,000.
 """
@@ -80,8 +82,8 @@ def simulate(
         out = (counts[rows], endings[rows], stops[rows])
         _direct.batch(offset + rows.start, key, x, tables, function, limit, grid_times, *out)
 
-    # Threads of Python's own: the compiled code lets go of the interpreter. Those of numba are
-    # OpenMP's, which they share with torch, whose thread count they reset.
+    # Python's threads will do, as the compiled code releases the interpreter's lock. Numba's are
+    # OpenMP's, as torch's are, and numba would reset the number of threads that torch takes.
     counts = np.empty((n, len(grid_times), len(network.species)), np.int64)
     endings, stops = np.empty((n, 2), np.int64), np.empty(n)
     bar = tqdm(total=n, unit="trajectory", disable=not progress)
@@ -125,9 +127,7 @@ class Path:
         """
         t = real_array("times", times, ndim=1)
         if t.size and not 0 <= t.min() <= t.max() <= self.t_end:
-            raise ValueError(
-                f"times should lie in [0, {self.t_end}], but got [{t.min()}, {t.max()}]"
-            )
+            raise ValueError(f"times must lie in [0, {self.t_end}], but got [{t.min()}, {t.max()}]")
         return self.counts[np.searchsorted(self.times, t, side="right") - 1]
 
 
@@ -186,12 +186,12 @@ def simulate_path(
 
 def _initial_counts(network: ReactionNetwork, x0: ArrayLike) -> IntArray:
     if not isinstance(network, ReactionNetwork):
-        raise TypeError(f"network should be a ReactionNetwork, but got {network!r}")
+        raise TypeError(f"network must be a ReactionNetwork, but got {network!r}")
     counts = whole_array("x0", np.atleast_1d(x0), ndim=1)
     non_negative("x0", counts)
     if len(counts) != len(network.species):
         raise ValueError(
-            f"x0 should have one count for each of {network.species}, but got {counts.tolist()}"
+            f"x0 must have one count for each of {network.species}, but got {counts.tolist()}"
         )
     return counts
 
@@ -210,7 +210,7 @@ def _compiled(
     change_start, change_species = _rows(moved)
     change = np.concatenate([row[s] for row, s in zip(changes, moved, strict=True)])
     if isinstance(kinetics, MassAction):
-        # The dummy species that pads short products is the last one and stays at one.
+        # The dummy species, which pads short products, is the last; its count stays one.
         x, function = np.append(start, 1), None
         dummy = (len(start), 0)
         width = max(map(len, kinetics.factors))
@@ -226,7 +226,7 @@ def _compiled(
         rates = kinetics.rates
     dependent_start, dependent = _rows(dependents)
     tables = _direct.Tables(
-        rates=rates.copy(),  # writable, as the compiled signature has it
+        rates=rates.copy(),  # writable: to numba a read-only array is of another type
         factor_species=np.ascontiguousarray(factors[:, :, 0], np.uint64),
         factor_shift=np.ascontiguousarray(factors[:, :, 1], np.float64),
         change_start=change_start,
@@ -262,11 +262,11 @@ def _fail(
     if ending == _direct.NEGATIVE_COUNT:
         raise ValueError(
             f"function let reaction {reaction} fire without its reactants: in trajectory "
-            f"{trajectory} at time {time:g} it led to counts {state}; its propensity should be 0 "
+            f"{trajectory} at time {time:g} it led to counts {state}; its propensity must be 0 "
             f"where a count would turn negative"
         )
     propensities = network.propensities(counts).tolist()
     raise ValueError(
-        f"propensities should be finite and non-negative, but in trajectory {trajectory} at time "
+        f"propensities must be finite and non-negative, but in trajectory {trajectory} at time "
         f"{time:g} with counts {state} they are {propensities}"
     )

@@ -4,7 +4,8 @@ With birth rate b(n) and death rate d(n) the probability of n copies obeys
 
 .. math:: \dot p_n = b_{n-1} p_{n-1} + d_{n+1} p_{n+1} - (b_n + d_n) p_n,
 
-a tridiagonal system, here cut to 0..n_max.
+a tridiagonal system, here cut to 0..n_max. These laws are what a fit or a simulation is compared
+with: they have no sampling error.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ def birth_death_rates(network: ReactionNetwork, n_max: int) -> tuple[FloatArray,
     """
     top = whole_number("n_max", n_max, minimum=1)
     if not isinstance(network, ReactionNetwork):
-        raise TypeError(f"network should be a ReactionNetwork, but got {network!r}")
+        raise TypeError(f"network must be a ReactionNetwork, but got {network!r}")
     if len(network.species) != 1 or (np.abs(network.stoichiometry) != 1).any():
         raise ValueError(
-            f"network should have one species that every reaction changes by +1 or -1, "
+            f"network must have one species that every reaction changes by +1 or -1, "
             f"but got species {network.species} "
             f"and stoichiometry {network.stoichiometry.tolist()}"
         )
@@ -51,13 +52,13 @@ def birth_death_rates(network: ReactionNetwork, n_max: int) -> tuple[FloatArray,
     if wrong.any():
         n, j = np.argwhere(wrong)[0]
         raise ValueError(
-            f"network should have finite, non-negative propensities, but that of reaction {j} "
+            f"network must have finite, non-negative propensities, but that of reaction {j} "
             f"at count {n} is {propensities[n, j]}"
         )
     up = network.stoichiometry[:, 0] == 1
     birth, death = propensities[:, up].sum(axis=1), propensities[:, ~up].sum(axis=1)
     if death[0] != 0:
-        raise ValueError(f"network should not lose copies at count 0, but its rate is {death[0]}")
+        raise ValueError(f"network must not lose copies at count 0, but its rate is {death[0]}")
     return birth, death
 
 
@@ -100,7 +101,7 @@ def transient_law(
     birth, death = birth_death_rates(network, n_max)
     start = whole_number("x0", x0, minimum=0)
     if start > n_max:
-        raise ValueError(f"x0 should lie in 0..n_max={n_max}, but got {x0}")
+        raise ValueError(f"x0 must lie in 0..n_max={n_max}, but got {x0}")
     t = real_array("times", times, ndim=1)
     non_negative("times", t)
 
@@ -150,7 +151,7 @@ def stationary_law(
     if stuck.size:
         n = int(stuck[0])
         raise ValueError(
-            f"network should move both ways between neighbouring counts, but between {n} and "
+            f"network must move both ways between neighbouring counts, but between {n} and "
             f"{n + 1} the birth rate is {birth[n]:g} and the death rate {death[n + 1]:g}"
         )
     log_law = np.concatenate([[0.0], np.cumsum(np.log(birth[:-1]) - np.log(death[1:]))])

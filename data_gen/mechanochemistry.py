@@ -9,9 +9,10 @@ with r^2 = e_2^2 + e_3^2 and I_3 = e_3 (e_3^2 - 3 e_2^2), in the symmetry-adapte
 c = 1 the cubic phase is stable, at c = 0 three tetragonal ones are. (The paper's printed exponents
 are typos: its quartic term lacks s_e^4.)
 
-A point is (E11, E22, E33, E23, E13, E12, c), Lagrange strain and concentration, without units; Psi
-is an energy density. A gradient's shear components are derivatives by E23, E13, E12 as
-coordinates, twice the shear stresses.
+The crystal is for fits of a potential to its gradient alone, in seven dimensions. A point is (E11,
+E22, E33, E23, E13, E12, c), Lagrange strain and concentration, without units; Psi is an energy
+density. A gradient's shear components are derivatives by E23, E13, E12 as coordinates, twice the
+shear stresses.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Laws with one to four modes and known truth, to ask how many modes a method finds.
 
-Each is a mixture of normals. Those in ``SEPARATED`` have modes that no one would mistake. The
-equal halves of ``OVERLAPPING`` are 2.3 standard deviations apart (from 2 on there are two peaks):
-the dip is 5 % of the peaks' height, and the nearest law with a single peak is 7e-5 nats away, so
-that of 300 points 0.02 nats of evidence between the two are expected.
+Each is a mixture of normals. Those in ``SEPARATED`` have modes far apart, which any method must
+find. With ``OVERLAPPING`` no method can be sure: its equal halves are 2.3 standard deviations apart
+(from 2 on there are two peaks), the dip is 5 % of the peaks' height, and the nearest law with a
+single peak is 7e-5 nats away, so that 300 points are expected to give 0.02 nats of evidence
+between the two.
 """
 
 from __future__ import annotations

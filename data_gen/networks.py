@@ -1,4 +1,7 @@
-"""Reaction networks: which species there are, what each reaction changes, and how fast it fires."""
+"""Reaction networks: which species there are, what each reaction changes, and how fast it fires.
+
+Begin here to describe a network of your own; `gillespie` and `master_equation` take it from there.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class MassAction:
         non_negative("orders", self.orders)
         if len(self.rates) != len(self.orders):
             raise ValueError(
-                f"rates and orders should have one row per reaction, but got "
+                f"rates and orders must have one row per reaction, but got "
                 f"{len(self.rates)} rates and orders of shape {self.orders.shape}"
             )
 
@@ -105,7 +108,7 @@ class CustomKinetics:
 
     def __init__(self, rates: ArrayLike, function: Propensities) -> None:
         if not callable(function):
-            raise TypeError(f"function should be callable, but got {function!r}")
+            raise TypeError(f"function must be callable, but got {function!r}")
         self.rates = _frozen(real_array("rates", rates, ndim=1))
         # A function that the caller has compiled already is taken back to its Python source.
         self.function: Propensities = getattr(function, "py_func", function)
@@ -117,7 +120,7 @@ class CustomKinetics:
             return numba.cfunc(_SIGNATURE, error_model="numpy")(self.function)
         except numba.core.errors.NumbaError as error:
             raise TypeError(
-                f"function {self.function.__name__!r} should be compilable by numba as "
+                f"function {self.function.__name__!r} must be compilable by numba as "
                 f"f(counts, rates, out), but numba said: {error}"
             ) from error
 
@@ -168,13 +171,13 @@ class ReactionNetwork:
         object.__setattr__(self, "kinetics", kinetics)
         if len(changes) == 0 or changes.shape[1] != len(self.species):
             raise ValueError(
-                f"stoichiometry should have shape (reactions, {len(self.species)}) with at least "
+                f"stoichiometry must have shape (reactions, {len(self.species)}) with at least "
                 f"one reaction, but got {changes.shape}"
             )
         if isinstance(kinetics, MassAction):
             _check_mass_action(self.species, changes, kinetics.orders)
         elif not isinstance(kinetics, CustomKinetics):
-            raise TypeError(f"kinetics should be MassAction or CustomKinetics, got {kinetics!r}")
+            raise TypeError(f"kinetics must be MassAction or CustomKinetics, got {kinetics!r}")
 
     @property
     def reactions(self) -> int:
@@ -186,9 +189,9 @@ class ReactionNetwork:
         n = np.array(counts, dtype=np.float64)
         if n.ndim == 0 or n.shape[-1] != len(self.species):
             raise ValueError(
-                f"counts should have shape (..., {len(self.species)}), but got {n.shape}"
+                f"counts must have shape (..., {len(self.species)}), but got {n.shape}"
             )
-        out = np.full((*n.shape[:-1], self.reactions), np.nan)  # an entry left unwritten shows
+        out = np.full((*n.shape[:-1], self.reactions), np.nan)  # NaN where nothing is written
         self.kinetics.fill(n.reshape(-1, n.shape[-1]), out.reshape(-1, self.reactions))
         return out
 
@@ -222,18 +225,17 @@ def _frozen(array: Array) -> Array:
 
 def _names(species: Sequence[str]) -> tuple[str, ...]:
     if isinstance(species, str) or not all(isinstance(name, str) and name for name in species):
-        raise TypeError(f"species should be a sequence of names, but got {species!r}")
+        raise TypeError(f"species must be a sequence of names, but got {species!r}")
     names = tuple(species)
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"species should be at least one name, all distinct, but got {names}")
+        raise ValueError(f"species must be at least one name, all distinct, but got {names}")
     return names
 
 
 def _check_mass_action(names: Sequence[str], changes: IntArray, orders: IntArray) -> None:
     if orders.shape != changes.shape:
         raise ValueError(
-            f"orders should have the shape of stoichiometry, {changes.shape}, "
-            f"but got {orders.shape}"
+            f"orders must have the shape of stoichiometry, {changes.shape}, but got {orders.shape}"
         )
     for j, s in np.argwhere(changes + orders < 0):
         raise ValueError(

@@ -5,7 +5,8 @@ r"""The Schlögl network: one species, four reactions, two stable states.
     A + 2X \rightleftharpoons 3X, \qquad B \rightleftharpoons X
 
 with A and B held constant (Schlögl 1972, doi:10.1007/BF01379769). Counts are copies of X; time is
-in the unit of the rates. The master equation gives the exact law at every time.
+in the unit of the rates. The network is for densities fitted to counts: the master equation gives
+the exact law at every time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""How a system of `data_gen` declares its truth, so that one contract test can check them all."""
+"""How a system of `data_gen` declares its truth, so that one contract test can check them all.
+
+A new potential is declared as a :class:`PotentialTruth` and added to the list of that test,
+``tests/data_gen/test_truths.py``. It holds the gradient against differences of the potential, and
+the stationary points against the gradient and its derivative.
+"""
 
 from __future__ import annotations
 

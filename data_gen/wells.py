@@ -1,7 +1,7 @@
 r"""Three functions with several wells on [-3, 3]: the paper's Eq. 8 to 10.
 
 Each truth is a :class:`data_gen.truth.PotentialTruth` of one coordinate without units; `sample`
-draws the data that the paper fits.
+draws the data that the paper fits. They are for fits of a potential to its values.
 """
 
 from __future__ import annotations

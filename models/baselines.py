@@ -1,4 +1,7 @@
-"""What a user would reach for instead: kernel estimates and a Gaussian mixture, one per time."""
+"""What a user would reach for instead: kernel estimates and a Gaussian mixture, one per time.
+
+The Schlögl study compares its densities with these.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def _isj(x: FloatArray, grid: FloatArray) -> FloatArray:
 def _mixture(x: FloatArray, grid: FloatArray) -> FloatArray:
     column = x[:, None]
     fits = [
-        # No component narrower than a count: else equal counts make a spike of any height.
+        # reg_covar: no component narrower than a count, as equal counts would make a spike.
         GaussianMixture(k, n_init=5, random_state=0, reg_covar=1.0).fit(column)
         for k in range(1, MOST_COMPONENTS + 1)
     ]

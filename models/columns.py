@@ -1,4 +1,7 @@
-"""Numbers from one or two columns of a CSV file, or an error that says which row to look at."""
+"""Numbers from one or two columns of a CSV file, or an error that says which row to look at.
+
+For data from outside: the study ``modes`` reads a user's file by it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import numpy as np
 
 from data_gen.arrays import FloatArray
 
-MOST = 2  # columns
-FEWEST = 10  # rows: below that there is nothing to ask about modes
+MOST = 2  # columns that are read
+FEWEST = 10  # rows: with fewer there is nothing to ask about modes
 
 
 def read_columns(path: str | Path, columns: Sequence[str] = ()) -> tuple[FloatArray, list[str]]:

@@ -1,4 +1,4 @@
-"""The command line that the deterministic studies share."""
+"""The command line that the studies without a posterior share, and the file of their metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-Metrics = dict[str, Any]
+Metrics = dict[str, Any]  # what a study measured, as metrics.json holds it
 
 
 def run_study(

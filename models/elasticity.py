@@ -49,18 +49,18 @@ from models import elasticity_figure
 from models.command import Metrics, run_study
 
 TRAIN, TEST, POINTS = 320, 80, 101
-GENTLE = 0.25  # share of the paths to fit that stay elastic
+GENTLE = 0.25  # share of the training paths that stay elastic
 GENTLE_PEAKS = 0.02, -material.FORWARD_STRAINS[0]
 DURATION = 5.0  # of a path, for the model that goes by time
 STEPS = {"fixed": 1000, "literal": 1500, "memory": 3000, "consistent": 3000}
-POLISH = {"memory": 2000}  # further steps, on all paths at once
-RATES = {"fixed": 0.02, "literal": 0.01, "memory": 0.02, "consistent": 0.02}  # of learning
+POLISH = {"memory": 2000}  # steps of L-BFGS afterwards, on all paths at once
+RATES = {"fixed": 0.02, "literal": 0.01, "memory": 0.02, "consistent": 0.02}  # learning rates
 TWO_PHASE = ("literal", "memory", "consistent")
 SETS: dict[str, Callable[[], Invariants]] = {
     "isotropic": Isotropic,
     "transverse": TransverselyIsotropic,
 }
-LOOPS = np.linspace(0.05, 0.07, 11)  # peaks of the data's range that stay below 0.072: elastic
+LOOPS = np.linspace(0.05, 0.07, 11)  # peaks as in the data, but elastic: below 0.072
 Results = dict[str, dict[str, dict[str, float]]]  # measure, model, set of invariants
 
 
@@ -83,10 +83,11 @@ class Paths(NamedTuple):
 
 
 def sample(train: int, test: int, seed: int) -> tuple[Paths, Paths]:
-    """Random sawtooth paths in uniaxial strain, to fit and held out.
+    """Random sawtooth paths in uniaxial strain: those to fit, and those held out.
 
-    A share of those to fit stays elastic: by chance hardly any path goes back and forth within the
-    elastic range, and a fit does not see what small errors add up to there.
+    A share of those to fit is made to stay elastic: by chance hardly any path goes back and forth
+    within the elastic range, and without such paths a fit does not see that small errors add up
+    there.
     """
     e11 = material.sawtooth(train + test, points=POINTS, seed=seed)
     gentle = int(GENTLE * train)
@@ -134,7 +135,7 @@ def clock(strain: FloatArray) -> Tensor:
 def learn(kind: str, name: str, train: Paths, seed: int, share: float, folder: Path) -> Elastic:
     """Fit the model ``kind`` with the invariants ``name`` in single precision.
 
-    With a ``share`` of all steps.
+    ``share`` is the part of all steps that is taken.
     """
     torch.manual_seed(seed)
     strain = torch.as_tensor(train.strain, dtype=torch.float32)

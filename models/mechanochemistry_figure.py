@@ -28,7 +28,7 @@ def _points(**coordinates: ArrayLike) -> FloatArray:
             c = np.broadcast_to(value, shape)
         else:
             strains[..., int(name[1]) - 1] = value
-    # The map to e1, ..., e6 turns and scales: its inverse from the images of the unit strains.
+    # Strains map linearly to e1, ..., e6; the images of the unit strains give the inverse.
     images = crystal.strains(np.eye(7)[:6])
     return np.concatenate([strains @ np.linalg.inv(images), c[..., None]], axis=-1)
 

@@ -28,9 +28,9 @@ from lse_vi.densities import log_prior
 from lse_vi.distribution import Box
 from lse_vi.fitting.schedule import warm_up
 from models import baselines, schlogl_figure
-from models.bayesian import BayesianBoxDensity, FixedRule
 from models.command import Metrics
-from models.guides import GUIDES, Point
+from models.schlogl_density import BayesianBoxDensity, FixedRule
+from models.schlogl_guides import GUIDES, Point
 
 N_MAX = schlogl.N_MAX
 TIMES = (0.5, *range(1, 11))
@@ -64,9 +64,9 @@ def paper_fit(x: Tensor, scale: Scale, seed: int) -> FitResult:
     `fit_density` counts the modes and starts it; Pyro's SVI then descends the negative ELBO with
     the density as likelihood. The weak prior of `fit_density` stays, as ridge regularisation.
     """
-    # All the data are fitted (no held-out share): the prior guards against overfitting here, and
-    # a smaller network than the paper's (10, 10) is enough for 200 points. The law has no walls,
-    # so L-BFGS, which looks for them (polish), would find one in the noise.
+    # held_out=0: all data are fitted, as the prior guards against overfitting. hidden=(5, 5): less
+    # than the paper's (10, 10) is enough for 200 points. polish=0: L-BFGS finds steep walls, of
+    # which this law has none, and would make one of noise.
     fit = fit_density(
         x, bounds=scale.bounds, hidden=(5, 5), held_out=0.0, restarts=2, polish=0, seed=seed
     )

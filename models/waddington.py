@@ -88,7 +88,7 @@ def field_r2(pot: LSEICNN, b: float) -> float:
 def stationary_errors(found: StationaryPoints, truth: PotentialTruth) -> list[float]:
     """Distance from each true stationary point to the nearest one of its kind; inf without one.
 
-    Points that do not exist count as infinitely far too.
+    Each found point beyond the true number counts as infinitely far too.
     """
     errors = []
     for point in truth.stationary_points:

@@ -19,7 +19,7 @@ from lse_vi.plots.style import BLACK, BLUE, COLORS, GREY, STYLE, VERMILLION, sec
 
 NAMES = {"double": "double well (Eq. 8)", "modulated": "modulated well (Eq. 9)",
          "minimum": "minimum of parabolas (Eq. 10)"}  # fmt: skip
-MODES = tuple(color for color in COLORS if color != VERMILLION)  # that is the fit
+MODES = tuple(color for color in COLORS if color != VERMILLION)  # in which the fit is drawn
 Results = Mapping[PotentialTruth, Sequence[PotentialFit]]
 
 
@@ -123,7 +123,7 @@ def evolution(results: Results, path: Path) -> None:
         most = max(len(row) for row in history["shares"])
         for k in range(most):
             for key, style, name in (("shares", "-", "share"), ("gates", ":", "gate")):
-                # Sorted: which mode is called first changes with the restart that leads.
+                # Sorted, as another restart that takes the lead has its modes in another order.
                 rows = [sorted(row, reverse=True) for row in history[key]]
                 curve = [row[k] if k < len(row) else np.nan for row in rows]
                 label = f"{name} of a mode" if k == 0 else None

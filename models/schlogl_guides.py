@@ -1,6 +1,12 @@
-"""Guides over ``theta`` (batch, size), one block for each data set: which gives honest bands?
+"""The guides of the Schlögl study: over ``theta`` (batch, size), a block for each time.
 
-Measured on the Schlögl study (table in the README): :class:`BlockNormal`; the others are too wide.
+Those of :mod:`lse_vi.guides` and :mod:`lse_vi.bayesian` cannot stand in for them: they approximate
+one posterior over a vector of latents, while here the posteriors of eleven times, independent of
+one another, are trained in one batch, without the correlations between times that a normal over all
+of ``theta`` would have. For a model of your own take :func:`lse_vi.fit_guide`.
+
+Which guide gives honest bands was measured (``docs/studies.md``): :class:`BlockNormal` does, and
+the bands of the others are too wide.
 """
 
 from __future__ import annotations

@@ -1,11 +1,17 @@
-r"""A Bayesian LSE-ICNN density in one dimension, in coordinates that a Gaussian guide can follow.
+r"""The Bayesian density of the Schlögl study: on a box, with rho learned, all times in one batch.
+
+The densities of :mod:`lse_vi.bayesian` cannot stand in for it: they live on R^d with rho = 1, one
+data set at a time, while this study takes the paper's density, whose rho is a parameter, on a box
+that holds the counts, and fits the laws of eleven times at once. For a posterior of data of your
+own take :func:`lse_vi.fit_posterior`; take this to read the paper's Eq. 21.
 
 The parameters of a network trade off against one another: a mode's location against its biases, its
 frame against its slopes, its gate against its offset, and all of them against rho. The posterior in
 these is a curved ridge, and a Gaussian on a curved ridge is wide in everything that the data know:
-bands of the CDF came out twice as wide as they should be. So three numbers of each mode, those that
-the data say most about, are made coordinates of their own, whatever the rest of the network does:
-its mean and standard deviation (of exp(-f_k)), and its mass pi_k = E_q[r_k].
+bands of the CDF came out twice too wide. So three numbers of each mode, those that the data say
+most about, are made coordinates of their own, whatever the rest of the network does: its mean and
+standard deviation (of exp(-f_k)), and its mass pi_k = E_q[r_k]. With rho = 1 on R^d the mass has a
+formula; here Newton's method finds the offsets of the f_k that give it.
 """
 
 from __future__ import annotations
@@ -24,11 +30,11 @@ from lse_vi.distribution import Box, Rule
 from lse_vi.network.icnn import whitened
 
 MATCHING_STEPS = 6  # of damped Newton for the masses
-DAMPING = 0.2  # Levenberg's: without it a rare step is wild, and so are the gradients of the ELBO
+DAMPING = 0.2  # Levenberg's: without it a few steps overshoot, and the ELBO's gradients with them
 
 
 class FixedRule:
-    """Always the same nodes: on a box they need not follow the potential."""
+    """A rule with always the same nodes: on a box they need not follow the potential."""
 
     def __init__(self, box: Box, panels: int) -> None:
         flat = LSEICNN(1, 1, hidden=(), network=WhitenedICNN, dtype=box.low.dtype)
@@ -49,8 +55,8 @@ class BayesianBoxDensity:
         x: standardised data (n, *batch, 1), each column of the batch a data set of its own.
         modes: number of modes K.
         bounds: (low, high) of the support, in the units of ``x``.
-        hidden: widths of the hidden layers. Small is right here: every unit that the data do not
-            need widens the bands.
+        hidden: widths of the hidden layers. Keep them small: every unit that the data do not need
+            widens the bands.
     """
 
     def __init__(
