@@ -1,4 +1,4 @@
-"""Data larger than memory should be: maps on disk, batches, and what they must agree on."""
+"""Data larger than memory should be: read in parts, from maps on disk."""
 
 import subprocess
 import sys
@@ -9,10 +9,8 @@ import torch
 
 from lse_vi import LSEDensity, fit_density
 from lse_vi.densities.data_source import PART, Points
-from lse_vi.densities.training_data import FitData
 
 QUICK = {"modes": 3, "steps": 150, "restarts": 1, "hidden": (4,), "progress": False}
-
 MILLION = """
 import resource, sys
 import numpy as np, torch
@@ -40,23 +38,6 @@ def test_points_are_read_in_parts_without_changing_them():
         torch.testing.assert_close(torch.cat(list(points.parts())), torch.as_tensor(x))
         torch.testing.assert_close(points.moments.mean, torch.as_tensor(x.mean(0)))
         torch.testing.assert_close(points.moments.deviation, torch.as_tensor(x.std(0, ddof=1)))
-
-
-def test_held_out_points_are_not_trained_on():
-    x = torch.arange(1000.0).unsqueeze(-1)
-    data = FitData.split(Points.of("x", x), n_test=100, batch_size=64)
-    seen = {round(float(v), 6) for _ in range(200) for v in data.draw()}
-    assert seen.isdisjoint({round(float(v), 6) for v in data.test})
-    assert len(seen) == 900
-
-
-def test_batches_reach_what_all_points_at_once_reach():
-    x = two_modes(20_000, 2, np.random.default_rng(1)).astype(float)
-    whole = fit_density(x, **QUICK)
-    batches = fit_density(x, batch_size=2000, **QUICK)
-    assert int(whole.active_modes) == int(batches.active_modes) == 2
-    gap = float(whole.log_likelihood - batches.log_likelihood)
-    assert abs(gap) < 0.02  # nats per point
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])

@@ -6,8 +6,6 @@ import torch
 
 from lse_vi import ICNN, LSEICNN, WhitenedICNN, fit_density
 from lse_vi.densities.merging import merge_closest
-from lse_vi.fitting.checkpoint import Checkpoint
-from lse_vi.fitting.mode_search import Candidate, ModeSearch
 
 
 def groups(n, *centres):
@@ -69,43 +67,6 @@ def test_every_potential_of_a_batch_has_its_own_pair():
     loc = merge_closest(pot, x).network.loc
     expected = torch.tensor([[[0.25, 0.0], [30.0, 0.0]], [[0.0, 0.0], [30.25, 0.0]]])
     torch.testing.assert_close(loc, expected, rtol=0, atol=0.2)
-
-
-def search_of(*objectives, penalty=10.0):
-    """A search that has tried every number of modes with L-BFGS."""
-    search = ModeSearch(Checkpoint(None, dict), penalty, device=torch.device("cpu"))
-    for modes, objective in enumerate(objectives, start=1):
-        trial = Candidate(modes, {}, torch.tensor(objective), {}, gain=torch.tensor(9.0), left=200)
-        search.add(trial)
-    return search
-
-
-def test_mergers_start_from_the_best_and_go_on_while_they_cost_less_than_a_mode():
-    """Worth 110, 80, 120 and 100: from three modes; then from two if those come within 10."""
-    for merged, expected in (131.0, 2), (129.0, None):
-        search = search_of(120.0, 100.0, 150.0, 140.0)
-        assert search.mergeable().modes == 3
-        fewer = search.merge(search.done[2], {}, left=200)
-        assert fewer.modes == 2
-        search.improve(Candidate(2, {}, torch.tensor(merged), {}, gain=fewer.gain))
-        more = search.mergeable()
-        assert (more.modes if more else None) == expected
-
-
-def test_a_merger_that_is_worse_is_forgotten():
-    search = search_of(120.0, 130.0, 150.0)
-    own = search.done[1]
-    search.improve(Candidate(2, {}, torch.tensor(129.0), {}, gain=torch.tensor(0.0)))
-    assert search.done[1] is own
-
-
-def test_what_steps_may_still_bring_is_weighed_before_they_are_taken():
-    """Two modes lead three by 5, but have no steps left; three may gain 20."""
-    search = search_of(0.0, 100.0, 105.0)
-    search.done[1].left = 0
-    assert int(search.best()) == 1
-    search.done[2].ahead = torch.tensor(20.0)
-    assert search.unfinished() is search.done[2]
 
 
 def test_a_mode_that_only_mended_a_wall_goes():

@@ -1,7 +1,6 @@
-"""The two stages of a density's fit: what L-BFGS adds to Adam, and what it must not do."""
+"""What L-BFGS adds to Adam in the fit of a density, and what it must not do."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ import torch
 import lse_vi.densities.fit as fit_module
 from lse_vi import LaplaceMixture, fit_density
 from lse_vi.densities.polish import polish
-from lse_vi.fitting.checkpoint import Checkpoint
-from lse_vi.fitting.mode_search import Candidate, ModeSearch
 
 
 def gap(fit, y):
@@ -77,12 +74,6 @@ def test_a_fit_does_not_run_away_from_its_nodes(samples):
     assert fit.active_modes == 2
 
 
-@pytest.mark.parametrize("steps", [9, 10, 11])
-def test_a_rise_of_one_step_is_none(steps):
-    fit = fit_density(torch.randn(50), modes=1, steps=steps, polish=0, progress=False)
-    assert fit.history["step"] == [steps]
-
-
 def test_the_history_goes_on():
     x = np.random.default_rng(0).exponential(size=200)
     fit = fit_density(x, modes=1, steps=100, polish=70, progress=False)
@@ -97,49 +88,6 @@ def test_steps_of_polish_are_checked():
         fit_density(torch.randn(50), polish=-1)
 
 
-def test_l_bfgs_is_spared_numbers_of_modes_that_it_cannot_save():
-    """The best has it first; then those that 1.5 times its gain of 10 nats bring level.
-
-    The best has 130 - 2 * 5 of them.
-    """
-    for objectives, expected in (
-        ((109.0, 120.0, 119.0, 100.0), [2]),  # 109 - 5 + 15 < 120, 119 - 15 + 15 < 120
-        ((111.0, 120.0, 119.0, 100.0), [2, 1]),
-        ((109.0, 120.0, 121.0, 100.0), [2, 3]),
-        ((111.0, 120.0, 122.0, 100.0), [2, 3, 1]),
-    ):
-        search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
-        for modes, objective in enumerate(objectives, start=1):
-            search.add(Candidate(modes, {}, torch.tensor(objective), {}))
-        order = []
-        while candidate := search.promising():
-            order.append(candidate.modes)
-            gain = torch.tensor(10.0 if candidate.modes == 2 else 0.0)
-            search.replace(Candidate(candidate.modes, {}, candidate.objective + gain, {}, gain))
-        assert order == expected
-
-
-def test_the_best_of_every_data_set_is_finished():
-    """The first data set has two modes, the second one; three modes, a mere trial, are left."""
-    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
-    for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0), (92.0, 54.0)), start=1):
-        trial = Candidate(modes, {}, torch.tensor(objectives), {}, gain=torch.zeros(2), left=200)
-        search.add(trial)
-    order = []
-    while candidate := search.unfinished():
-        order.append(candidate.modes)
-        search.replace(replace(candidate, left=0))
-    assert order == [1, 2]
-
-
-def test_l_bfgs_goes_to_the_best_of_every_data_set():
-    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
-    for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0)), start=1):
-        search.add(Candidate(modes, {}, torch.tensor(objectives), {}))
-    search.replace(Candidate(2, {}, torch.tensor([90.0, 52.0]), {}, torch.zeros(2)))
-    assert search.promising() is search.done[0]  # of the second: 50 - 5 > 52 - 10
-
-
 def test_normal_data_cost_few_steps_of_l_bfgs():
     """One mode is right, and two, three and four stay far behind."""
     x = np.random.default_rng(0).standard_normal((1000, 2))
@@ -148,27 +96,6 @@ def test_normal_data_cost_few_steps_of_l_bfgs():
     looks = Counter(fit.history["active_modes"])
     assert looks[1] > 1  # one of Adam's 50 steps
     assert [looks[modes] for modes in (2, 3, 4)] == [1, 1, 1]
-
-
-def test_points_held_out_overrule_the_penalty_where_they_are_clear():
-    """A second mode brings 20 of the 50 nats it costs; in one data set points held out want it."""
-    search = ModeSearch(Checkpoint(None, dict), penalty=50.0, device=torch.device("cpu"))
-    noise = 0.1 * torch.randn(100, 2)
-    clear = torch.tensor([0.5, 0.0])  # 0.5 +- 0.01 nats per point, and 0.00 +- 0.01
-    for modes, losses in enumerate((1.0 + noise, 1.0 - clear + noise.flip(0)), start=1):
-        objective = torch.full((2,), 20.0 * modes)
-        search.add(Candidate(modes, {}, objective, {}, torch.ones(2), losses))
-    assert search.best().tolist() == [1, 0]
-    search.add(Candidate(3, {}, torch.zeros(2), {}, losses=1.0 - clear.flip(0) + noise))
-    assert search.best().tolist() == [1, 2]
-    assert search.promising() is search.done[2]  # far behind, but wanted by the second data set
-
-
-def test_a_potential_fit_without_points_held_out_counts_by_its_objective():
-    search = ModeSearch(Checkpoint(None, dict), penalty=1.0, device=torch.device("cpu"))
-    for modes, objective in enumerate((0.0, 5.0, 5.5), start=1):
-        search.add(Candidate(modes, {}, torch.tensor(objective), {}))
-    assert int(search.best()) == 1
 
 
 def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
@@ -184,17 +111,6 @@ def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
     fit = fit_density(x, modes=1, steps=50, polish=50, progress=False)
     assert set(seen) == {torch.float64}
     assert {p.dtype for p in fit.density.potential.parameters()} == {torch.float32}
-
-
-def test_a_search_does_not_go_back_once_l_bfgs_has_begun():
-    """L-BFGS may make the fourth number the best; the fit had stopped searching, and has still."""
-    search = ModeSearch(Checkpoint(None, dict), penalty=1.0, device=torch.device("cpu"))
-    for modes in range(1, 6):
-        search.add(Candidate(modes, {}, torch.tensor(0.0), {}))
-    assert search.stalled
-    search.replace(Candidate(4, {}, torch.tensor(50.0), {}, torch.tensor(50.0)))
-    assert int(search.best()) == 3
-    assert search.stalled
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])

@@ -1,158 +1,111 @@
-"""Models, data and options that a guide refuses, by name."""
+"""The fit of a guide against truths: its modes, weights and evidence."""
 
 import math
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import SVI
-from pyro.infer.autoguide import AutoNormal
 
-import lse_vi.guides.training
-from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture, NonFiniteLossError, fit_guide
+from lse_vi import AutoLSEICNN, fit_guide
+from lse_vi.fitting.checkpoint import Checkpoint
+
+PEAK = (9.0 - 1 / 18) ** 0.5  # of `square`, where x / 9 + 2 x (x^2 - 9) = 0
 
 
-class TestErrors:
-    def test_discrete_latents(self):
-        def model():
-            pyro.sample("k", dist.Bernoulli(0.5))
-            pyro.sample("x", dist.Normal(0.0, 1.0))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_modes_weights_and_evidence(seed, square, nine, truth):
+    guide = AutoLSEICNN(square, modes=2)
+    res = fit_guide(square, guide, nine, steps=300, seed=seed, progress=False)
+    exact = truth.log_evidence
+    assert res.mode_weights.tolist() == pytest.approx([0.75, 0.25], abs=0.02)
+    assert res.mode_locations["x"].tolist() == pytest.approx([PEAK, -PEAK], abs=1e-3)
+    assert abs(res.log_evidence - exact) < 4 * res.log_evidence_error
+    assert res.log_evidence_error < 0.01
+    assert exact - res.elbo < 0.02 + 4 * res.elbo_error
+    assert res.ess > 0.95
 
-        with pytest.raises(ValueError, match="discrete"):
-            fit_guide(model, AutoLSEICNN(model), progress=False)
 
-    def test_no_latents(self):
-        def model():
-            pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.tensor(1.0))
+def test_nothing_to_warn_of():
+    """Two Gaussian modes, |x| seen with noise: the guide is exact, and knows it."""
 
-        with pytest.raises(RuntimeError, match="no latent variables"):
-            fit_guide(model, AutoLSEICNN(model), progress=False)
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 3.0))
+        pyro.sample("y", dist.Normal(x.abs(), 0.3), obs=torch.tensor(4.0))
 
-    def test_nan_everywhere(self, square):
-        with pytest.raises(ValueError, match=r"NaN or infinite at all 128 starts.*check the data"):
-            fit_guide(square, AutoLSEICNN(square), torch.tensor(math.nan), progress=False)
+    res = fit_guide(model, AutoLSEICNN(model, modes=4), progress=False)
+    exact = math.log(2.0) + float(dist.Normal(0.0, 9.09**0.5).log_prob(torch.tensor(4.0)))
+    assert res.log_evidence == pytest.approx(exact, abs=1e-3)
+    assert res.elbo == pytest.approx(exact, abs=2e-3)
+    assert res.k_hat < 0.7
+    assert res.warnings == ()
 
-    def test_nan_within_the_guide(self):
-        def model():
-            x = pyro.sample("x", dist.Normal(0.0, 1.0))
-            pyro.factor("hole", torch.where((x - 1).abs() < 0.3, math.nan, 0.0))
 
-        with pytest.raises(ValueError, match="the log joint is NaN at some draws of the guide"):
-            fit_guide(model, AutoLSEICNN(model, modes=1), progress=False)
+def test_the_result_prints(fitted):
+    text = str(fitted)
+    assert text.startswith("fit of AutoLSEICNN: 2 modes, 2 convex parts, 1 dimensions")
+    words = ("ELBO", "log evidence", "ESS", "k-hat", "weight 0.7", "  x 2.991", "  x -2.991")
+    assert [word for word in words if word not in text] == []
 
-    def test_an_unbounded_joint(self):
-        def model():
-            x = pyro.sample("x", dist.Normal(0.0, 1.0))
-            pyro.factor("away", x**2)
 
-        with pytest.raises(ValueError, match=r"unbounded.*give every latent variable a proper"):
-            fit_guide(model, AutoLSEICNN(model), progress=False)
+def test_history(fitted):
+    history = fitted.history
+    assert set(history) == {"step", "elbo", "misfit"}
+    assert history["step"] == list(range(0, 20 * len(history["step"]), 20))
+    assert history["misfit"][-1] < history["misfit"][0]
 
-    def test_a_subsampled_plate(self):
-        def model(y):
-            mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
-            with pyro.plate("data", len(y), subsample_size=2) as i:
-                pyro.sample("y", dist.Normal(mu, 1.0), obs=y[i])
 
-        with pytest.raises(ValueError, match=r"plate 'data' around site 'y' is subsampled, 2 of 6"):
-            fit_guide(model, AutoLSEICNN(model), torch.zeros(6), progress=False)
+def test_points_know_their_mode(fitted):
+    assert fitted.mode_of(torch.tensor([[3.0], [-3.0]])).tolist() == [0, 1]
 
-    def test_a_model_that_vmap_cannot_run_is_run_once_per_draw(self):
-        def model():
-            x = pyro.sample("x", dist.Normal(0.0, 1.0))
-            pyro.sample("y", dist.Normal(x if x.item() > 0 else 2 * x, 1.0), obs=torch.tensor(1.0))
 
-        guide = AutoLSEICNN(model, modes=1)
-        guide()
-        with pytest.warns(UserWarning, match="the model cannot run under torch.vmap"):
-            value = guide.log_joint()(torch.tensor([[1.0], [-1.0]]))
-        by_hand = -0.5 * torch.tensor([1.0 + 0.0, 1.0 + 9.0]) - math.log(2 * math.pi)
-        assert value.tolist() == pytest.approx(by_hand.tolist())
-
-    def test_a_model_that_vmap_changes_is_run_once_per_draw(self):
-        calls = []
-
-        def model():
-            calls.append(None)
-            x = pyro.sample("x", dist.Normal(0.0, 1.0))
-            pyro.factor("drift", x * len(calls))
-
-        guide = AutoLSEICNN(model, modes=1)
-        guide()
-        with pytest.warns(UserWarning, match=r"comes out differently .* log joint is .* by itself"):
-            guide.log_joint()(torch.ones(2, 1))
-
-    def test_the_energy_elbo_of_another_guide(self, square, nine):
-        svi = SVI(square, AutoNormal(square), pyro.optim.Adam({"lr": 0.01}), EnergyELBO())
-        with pytest.raises(
-            TypeError, match=r"must be an AutoLSEICNN .* but got AutoNormal; .*Trac"
-        ):
-            svi.step(nine)
-
-    def test_a_loss_that_is_not_finite(self, monkeypatch, square, nine):
-        monkeypatch.setattr(
-            lse_vi.guides.training,
-            "rule_elbo",
-            lambda rule, energy, log_joint: energy.sum() * 1e400,
-        )
-        with pytest.raises(NonFiniteLossError, match="step 0"):
-            fit_guide(square, AutoLSEICNN(square, modes=2), nine, progress=False)
-
-    def test_a_guide_of_another_kind_or_model(self, square, nine):
-        with pytest.raises(TypeError, match="guide must be an AutoLSEICNN, but got function"):
-            fit_guide(square, square, nine)
-        with pytest.raises(ValueError, match="model must be the one that the guide was made for"):
-            fit_guide(lambda y: square(y), AutoLSEICNN(square), nine)
-
-    @pytest.mark.parametrize(
-        ("options", "text"),
-        [
-            ({"modes": 0}, "modes must be at least 1"),
-            ({"hidden": (0,)}, "hidden"),
-            ({"init_scale": -1.0}, "init_scale must be"),
-        ],
+def test_one_seed_one_result_and_the_global_state_stays(square, nine):
+    before = torch.get_rng_state()
+    one, two = (
+        fit_guide(square, AutoLSEICNN(square, modes=2), nine, steps=60, progress=False)
+        for _ in "ab"
     )
-    def test_options_of_the_guide(self, options, text, square):
-        with pytest.raises(ValueError, match=text):
-            AutoLSEICNN(square, **options)
+    assert torch.equal(before, torch.get_rng_state())
+    assert (one.elbo, one.log_evidence) == (two.elbo, two.log_evidence)
+    for a, b in zip(one.guide.parameters(), two.guide.parameters(), strict=True):
+        assert torch.equal(a, b)
 
-    @pytest.mark.parametrize(
-        "options",
-        [{"steps": 0}, {"samples": 1}, {"learning_rate": 0.0}, {"tolerance": -1.0}],
-        ids=lambda o: next(iter(o)),
-    )
-    def test_options_of_the_fit(self, options, square, nine):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            fit_guide(square, AutoLSEICNN(square), nine, **options)
 
-    def test_another_checkpoint(self, tmp_path, square, nine):
-        path = tmp_path / "fit"
+def test_an_interrupted_fit_goes_on_where_it_was(tmp_path, monkeypatch, square, nine):
+    def run(path):
         guide = AutoLSEICNN(square, modes=2)
-        fit_guide(square, guide, nine, steps=20, progress=False, checkpoint=path)
-        again = {"steps": 20, "progress": False, "checkpoint": path}
-        with pytest.raises(ValueError, match=r"another fit \(different: data\)"):
-            fit_guide(square, guide, nine + 1, **again)
-        with pytest.raises(ValueError, match=r"another fit \(different: settings\)"):
-            fit_guide(square, guide, nine, tolerance=1e-2, **again)
-        for changed in ({"init_scale": 0.2}, {"method": LaplaceMixture(512)}):
-            with pytest.raises(ValueError, match=r"another fit \(different: settings\)"):
-                fit_guide(square, AutoLSEICNN(square, modes=2, **changed), nine, **again)
-        with pytest.raises(ValueError, match="checkpoint: an argument of type object"):
-            fit_guide(square, guide, object(), **again)
+        return fit_guide(square, guide, nine, steps=100, progress=False, checkpoint=path)
 
-    def test_a_checkpoint_of_other_data_in_a_long_array(self, tmp_path):
-        """Its printed form is abbreviated, and says nothing of most entries."""
+    whole = run(tmp_path / "whole")
+    saved, save = 0, Checkpoint.save
 
-        def model(y):
-            x = pyro.sample("x", dist.Normal(0.0, 1.0))
-            with pyro.plate("data", len(y)):
-                pyro.sample("y", dist.Normal(x, 1.0), obs=torch.as_tensor(y))
+    def save_thrice(self, state):
+        nonlocal saved
+        saved += 1
+        if saved == 4:
+            raise KeyboardInterrupt
+        save(self, state)
 
-        guide, y = AutoLSEICNN(model, modes=1), np.zeros(2000)
-        quick = {"steps": 20, "progress": False, "checkpoint": tmp_path / "fit"}
-        fit_guide(model, guide, y, **quick)
-        y[1000] = 1.0
-        with pytest.raises(ValueError, match=r"another fit \(different: data\)"):
-            fit_guide(model, guide, y, **quick)
+    monkeypatch.setattr(Checkpoint, "save", save_thrice)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    monkeypatch.undo()
+    resumed = run(tmp_path / "cut")
+    assert resumed.elbo == whole.elbo
+    assert resumed.history == whole.history
+
+
+def test_spare_modes_serve_peaks_that_are_not_gaussian():
+    def bent():
+        x = pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        pyro.factor("bend", -2.0 * (x[..., 1] - x[..., 0] ** 2) ** 2)
+
+    def straight():
+        pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+    modes = []
+    for model in (bent, straight):
+        guide = AutoLSEICNN(model, modes=4)
+        guide.find_modes()
+        modes.append(guide.potential.modes)
+    assert modes == [4, 1]

@@ -1,209 +1,158 @@
-"""The guide against truths: its modes, weights and evidence, and what it warns of."""
+"""The guide inside Pyro: supports, draws, quantiles, scores, files and types."""
 
-import math
+import io
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
+from pyro.infer import SVI, Predictive, Trace_ELBO
 
-from lse_vi import AutoLSEICNN, fit_guide
-from lse_vi.fitting.checkpoint import Checkpoint
-from lse_vi.guides.diagnostics import importance
-from lse_vi.guides.peak_search import climb
-from lse_vi.numerics.pareto import smooth
+from lse_vi import AutoLSEICNN, EnergyELBO, LSEDensity, fit_guide, to_arviz
 
-PEAK = (9.0 - 1 / 18) ** 0.5  # of `square`, where x / 9 + 2 x (x^2 - 9) = 0
+SUPPORTS = {  # made in the tests, as those set float64
+    "real": lambda: dist.Normal(0.0, 1.0),
+    "positive": lambda: dist.Gamma(3.0, 1.0),
+    "unit interval": lambda: dist.Beta(2.0, 3.0),
+    "interval": lambda: dist.Uniform(2.0, 5.0),
+    "simplex": lambda: dist.Dirichlet(torch.tensor([2.0, 3.0, 4.0])),
+    "ordered": lambda: dist.TransformedDistribution(
+        dist.Normal(torch.zeros(3), 1.0).to_event(1), dist.transforms.OrderedTransform()
+    ),
+    "Cholesky": lambda: dist.LKJCholesky(3, torch.tensor(2.0)),
+}
 
 
-class TestFit:
-    @pytest.mark.parametrize("seed", [0, 1, 2])
-    def test_modes_weights_and_evidence(self, seed, square, nine, truth):
-        guide = AutoLSEICNN(square, modes=2)
-        res = fit_guide(square, guide, nine, steps=300, seed=seed, progress=False)
-        exact = truth.log_evidence
-        assert res.mode_weights.tolist() == pytest.approx([0.75, 0.25], abs=0.02)
-        assert res.mode_locations["x"].tolist() == pytest.approx([PEAK, -PEAK], abs=1e-3)
-        assert abs(res.log_evidence - exact) < 4 * res.log_evidence_error
-        assert res.log_evidence_error < 0.01
-        assert exact - res.elbo < 0.02 + 4 * res.elbo_error
-        assert res.ess > 0.95
+@pytest.mark.parametrize("prior", SUPPORTS.values(), ids=SUPPORTS.keys())
+def test_a_plate_of_constrained_sites(prior):
+    """Draws, medians and quantiles have the site's shape and support."""
 
-    def test_nothing_to_warn_of(self):
-        """Two Gaussian modes, |x| seen with noise: the guide is exact, and knows it."""
+    def model():
+        with pyro.plate("group", 2):
+            pyro.sample("x", prior())
+
+    guide = AutoLSEICNN(model, modes=2)
+    guide.find_modes()
+    shape = (2, *prior().event_shape)
+    assert guide()["x"].shape == guide.median()["x"].shape == shape
+    quantiles = guide.quantiles([0.1, 0.5, 0.9])["x"]
+    assert quantiles.shape == (3, *shape)
+    assert torch.equal(quantiles[1], guide.median()["x"])
+    for value in (guide()["x"], *quantiles):
+        assert bool(prior().support.check(value).all())
+    for parallel in (False, True):
+        draws = Predictive(model, guide=guide, num_samples=5, parallel=parallel)()["x"]
+        assert draws.shape == (5, *shape)
+        assert bool(prior().support.check(draws).all())
+
+
+class TestInPyro:
+    def test_its_posterior_is_a_density_that_is_kept_until_it_changes(self, fitted):
+        guide = fitted.guide
+        q = guide.get_posterior()
+        assert isinstance(q, LSEDensity)
+        assert guide.get_posterior() is q
+        assert q.mode_weights.sort().values.tolist() == pytest.approx([0.25, 0.75], abs=0.02)
+        with torch.no_grad():
+            next(guide.parameters()).add_(0.0)
+        assert guide.get_posterior() is not q
+
+    def test_quantiles_are_those_of_both_modes(self, fitted):
+        """Where a Normal would have its median, there is no mass."""
+        guide = fitted.guide
+        draws = guide.get_posterior().sample((20_000,)).squeeze(-1)
+        levels = torch.tensor([0.05, 0.2, 0.4, 0.7, 0.95])
+        quantiles = guide.quantiles(levels)["x"]
+        share = (draws.unsqueeze(-1) < quantiles).double().mean(0)
+        assert share.tolist() == pytest.approx(levels.tolist(), abs=0.02)  # 5 deviations
+        assert guide.quantiles([0.2])["x"] < -2.0
+        assert guide.median()["x"] > 2.0
+
+    @pytest.mark.parametrize("parallel", [False, True], ids=["loop", "plate"])
+    def test_predictive_draws_latents_and_data(self, parallel, square, truth, fitted):
+        n = 4000 if parallel else 100
+        predictive = Predictive(square, guide=fitted.guide, num_samples=n, parallel=parallel)
+        drawn = predictive(None)
+        assert drawn["x"].shape[0] == drawn["y"].shape[0] == n
+        share = float((drawn["x"] > 0).double().mean())
+        assert share == pytest.approx(0.75, abs=5 * (0.75 * 0.25 / n) ** 0.5)
+        assert float(drawn["y"].mean()) == pytest.approx(truth.mean_square, abs=8 / n**0.5)
+
+    def test_the_score_of_a_trace_is_the_density(self):
+        """log q(x) of a constrained site, with the Jacobian of its transform, integrates to one."""
 
         def model():
-            x = pyro.sample("x", dist.Normal(0.0, 3.0))
-            pyro.sample("y", dist.Normal(x.abs(), 0.3), obs=torch.tensor(4.0))
+            pyro.sample("x", dist.Gamma(3.0, 1.0))
 
-        res = fit_guide(model, AutoLSEICNN(model, modes=4), progress=False)
-        exact = math.log(2.0) + float(dist.Normal(0.0, 9.09**0.5).log_prob(torch.tensor(4.0)))
-        assert res.log_evidence == pytest.approx(exact, abs=1e-3)
-        assert res.elbo == pytest.approx(exact, abs=2e-3)
-        assert res.k_hat < 0.7
-        assert res.warnings == ()
+        guide = AutoLSEICNN(model, modes=1)
+        guide.find_modes()
+        trace = poutine.trace(guide).get_trace()
+        z = trace.nodes["_AutoLSEICNN_latent"]["value"]
+        assert trace.nodes["x"]["value"] == z.exp()
+        log_q = guide.get_posterior().log_prob(z) - z.squeeze()
+        assert float(trace.log_prob_sum().detach()) == pytest.approx(float(log_q.detach()))
 
-    def test_the_result_prints(self, fitted):
-        text = str(fitted)
-        assert text.startswith("fit of AutoLSEICNN: 2 modes, 2 convex parts, 1 dimensions")
-        words = ("ELBO", "log evidence", "ESS", "k-hat", "weight 0.7", "  x 2.991", "  x -2.991")
-        assert [word for word in words if word not in text] == []
+    def test_saved_and_loaded(self, square, nine, fitted):
+        """As state of a module, in a guide made anew, and whole, without the model."""
+        guide = fitted.guide
+        again = AutoLSEICNN(square, modes=8)  # the fit found use for two
+        again(nine)
+        again.load_state_dict(guide.state_dict())
+        file = io.BytesIO()
+        torch.save(guide, file)
+        file.seek(0)
+        whole = torch.load(file, weights_only=False)
+        x = torch.linspace(-4.0, 4.0, 9).unsqueeze(-1)
+        for copy in (again, whole):
+            assert torch.equal(copy.get_posterior().log_prob(x), guide.get_posterior().log_prob(x))
+            assert torch.equal(copy.median()["x"], guide.median()["x"])
+        assert guide.is_for(square)
+        assert not whole.is_for(square)
 
-    def test_history(self, fitted):
-        history = fitted.history
-        assert set(history) == {"step", "elbo", "misfit"}
-        assert history["step"] == list(range(0, 20 * len(history["step"]), 20))
-        assert history["misfit"][-1] < history["misfit"][0]
+    def test_a_method_is_a_model(self):
+        """Every mention of a method makes another object, equal to the one before."""
 
-    def test_points_know_their_mode(self, fitted):
-        assert fitted.mode_of(torch.tensor([[3.0], [-3.0]])).tolist() == [0, 1]
+        class Study:
+            def model(self, y):
+                x = pyro.sample("x", dist.Normal(0.0, 1.0))
+                pyro.sample("y", dist.Normal(x, 1.0), obs=y)
 
-    def test_one_seed_one_result_and_the_global_state_stays(self, square, nine):
-        before = torch.get_rng_state()
-        one, two = (
-            fit_guide(square, AutoLSEICNN(square, modes=2), nine, steps=60, progress=False)
-            for _ in "ab"
+        one, y = Study(), torch.tensor(1.0)
+        guide = AutoLSEICNN(one.model, modes=1)
+        assert guide.is_for(one.model)
+        assert not guide.is_for(Study().model)
+        res = fit_guide(one.model, guide, y, steps=20, progress=False)
+        assert res.log_evidence == pytest.approx(
+            float(dist.Normal(0.0, 2**0.5).log_prob(y)), abs=0.01
         )
-        assert torch.equal(before, torch.get_rng_state())
-        assert (one.elbo, one.log_evidence) == (two.elbo, two.log_evidence)
-        for a, b in zip(one.guide.parameters(), two.guide.parameters(), strict=True):
-            assert torch.equal(a, b)
+        idata = to_arviz(guide, one.model, y, num_samples=50, resample=True)
+        assert "log_weight" in idata["sample_stats"]
 
-    def test_an_interrupted_fit_goes_on_where_it_was(self, tmp_path, monkeypatch, square, nine):
-        def run(path):
-            guide = AutoLSEICNN(square, modes=2)
-            return fit_guide(square, guide, nine, steps=100, progress=False, checkpoint=path)
+    @pytest.mark.parametrize("method", [EnergyELBO(), Trace_ELBO(10)], ids=["energy", "trace"])
+    def test_two_guides_are_trained_in_turn(self, method):
+        """They share a name in Pyro's parameter store; each keeps its own parameters."""
 
-        whole = run(tmp_path / "whole")
-        saved, save = 0, Checkpoint.save
+        def model(center):
+            pyro.sample("x", dist.Normal(center, 1.0))
 
-        def save_thrice(self, state):
-            nonlocal saved
-            saved += 1
-            if saved == 4:
-                raise KeyboardInterrupt
-            save(self, state)
+        guides = {c: AutoLSEICNN(model, modes=1, hidden=()) for c in (3.0, -3.0)}
+        for guide in guides.values():
+            guide(0.0)
+        adam = {"lr": 0.05}
+        loops = {c: SVI(model, g, pyro.optim.Adam(adam), method) for c, g in guides.items()}
+        for _ in range(150):
+            for c, svi in loops.items():
+                svi.step(c)
+        for c, guide in guides.items():
+            assert float(guide.median()["x"]) == pytest.approx(c, abs=0.3)
 
-        monkeypatch.setattr(Checkpoint, "save", save_thrice)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "cut")
-        monkeypatch.undo()
-        resumed = run(tmp_path / "cut")
-        assert resumed.elbo == whole.elbo
-        assert resumed.history == whole.history
-
-    def test_spare_modes_serve_peaks_that_are_not_gaussian(self):
-        def bent():
-            x = pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-            pyro.factor("bend", -2.0 * (x[..., 1] - x[..., 0] ** 2) ** 2)
-
-        def straight():
-            pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-
-        modes = []
-        for model in (bent, straight):
-            guide = AutoLSEICNN(model, modes=4)
-            guide.find_modes()
-            modes.append(guide.potential.modes)
-        assert modes == [4, 1]
-
-
-class TestWarnings:
-    def test_a_mode_that_the_guide_has_no_room_for(self, square, nine):
-        res = fit_guide(square, AutoLSEICNN(square, modes=1), nine, steps=60, progress=False)
-        text = str(res)
-        assert "WARNING: the search found 2 peaks, but the guide has room for 1" in text
-        assert "WARNING: a fresh search found 1 peak(s) outside the guide: x -2.991" in text
-        assert float(res.missed.share) == pytest.approx(0.25, abs=0.03)
-
-    def test_a_mode_that_the_search_did_not_meet(self, monkeypatch, square, nine):
-        """The ESS is content; the search after the fit is not."""
-        find = AutoLSEICNN.find_modes
-
-        def half_blind(self, *args):
-            search = find(self, *args)
-            first = search.peaks.select(search.peaks.x[:, 0] > 0)
-            self.start_on(first, self.log_joint(*args))
-            return search._replace(peaks=first)
-
-        monkeypatch.setattr(AutoLSEICNN, "find_modes", half_blind)
-        res = fit_guide(square, AutoLSEICNN(square, modes=2), nine, steps=100, progress=False)
-        assert res.ess > 0.9
-        assert "outside the guide: x -2.991" in res.warnings[-1]
-        assert "Fit again with more modes" in res.warnings[-1]
-
-    def test_a_funnel(self):
-        def funnel():
-            scale = pyro.sample("scale", dist.LogNormal(0.0, 2.0))
-            with pyro.plate("group", 6):
-                pyro.sample("effect", dist.Normal(0.0, scale))
-
-        res = fit_guide(funnel, AutoLSEICNN(funnel, modes=2), steps=150, progress=False)
-        assert res.k_hat > 0.7 or res.ess < 0.05
-        assert any("Reparametrise the model" in text for text in res.warnings)
-
-
-def test_a_peak_where_autograd_has_no_second_derivative():
-    """Torch's logaddexp has NaN for it far from where its terms meet; the peak counts anyway."""
-
-    def model():
-        x = pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1).mask(False))
-        one, two = (dist.Normal(c, 1.0).log_prob(x).sum(-1) for c in (-20.0, 20.0))
-        pyro.factor("both", torch.logaddexp(one, two))
-
-    guide = AutoLSEICNN(model, modes=2)
-    guide()
-    at = torch.full((1, 2), 20.0)
-    log_joint = guide.log_joint()
-    assert not log_joint._autograd_hessian(at).isfinite().all()
-    torch.testing.assert_close(
-        log_joint.hessian(at), -torch.eye(2).unsqueeze(0), rtol=1e-8, atol=1e-8
-    )
-    assert len(guide.find_modes().peaks) == 2
-
-
-def test_a_heavy_tail_of_little_mass_is_told_from_a_bad_fit():
-    """k-hat alone says neither: with nearly all draws counting, means hold and tails do not."""
-
-    def model():
-        pyro.sample("x", dist.StudentT(3.0, 0.0, 1.0))
-
-    texts = {}
-    for modes in (1, 6):
-        res = fit_guide(model, AutoLSEICNN(model, modes=modes, hidden=()), progress=False)
-        assert res.k_hat > 0.7
-        texts[res.ess > 0.9] = res.warnings[0]
-    assert "do not trust tail probabilities" in texts[True]
-    assert "the evidence and importance-resampled draws cannot be trusted" in texts[False]
-
-
-def test_climbs_go_with_their_starts_where_some_have_no_log_joint():
-    """The summits are -3 and 3; where x < -4 or x > 4 there is no density."""
-
-    def model():
-        x = pyro.sample("x", dist.Normal(0.0, 10.0).mask(False))
-        pyro.factor("wells", torch.where(x.abs() < 4, -((x.abs() - 3) ** 2), -torch.inf))
-
-    guide = AutoLSEICNN(model, modes=2)
-    guide()
-    log_joint = guide.log_joint()
-    for starts, summits in (
-        ([5.0, 2.0, -6.0], [5.0, 3.0, -6.0]),
-        ([-2.0, 5.0, 2.0], [-3.0, 5.0, 3.0]),
-    ):
-        ends = climb(log_joint, torch.tensor(starts).unsqueeze(1)).squeeze(1)
-        assert ends.tolist() == pytest.approx(summits, abs=1e-3)
-
-
-def test_weights_that_are_all_zero_are_no_perfect_fit():
-    assert smooth(torch.zeros(100))[1] == -torch.inf
-    assert smooth(torch.full((100,), torch.finfo(torch.float64).min))[1] == torch.inf
-
-    def model():
-        pyro.sample("x", dist.Normal(0.0, 1.0))
-        pyro.factor("never", torch.tensor(-torch.inf))
-
-    guide = AutoLSEICNN(model, modes=1)
-    guide()
-    with pytest.raises(ValueError, match="minus infinity at all 100 draws of the guide"):
-        importance(guide.get_posterior(), guide.log_joint(), samples=100)
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_the_type_of_the_model_is_kept(self, dtype, square, nine, truth):
+        torch.set_default_dtype(dtype)
+        guide = AutoLSEICNN(square, modes=2)
+        res = fit_guide(square, guide, nine.to(dtype), steps=40, progress=False)
+        assert {p.dtype for p in guide.parameters()} == {dtype}
+        assert guide.get_posterior().sample((3,)).dtype == dtype
+        assert guide.median()["x"].dtype == dtype
+        assert abs(res.log_evidence - truth.log_evidence) < 5 * res.log_evidence_error + 1e-4

@@ -81,44 +81,6 @@ def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(kind, tmp_path,
         fit(build(kind), checkpoint=file, learning_rate=0.01)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_polish_goes_further_than_the_fit(seed):
-    torch.manual_seed(seed)
-    model = Elastic(LSEICNN(3, 2, hidden=(8,)), Isotropic())
-    rough = fit(model, steps=300, seed=seed).history["loss"][-1]
-    strain = paths()
-    result = polish_memory(model, strain, 2 * strain, steps=120, progress=False)
-    assert result.model is model
-    assert result.history["step"] == [50, 100, 120]
-    assert result.history["loss"][-1] < 0.1 * rough
-    loss = (model(strain).stress - 2 * strain).square().mean()
-    assert float(loss.detach()) == pytest.approx(result.history["loss"][-1], rel=1e-6)
-
-
-def test_an_interrupted_polish_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
-    def polish(model, **options):
-        strain = paths()
-        return polish_memory(model, strain, 2 * strain, steps=110, progress=False, **options)
-
-    whole = polish(build("memory"))
-    file, step, calls = tmp_path / "fit.pt", torch.optim.LBFGS.step, []
-
-    def interrupted(optimiser, closure):
-        calls.append(optimiser)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return step(optimiser, closure)
-
-    monkeypatch.setattr(torch.optim.LBFGS, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        polish(build("memory"), checkpoint=file)
-    monkeypatch.setattr(torch.optim.LBFGS, "step", step)
-    resumed = polish(build("memory"), checkpoint=file)
-    assert resumed.history == whole.history
-    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 def test_a_rise_of_one_step_is_none():
     """A fifth of five steps is one, by which torch's schedule divides less one."""
     for steps in (4, 5, 6):

@@ -1,14 +1,12 @@
-"""The potential: a soft minimum of its modes, its derivatives, its wells, and its copies."""
+"""The potential: a soft minimum of its modes, its derivatives, and its copies."""
 
 import math
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
 
 import lse_vi.network.potential
 from lse_vi import ICNN, LSEICNN, WhitenedICNN
@@ -22,18 +20,6 @@ BATCHES = st.sampled_from([(), (3,), (2, 3)])
 
 def close(a, b, tolerance=1e-9):
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
-
-
-def double_well(half_distance, rho, *, depth=0.0):
-    """f = (x -+ a)^2/2, so E = (x^2 + a^2)/2 - log cosh(rho a x) / rho for equal depths."""
-    pot = LSEICNN(1, 2, hidden=(), rho=rho, network=WhitenedICNN)
-    with torch.no_grad():
-        pot.network.loc.copy_(torch.tensor([[-half_distance], [half_distance]]))
-        pot.network.icnn.bias.copy_(torch.tensor([[0.0], [depth]]))
-    return pot
-
-
-# -- values and derivatives -----------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=60)
@@ -201,53 +187,6 @@ def test_no_points_give_no_values(random_potential):
     assert pot.responsibilities(none).shape == (0, 4, 3)
 
 
-# -- wells ----------------------------------------------------------------------------------------
-
-
-@given(
-    half_distance=st.floats(0.2, 3.0),
-    stiffness=st.floats(0.1, 0.9) | st.floats(1.1, 20.0),  # rho a^2, away from the bifurcation
-    shift=st.floats(-5.0, 5.0),
-    scale=st.floats(0.1, 10.0),
-)
-@settings(deadline=None, max_examples=60)
-def test_minima_of_a_double_well(half_distance, stiffness, shift, scale):
-    """x = a tanh(rho a x): a pitchfork at rho a^2 = 1, one minimum before and two after."""
-    rho = stiffness / half_distance**2
-    pot = double_well(half_distance, rho)
-    pot.network.compose_affine_(torch.tensor([shift]), torch.tensor([scale]))
-    starts = shift + scale * torch.linspace(-4.0, 4.0, 15)[:, None]
-    minima = pot.minima(starts)
-    expected = [0.0]
-    if stiffness > 1:
-        a = half_distance
-        root = brentq(lambda x: x - a * math.tanh(rho * a * x), 1e-3 * a, a, xtol=1e-14)
-        expected = [-root, root]
-    found = (minima.points.squeeze(-1).sort().values - shift) / scale
-    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-5)
-    close(minima.energies, pot(minima.points), 1e-12)
-
-
-def test_minima_come_lowest_first_and_leave_the_saddle_out():
-    pot = double_well(2.0, rho=4.0, depth=-0.5)
-    points, energies = pot.minima(torch.linspace(-3.0, 3.0, 13)[:, None])
-    assert energies.tolist() == sorted(energies.tolist())
-    torch.testing.assert_close(points, torch.tensor([[2.0], [-2.0]]), rtol=1e-3, atol=0.0)
-
-
-def test_minima_in_six_dimensions():
-    """Twelve far quadratic wells of known depth: every one found, from starts beside them."""
-    pot = LSEICNN(6, 12, hidden=(), rho=20.0, network=WhitenedICNN)
-    centers, depths = 20 * torch.rand(12, 6), torch.arange(12.0) / 12
-    with torch.no_grad():
-        pot.network.loc.copy_(centers)
-        pot.network.icnn.bias.copy_(depths[:, None])
-    minima = pot.minima(centers.repeat(3, 1) + torch.randn(36, 6))
-    close(minima.points, centers, 1e-6)
-    offset = (math.log(12) - pot.log_gates[0].item()) / 20
-    close(minima.energies, depths + offset, 1e-9)
-
-
 def test_active_modes_are_those_that_carry_data():
     """A mode behind the others, and one far from the data, are spare whatever their gates."""
     pot = LSEICNN(1, 4, hidden=(), rho=5.0, network=WhitenedICNN)
@@ -256,9 +195,6 @@ def test_active_modes_are_those_that_carry_data():
         pot.network.icnn.bias.copy_(torch.tensor([[0.0], [0.0], [9.0], [0.0]]))
     x = torch.cat([torch.randn(50, 1) - 2, torch.randn(50, 1) + 2])
     assert pot.active_modes(x).tolist() == [True, True, False, False]
-
-
-# -- copies ---------------------------------------------------------------------------------------
 
 
 @given(seed=SEEDS, network=NETWORKS, rho=SHARPNESS, keep=st.lists(st.booleans(), min_size=4))
@@ -285,44 +221,6 @@ def test_prune_lets_each_of_a_batch_keep_its_own(random_potential, network):
     for i in range(2):
         one = pot.select(i).prune(mask[i])
         close(small(x)[:, i], one(x[:, i]), 1e-8)  # a closed gate: exp(-100) is left
-
-
-@given(
-    seed=SEEDS,
-    network=NETWORKS,
-    own=st.sampled_from([(), (3,)]),
-    draws=st.sampled_from([(), (4,), (5, 1)]),
-    data=st.data(),
-)
-@settings(deadline=None, max_examples=40)
-def test_with_parameters(random_potential, seed, network, own, draws, data):
-    """Any of the parameters replaced, each by any number of draws: one potential per draw."""
-    pot = random_potential(seed, 2, network=network, batch_shape=own)
-    names = [name for name, _ in pot.named_parameters()]
-    chosen = data.draw(st.sets(st.sampled_from(names), min_size=1))
-    before = {name: p.clone() for name, p in pot.state_dict().items()}
-    tensors = {name: torch.randn((*draws, *before[name].shape)) for name in sorted(chosen)}
-    many = pot.with_parameters(tensors)
-    assert many.batch_shape == (*draws, *own)
-    x = torch.randn(6, *draws, *own, 2)
-    values, gradients = many.energy_and_gradient(x)
-    for index in np.ndindex(*draws):
-        one = random_potential(seed, 2, network=network, batch_shape=own)
-        one.load_state_dict(before | {name: t[index] for name, t in tensors.items()})
-        at = (slice(None), *index)
-        close(values[at], one(x[at]))
-        close(gradients[at], one.gradient(x[at]))
-    assert all(torch.equal(p, before[name]) for name, p in pot.state_dict().items())
-
-
-def test_with_parameters_lets_gradients_flow(random_potential):
-    pot = random_potential(0, 2, network=WhitenedICNN)
-    draws = {name: torch.randn(5, *p.shape).requires_grad_() for name, p in pot.named_parameters()}
-    loss = pot.with_parameters(draws)(torch.randn(7, 1, 2)).sum()
-    gradients = torch.autograd.grad(loss, list(draws.values()))
-    assert all(g.shape == d.shape for g, d in zip(gradients, draws.values(), strict=True))
-    assert all(g.abs().max() > 0 for g in gradients)
-    assert all(p.grad is None for p in pot.parameters())
 
 
 def test_copies_leave_the_original_alone(random_potential):
@@ -354,21 +252,3 @@ def test_pieces_make_the_whole(random_potential, monkeypatch, shape):
         results.append([energy, gradient, *(p.grad.clone() for p in pot.parameters())])
     for whole, pieces in zip(*results, strict=True):
         torch.testing.assert_close(pieces, whole)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile itself
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_it_is_the_same_potential():
-    torch.manual_seed(0)
-    pot, x = LSEICNN(2, 3), torch.randn(50, 2)
-    other = {name: torch.randn(4, *p.shape) for name, p in pot.named_parameters()}
-    expected, moved = pot(x), pot.with_parameters(other)(x.unsqueeze(1))
-    slopes = torch.autograd.grad(expected.sum(), list(pot.parameters()))
-    pot.compile()
-    compiled = pot(x)
-    compiled.sum().backward()
-    torch.testing.assert_close(compiled, expected)
-    for p, slope in zip(pot.parameters(), slopes, strict=True):
-        torch.testing.assert_close(p.grad, slope)
-    torch.testing.assert_close(pot.with_parameters(other)(x.unsqueeze(1)), moved)

@@ -1,0 +1,50 @@
+"""The count of modes."""
+
+import pytest
+import torch
+
+from lse_vi import BayesianDensity, compare_densities, count_modes
+from lse_vi.bayesian.mode_count import ModeCount
+from lse_vi.bayesian.result import DensityPosterior, Evidence
+
+
+def test_separated_groups_are_counted_and_loo_prefers_two(two_groups):
+    count = count_modes(two_groups(100), modes=3, draws=200, guide="laplace", progress=False)
+    assert count.most_probable == 2
+    assert sum(count.probabilities.values()) == pytest.approx(1.0)
+    assert sum(count.part_probabilities.values()) == pytest.approx(1.0)
+    table = compare_densities(count.posteriors)
+    assert table.index[-1] == "1"
+    assert "log evidence" in str(count)
+
+
+def test_draws_keep_the_proportions_where_a_posterior_holds_too_few():
+    model = BayesianDensity(torch.randn(20), modes=2, hidden=())
+    evidence = {1: 0.0, 2: -1.0}  # P(K | x) = 0.731, 0.269
+    count = ModeCount(
+        {
+            k: DensityPosterior(
+                model,
+                model.prior_sample(200).unsqueeze(0),
+                source="prior",
+                evidence=Evidence(log_p, 0.0, 0.0),
+            )
+            for k, log_p in evidence.items()
+        }
+    )
+    assert count._share(100) == {1: 73, 2: 27}
+    assert count._share(1000) == {1: 200, 2: 74}
+    assert count.density(torch.zeros(3)).shape == count.cdf(torch.zeros(3)).shape == (274, 3)
+
+
+@pytest.mark.slow
+def test_separated_groups_are_counted_in_two_dimensions():
+    for seed in (210, 211):
+        torch.manual_seed(seed)
+        side = torch.where(torch.rand(150, 1) < 0.5, -1.0, 1.0)
+        x = torch.randn(150, 2) + side * torch.tensor([3.0, 0.0])
+        count = count_modes(x, modes=3, draws=500, seed=seed, progress=False)
+        assert count.probabilities[2] > 0.8
+        left, right = (peak.location for peak in count.best.peak_table())
+        assert (left + right).norm() < 1.0
+        assert (right - left)[0] > 4.0

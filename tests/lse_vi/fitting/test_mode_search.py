@@ -1,0 +1,120 @@
+"""The search for a number of modes: which candidates it tries, finishes and keeps."""
+
+from dataclasses import replace
+
+import torch
+
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.mode_search import Candidate, ModeSearch
+
+
+def test_l_bfgs_is_spared_numbers_of_modes_that_it_cannot_save():
+    """The best has it first; then those that 1.5 times its gain of 10 nats bring level.
+
+    The best has 130 - 2 * 5 of them.
+    """
+    for objectives, expected in (
+        ((109.0, 120.0, 119.0, 100.0), [2]),  # 109 - 5 + 15 < 120, 119 - 15 + 15 < 120
+        ((111.0, 120.0, 119.0, 100.0), [2, 1]),
+        ((109.0, 120.0, 121.0, 100.0), [2, 3]),
+        ((111.0, 120.0, 122.0, 100.0), [2, 3, 1]),
+    ):
+        search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+        for modes, objective in enumerate(objectives, start=1):
+            search.add(Candidate(modes, {}, torch.tensor(objective), {}))
+        order = []
+        while candidate := search.promising():
+            order.append(candidate.modes)
+            gain = torch.tensor(10.0 if candidate.modes == 2 else 0.0)
+            search.replace(Candidate(candidate.modes, {}, candidate.objective + gain, {}, gain))
+        assert order == expected
+
+
+def test_the_best_of_every_data_set_is_finished():
+    """The first data set has two modes, the second one; three modes, a mere trial, are left."""
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+    for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0), (92.0, 54.0)), start=1):
+        trial = Candidate(modes, {}, torch.tensor(objectives), {}, gain=torch.zeros(2), left=200)
+        search.add(trial)
+    order = []
+    while candidate := search.unfinished():
+        order.append(candidate.modes)
+        search.replace(replace(candidate, left=0))
+    assert order == [1, 2]
+
+
+def test_l_bfgs_goes_to_the_best_of_every_data_set():
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+    for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0)), start=1):
+        search.add(Candidate(modes, {}, torch.tensor(objectives), {}))
+    search.replace(Candidate(2, {}, torch.tensor([90.0, 52.0]), {}, torch.zeros(2)))
+    assert search.promising() is search.done[0]  # of the second: 50 - 5 > 52 - 10
+
+
+def test_points_held_out_overrule_the_penalty_where_they_are_clear():
+    """A second mode brings 20 of the 50 nats it costs; in one data set points held out want it."""
+    search = ModeSearch(Checkpoint(None, dict), penalty=50.0, device=torch.device("cpu"))
+    noise = 0.1 * torch.randn(100, 2)
+    clear = torch.tensor([0.5, 0.0])  # 0.5 +- 0.01 nats per point, and 0.00 +- 0.01
+    for modes, losses in enumerate((1.0 + noise, 1.0 - clear + noise.flip(0)), start=1):
+        objective = torch.full((2,), 20.0 * modes)
+        search.add(Candidate(modes, {}, objective, {}, torch.ones(2), losses))
+    assert search.best().tolist() == [1, 0]
+    search.add(Candidate(3, {}, torch.zeros(2), {}, losses=1.0 - clear.flip(0) + noise))
+    assert search.best().tolist() == [1, 2]
+    assert search.promising() is search.done[2]  # far behind, but wanted by the second data set
+
+
+def test_a_potential_fit_without_points_held_out_counts_by_its_objective():
+    search = ModeSearch(Checkpoint(None, dict), penalty=1.0, device=torch.device("cpu"))
+    for modes, objective in enumerate((0.0, 5.0, 5.5), start=1):
+        search.add(Candidate(modes, {}, torch.tensor(objective), {}))
+    assert int(search.best()) == 1
+
+
+def test_a_search_does_not_go_back_once_l_bfgs_has_begun():
+    """L-BFGS may make the fourth number the best; the fit had stopped searching, and has still."""
+    search = ModeSearch(Checkpoint(None, dict), penalty=1.0, device=torch.device("cpu"))
+    for modes in range(1, 6):
+        search.add(Candidate(modes, {}, torch.tensor(0.0), {}))
+    assert search.stalled
+    search.replace(Candidate(4, {}, torch.tensor(50.0), {}, torch.tensor(50.0)))
+    assert int(search.best()) == 3
+    assert search.stalled
+
+
+def search_of(*objectives, penalty=10.0):
+    """A search that has tried every number of modes with L-BFGS."""
+    search = ModeSearch(Checkpoint(None, dict), penalty, device=torch.device("cpu"))
+    for modes, objective in enumerate(objectives, start=1):
+        trial = Candidate(modes, {}, torch.tensor(objective), {}, gain=torch.tensor(9.0), left=200)
+        search.add(trial)
+    return search
+
+
+def test_mergers_start_from_the_best_and_go_on_while_they_cost_less_than_a_mode():
+    """Worth 110, 80, 120 and 100: from three modes; then from two if those come within 10."""
+    for merged, expected in (131.0, 2), (129.0, None):
+        search = search_of(120.0, 100.0, 150.0, 140.0)
+        assert search.mergeable().modes == 3
+        fewer = search.merge(search.done[2], {}, left=200)
+        assert fewer.modes == 2
+        search.improve(Candidate(2, {}, torch.tensor(merged), {}, gain=fewer.gain))
+        more = search.mergeable()
+        assert (more.modes if more else None) == expected
+
+
+def test_a_merger_that_is_worse_is_forgotten():
+    search = search_of(120.0, 130.0, 150.0)
+    own = search.done[1]
+    search.improve(Candidate(2, {}, torch.tensor(129.0), {}, gain=torch.tensor(0.0)))
+    assert search.done[1] is own
+
+
+def test_what_steps_may_still_bring_is_weighed_before_they_are_taken():
+    """Two modes lead three by 5, but have no steps left; three may gain 20."""
+    search = search_of(0.0, 100.0, 105.0)
+    search.done[1].left = 0
+    assert int(search.best()) == 1
+    search.done[2].ahead = torch.tensor(20.0)
+    assert search.unfinished() is search.done[2]

@@ -1,0 +1,56 @@
+"""The log joint of many draws at once, and its derivatives."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from lse_vi import AutoLSEICNN
+
+
+def test_a_peak_where_autograd_has_no_second_derivative():
+    """Torch's logaddexp has NaN for it far from where its terms meet; the peak counts anyway."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.zeros(2), 1.0).to_event(1).mask(False))
+        one, two = (dist.Normal(c, 1.0).log_prob(x).sum(-1) for c in (-20.0, 20.0))
+        pyro.factor("both", torch.logaddexp(one, two))
+
+    guide = AutoLSEICNN(model, modes=2)
+    guide()
+    at = torch.full((1, 2), 20.0)
+    log_joint = guide.log_joint()
+    assert not log_joint._autograd_hessian(at).isfinite().all()
+    torch.testing.assert_close(
+        log_joint.hessian(at), -torch.eye(2).unsqueeze(0), rtol=1e-8, atol=1e-8
+    )
+    assert len(guide.find_modes().peaks) == 2
+
+
+def test_a_model_that_vmap_cannot_run_is_run_once_per_draw():
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(x if x.item() > 0 else 2 * x, 1.0), obs=torch.tensor(1.0))
+
+    guide = AutoLSEICNN(model, modes=1)
+    guide()
+    with pytest.warns(UserWarning, match="the model cannot run under torch.vmap"):
+        value = guide.log_joint()(torch.tensor([[1.0], [-1.0]]))
+    by_hand = -0.5 * torch.tensor([1.0 + 0.0, 1.0 + 9.0]) - math.log(2 * math.pi)
+    assert value.tolist() == pytest.approx(by_hand.tolist())
+
+
+def test_a_model_that_vmap_changes_is_run_once_per_draw():
+    calls = []
+
+    def model():
+        calls.append(None)
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.factor("drift", x * len(calls))
+
+    guide = AutoLSEICNN(model, modes=1)
+    guide()
+    with pytest.warns(UserWarning, match=r"comes out differently .* log joint is .* by itself"):
+        guide.log_joint()(torch.ones(2, 1))

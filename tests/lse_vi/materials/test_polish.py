@@ -1,0 +1,74 @@
+"""A polish goes on where a fit ends."""
+
+import pytest
+import torch
+
+from lse_vi import LSEICNN, Elastic, Isotropic, Memory, Play, fit_memory, polish_memory
+from lse_vi.materials.rates import RelaxationRate
+from lse_vi.materials.steppers import Exponential
+
+STEPS = 110
+
+
+def paths(n=12, times=15):
+    """Uniaxial ramps there and back."""
+    wave = torch.linspace(0, 2, times)
+    wave = torch.minimum(wave, 2 - wave)
+    e = torch.zeros(n, times, 3, 3)
+    e[..., 0, 0] = -torch.linspace(0.3, 1.5, n).unsqueeze(-1) * wave
+    return e
+
+
+def build(kind):
+    torch.manual_seed(3)
+    invariants = Isotropic()
+    if kind == "elastic":
+        return Elastic(LSEICNN(3, 2, hidden=(6,)), invariants)
+    if kind == "play":
+        return Play(LSEICNN(3, 2, hidden=(6,)), invariants).start(paths())
+    rate = RelaxationRate(3, 2, hidden=(6,))
+    return Memory(LSEICNN(5, 2, hidden=(6,)), invariants, rate, stepper=Exponential())
+
+
+def fit(model, **options):
+    strain = paths()
+    options = {"steps": STEPS, "batch": 5, "progress": False, **options}
+    return fit_memory(model, strain, 2 * strain, **options)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_polish_goes_further_than_the_fit(seed):
+    torch.manual_seed(seed)
+    model = Elastic(LSEICNN(3, 2, hidden=(8,)), Isotropic())
+    rough = fit(model, steps=300, seed=seed).history["loss"][-1]
+    strain = paths()
+    result = polish_memory(model, strain, 2 * strain, steps=120, progress=False)
+    assert result.model is model
+    assert result.history["step"] == [50, 100, 120]
+    assert result.history["loss"][-1] < 0.1 * rough
+    loss = (model(strain).stress - 2 * strain).square().mean()
+    assert float(loss.detach()) == pytest.approx(result.history["loss"][-1], rel=1e-6)
+
+
+def test_an_interrupted_polish_ends_where_an_uninterrupted_one_does(tmp_path, monkeypatch):
+    def polish(model, **options):
+        strain = paths()
+        return polish_memory(model, strain, 2 * strain, steps=110, progress=False, **options)
+
+    whole = polish(build("memory"))
+    file, step, calls = tmp_path / "fit.pt", torch.optim.LBFGS.step, []
+
+    def interrupted(optimiser, closure):
+        calls.append(optimiser)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return step(optimiser, closure)
+
+    monkeypatch.setattr(torch.optim.LBFGS, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        polish(build("memory"), checkpoint=file)
+    monkeypatch.setattr(torch.optim.LBFGS, "step", step)
+    resumed = polish(build("memory"), checkpoint=file)
+    assert resumed.history == whole.history
+    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
