@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from lse_vi.arviz_export import ExportSettings
 from lse_vi.bayesian import (
     BayesianDensity,
     DensityPosterior,
@@ -28,7 +29,7 @@ from lse_vi.distribution import (
     Quadrature,
 )
 from lse_vi.fitting import NonFiniteLossError
-from lse_vi.guides import AutoLSEICNN, EnergyELBO, GuideResult, fit_guide
+from lse_vi.guides import AutoLSEICNN, EnergyELBO, GuideRecipe, GuideResult, fit_guide
 from lse_vi.landscapes import (
     Blend,
     basins,
@@ -70,8 +71,10 @@ __all__ = [
     "EnergyELBO",
     "Envelope",
     "ExactDraws",
+    "ExportSettings",
     "FewestModes",
     "FitResult",
+    "GuideRecipe",
     "GuideResult",
     "Isotropic",
     "LSEDensity",

@@ -110,20 +110,3 @@ def check_object(name: str, value: Any, method: str, examples: str) -> None:
     """``value`` must be an object that has ``method``, such as ``examples``."""
     if isinstance(value, type) or not callable(getattr(value, method, None)):
         raise TypeError(f"{name} must be an object such as {examples}, but got {value!r}")
-
-
-def as_data(name: str, x: Any, minimum: int = 1) -> Tensor:
-    """Data (n, dim) or (n,), tensor or array, as a finite floating tensor (n, dim)."""
-    data = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x).detach()
-    if not data.is_floating_point():
-        data = data.to(torch.get_default_dtype())
-    if data.dim() == 1:
-        data = data.unsqueeze(-1)
-    if data.dim() != 2:
-        raise ValueError(f"{name} must have shape (n, dim) or (n,), but got {tuple(data.shape)}")
-    if data.numel() == 0:
-        raise ValueError(f"{name} is empty: shape {tuple(data.shape)}")
-    check_finite(name, data)
-    if data.shape[0] < minimum:
-        raise ValueError(f"{name} needs at least {minimum} points, but got {data.shape[0]}")
-    return data

@@ -12,7 +12,7 @@ from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.proposals import Proposal
 from lse_vi.numerics.pareto import smooth
 
-CHUNK = 20_000_000  # numbers in the largest array of one evaluation
+CHUNK_NUMBERS = 20_000_000  # numbers in the largest array of one evaluation
 KEPT = 0.7  # effective share of the draws after each stage
 MOVES, LAST_MOVES = 10, 80  # Metropolis steps of each stage: the last one's draws are kept
 LENGTHS = (2.38, 1.0)  # times sqrt(size) of them: the best for a normal (Roberts et al. 1997), less
@@ -97,7 +97,7 @@ def _evaluate(model: BayesianDensity, proposal: Proposal, theta: Tensor) -> tupl
     """log r and log joint of (n, size), in pieces that fit in memory."""
     points = len(model.x) + len(model.coordinates.nodes)
     units = sum(model.coordinates.hidden) + model.dim + 1
-    pieces = theta.split(max(1, CHUNK // (points * model.modes * units)))
+    pieces = theta.split(max(1, CHUNK_NUMBERS // (points * model.modes * units)))
     log_joint = torch.cat([model.log_joint(piece) for piece in pieces])
     log_joint = log_joint.nan_to_num(nan=-torch.inf).clamp_min(torch.finfo(theta.dtype).min)
     return proposal.log_prob(theta, model.modes), log_joint

@@ -14,10 +14,10 @@ import pyro
 import torch
 from torch import Tensor
 
-from lse_vi.arviz_export.export import assemble
+from lse_vi.arviz_export.gather import assemble
 from lse_vi.bayesian.result import DensityPosterior
 
-GRID = 200  # points of the density on the data's range, in one dimension
+DENSITY_POINTS = 200  # points of the density on the data's range, in one dimension
 
 
 def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int = 0) -> Any:
@@ -74,7 +74,7 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         dims["strength"] = ["mode", "unit"]
     if grid is None and model.dim == 1:
         low, high = float(model.x.min()), float(model.x.max())
-        grid = torch.linspace(low, high, GRID)
+        grid = torch.linspace(low, high, DENSITY_POINTS)
     if grid is not None:
         values["density"] = posterior.density(grid).unflatten(0, lead)
         dims["density"] = ["grid"]

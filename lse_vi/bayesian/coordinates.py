@@ -26,9 +26,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Size, Tensor
-from torch.nn.functional import logsigmoid, pad, softplus
+from torch.nn.functional import pad, softplus
 
 from lse_vi.network.convex_stack import ConvexStack
+from lse_vi.network.gates import log_gate
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
@@ -36,10 +37,10 @@ from lse_vi.numerics.linear_algebra import log_det
 NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame
 STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}  # how much denser the nodes are at the peak than at the edge
 STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # slope of a unit that the nodes resolve: none is above it
-FLOOR = 1e-9  # of a variance in the frame: of a law on one node, far out in a proposal's tail
-REACH = 6.5  # radius of the nodes, in standard deviations of the Gaussian above every mode
+NODE_VARIANCE = 1e-9  # least in the frame: of a law on one node, far out in a proposal's tail
+NODE_RADIUS = 6.5  # radius of the nodes, in standard deviations of the Gaussian above every mode
 OPEN = 3.0  # the parameter alpha of an open gate: the masses do the gates' work
-LOG_GATE = float(logsigmoid(torch.tensor(10 * (OPEN / 2 - 1), dtype=torch.float64)))
+LOG_GATE = float(log_gate(torch.tensor(OPEN, dtype=torch.float64)))
 
 
 class Prior(NamedTuple):
@@ -270,11 +271,12 @@ class ModeCoordinates:
         p = (self.log_weights - g - log_z.unsqueeze(-1)).exp()
         mean = p @ self.nodes
         if self.dim == 1:
-            variance = p @ self.nodes.square() - mean.square() + FLOOR
+            variance = p @ self.nodes.square() - mean.square() + NODE_VARIANCE
             return log_z, mean, variance.sqrt().unsqueeze(-1)
         second = torch.einsum("...n,ni,nj->...ij", p, self.nodes, self.nodes)
         covariance = second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
-        return log_z, mean, torch.linalg.cholesky(covariance + FLOOR * torch.eye(self.dim).to(mean))
+        covariance = covariance + NODE_VARIANCE * torch.eye(self.dim).to(mean)
+        return log_z, mean, torch.linalg.cholesky(covariance)
 
 
 def _check(prior: Prior) -> Prior:
@@ -295,9 +297,9 @@ def _nodes(dim: int) -> tuple[Tensor, Tensor]:
     """Nodes (n, dim) in a ball, dense at 0, and log weights times the Gaussian, (n,)."""
     c = STRETCH[dim]
     t = torch.linspace(-1, 1, NODES[dim], dtype=torch.float64)
-    ticks = REACH * (c * t).sinh() / math.sinh(c)
-    log_w = (REACH * c * (c * t).cosh() / math.sinh(c) * (t[1] - t[0])).log()
+    ticks = NODE_RADIUS * (c * t).sinh() / math.sinh(c)
+    log_w = (NODE_RADIUS * c * (c * t).cosh() / math.sinh(c) * (t[1] - t[0])).log()
     u = torch.cartesian_prod(*[ticks] * dim).reshape(-1, dim)
     w = torch.cartesian_prod(*[log_w] * dim).reshape(-1, dim).sum(-1)
-    inside = u.norm(dim=-1) <= REACH * (1 + 1e-9)
+    inside = u.norm(dim=-1) <= NODE_RADIUS * (1 + 1e-9)
     return u[inside], (w - 0.5 * u.square().sum(-1))[inside]

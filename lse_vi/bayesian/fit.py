@@ -16,6 +16,7 @@ from lse_vi.bayesian.normal_guides import NORMAL, train
 from lse_vi.bayesian.proposals import MOST_MODES, InFrame, Proposal, Student
 from lse_vi.bayesian.result import DensityPosterior, Evidence
 from lse_vi.checks import check_count, check_options
+from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
 
@@ -75,8 +76,7 @@ def fit_posterior(
     check_count("draws", draws)
     check_count("steps", steps)
     check_modes(modes)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, "cpu"):
         model = BayesianDensity(x, modes=modes, hidden=hidden, prior=prior, units=units)
         if guide == "lse_icnn" and model.size > MOST_COORDINATES:
             raise ValueError(

@@ -13,7 +13,7 @@ from lse_vi.bayesian.fit import check_modes, fit_posterior
 from lse_vi.bayesian.result import DensityPosterior, probability_line
 from lse_vi.checks import check_count
 
-HOPELESS = 7.0  # nats below the best: a thousandth of its probability
+UNLIKELY = 7.0  # nats below the best: a thousandth of its probability
 
 
 class ModeCount:
@@ -137,7 +137,7 @@ def count_modes(
             progress=progress,
         )  # fmt: skip
         log_p.append(_log_evidence(k, posteriors[k]))
-        if max(log_p[-2:]) < max(log_p) - HOPELESS:
+        if max(log_p[-2:]) < max(log_p) - UNLIKELY:
             break
     return ModeCount(posteriors)
 

@@ -14,12 +14,13 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
-from lse_vi.checks import as_data, check_count, check_counts, check_enough, check_spread
+from lse_vi.checks import check_count, check_counts, check_enough, check_spread
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.arrays import as_data
 from lse_vi.numerics.clusters import clusters
 
 

@@ -103,7 +103,7 @@ def _chain(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Draws (draws, size) of one chain, and its statistics."""
     start, seed = job
-    with torch.random.fork_rng(), _to_itself(seed):
+    with _to_itself(seed):
         kernel = NUTS(
             potential_fn=Energy(model),
             step_size=0.2,

@@ -11,8 +11,8 @@ from lse_vi.bayesian.coordinates import ModeCoordinates
 from lse_vi.network.icnn import whitened
 from lse_vi.numerics.newton import descend
 
-APART = 0.02  # standard deviations of the data: peaks closer than this are one
-SEEN = 0.01  # share of the mass that a peak must hold to count, as in LSEICNN.active_modes
+SAME_PLACE = 0.02  # standard deviations of the data: peaks closer than this are one
+LEAST_MASS = 0.01  # share of the mass that a peak must hold to count, as in LSEICNN.active_modes
 
 
 class DensityPeaks(NamedTuple):
@@ -45,10 +45,11 @@ def density_peaks(coordinates: ModeCoordinates, theta: Tensor) -> DensityPeaks:
         max_length=0.5 * smallest.flatten(-2).amin(-1, keepdim=True),
     ).x.movedim(0, -2)  # fmt: skip
     unit = ends / coordinates.scale
-    same = (unit.unsqueeze(-2) - unit.unsqueeze(-3)).norm(dim=-1) < APART  # (batch, modes, modes)
+    apart = (unit.unsqueeze(-2) - unit.unsqueeze(-3)).norm(dim=-1)
+    same = apart < SAME_PLACE  # (batch, modes, modes)
     first = same.int().argmax(-1) == torch.arange(pot.modes)
     held = torch.where(first, (same * mass.unsqueeze(-2)).sum(-1), 0.0)
-    seen = held >= SEEN
+    seen = held >= LEAST_MASS
     return DensityPeaks(
         number=seen.sum(-1),
         location=ends.masked_fill(~seen.unsqueeze(-1), torch.nan),

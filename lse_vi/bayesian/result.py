@@ -12,11 +12,13 @@ from torch import Tensor
 
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.peaks import DensityPeaks, density_peaks
-from lse_vi.checks import as_data, check_count, check_dim, check_fraction
+from lse_vi.checks import check_count, check_dim, check_fraction
+from lse_vi.fitting.random_state import seeded
+from lse_vi.numerics.arrays import as_data
 
 PIECE = 100  # draws evaluated at once
 CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF
-REACH = 3.0  # standard deviations by which it exceeds the data
+CDF_MARGIN = 3.0  # standard deviations by which it exceeds the data
 
 
 class Evidence(NamedTuple):
@@ -100,7 +102,7 @@ class DensityPosterior:
         points = as_data("x", x).to(self.theta)
         check_dim("x", points, 1)
         at = points.squeeze(-1)
-        x, reach = self.model.x, REACH * self.model.coordinates.scale
+        x, reach = self.model.x, CDF_MARGIN * self.model.coordinates.scale
         low, high = float(x.min() - reach), float(x.max() + reach)
         ticks = torch.linspace(low, high, CDF_POINTS).to(at)
         q = self.density(ticks)
@@ -158,8 +160,7 @@ class DensityPosterior:
     def predictive(self, count: int = 100, *, seed: int = 0) -> Tensor:
         """Replicates of the data from ``count`` of the draws, exact: (count, n, dim)."""
         check_count("count", count)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed, "cpu"):
             rows = torch.linspace(0, len(self.draws) - 1, count).round().long()
             q = self.model.density(self.draws[rows])
             return q.sample((len(self.model.x),)).movedim(0, 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lse_vi.checks import check_spread
 from lse_vi.fitting.fingerprint import digest
+from lse_vi.numerics.arrays import as_floats
 
 PART = 2**16  # rows that are read at once
 
@@ -73,11 +74,13 @@ class Points:
     def rows(self, index: slice | Tensor) -> Tensor:
         """Some rows, (m, *batch, dim)."""
         if isinstance(self.source, Tensor):
-            part = self.source[index if isinstance(index, slice) else index.to(self.source.device)]
+            part: Any = self.source[
+                index if isinstance(index, slice) else index.to(self.source.device)
+            ]
         else:
             where = index if isinstance(index, slice) else index.cpu().numpy()
-            part = torch.as_tensor(np.array(self.source[where]))
-        return part if part.is_floating_point() else part.to(torch.get_default_dtype())
+            part = np.array(self.source[where])
+        return as_floats(part)
 
     def parts(self) -> Iterator[Tensor]:
         """All rows in their order, some at a time."""

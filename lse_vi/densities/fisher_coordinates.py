@@ -13,7 +13,7 @@ from lse_vi.densities.weight_prior import prior_moments
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.potential import LSEICNN
 
-DRAWS = 1024  # of q, from which the information is estimated
+INFORMATION_DRAWS = 1024  # of q, from which the information is estimated
 WIDEST = 2000  # parameters of a mode that are taken together; more are split, as if independent
 
 
@@ -111,9 +111,10 @@ def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Te
     """dE/dtheta at draws from q: (draws, *batch, ...) of each parameter."""
     batch = pot.batch_shape
     weights = rule.probabilities(pot)
-    picks = torch.multinomial(weights.reshape(len(weights), -1).mT, DRAWS, replacement=True)
+    flat = weights.reshape(len(weights), -1).mT
+    picks = torch.multinomial(flat, INFORMATION_DRAWS, replacement=True)
     points = rule.points.expand(len(weights), *batch, pot.dim)
-    draws = torch.take_along_dim(points, picks.mT.reshape(DRAWS, *batch, 1), dim=0)
+    draws = torch.take_along_dim(points, picks.mT.reshape(INFORMATION_DRAWS, *batch, 1), dim=0)
 
     def energy(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return pot.with_parameters(tensors)(x).sum()

@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lse_vi.checks import (
-    check_count,
-    check_counts,
-    check_enough,
-    check_fraction,
-    check_number,
-    check_object,
-    check_positive,
-)
+from lse_vi.checks import check_counts
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
 from lse_vi.densities.polish import polish as polish_candidate
+from lse_vi.densities.recipe import Settings, density_recipe, fingerprint
 from lse_vi.densities.result import FitResult, result_of
 from lse_vi.densities.starts import start_on_mixture
-from lse_vi.densities.training import Recipe, train
+from lse_vi.densities.training import train
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.box import Box
-from lse_vi.distribution.density import METHODS, LSEDensity
-from lse_vi.distribution.importance import MomentMixture
-from lse_vi.distribution.quadrature import Quadrature
+from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.mode_search import Candidate, ModeSearch
-from lse_vi.fitting.random_state import fork_random_state, reseed
+from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.starts import start_on_clusters
-from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network, whitened
+from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 
-RULE_FIXED, RULE_MOVING = 50, 25  # steps between rules: on a box, and where nodes follow modes
-DRAWS, PARTS = 2048, 8  # of a rule beyond a plane: each step of Adam takes a part in turn
 TRIAL = 100  # steps of L-BFGS by which numbers of modes are compared; the best has the others too
-WHOLE, BATCH = 2**16, 2**14  # more points than the first are fitted the second at a time
 
 
 def fit_density(
@@ -125,74 +112,26 @@ def fit_density(
         >>> int(res.active_modes)
         2
     """
-    check_count("restarts", restarts)
-    check_count("seed", seed, minimum=0)
-    hidden = check_counts("hidden", hidden)
-    check_network(network)
-    if method is not None:
-        check_object("method", method, "rule", METHODS)
     points = Points.of("x", x)
-    n, batch, dim = len(points), points.shape[1:-1], points.shape[-1]
-    n_test = round(check_fraction("held_out", held_out) * n)
-    check_enough("x", n - n_test, dim)
-    if check_count("modes", modes) > n - n_test:
-        raise ValueError(
-            f"modes must be at most the {n - n_test} points that are fitted, but got {modes}"
-        )
     shift, scale = points.moments  # one for the whole batch
+    batch, dim = points.shape[1:-1], points.shape[-1]
     box = None if bounds is None else Box.of(bounds, dim, shift)
     _check_inside(points, box)
-    if learn_rho is None:
-        learn_rho = box is not None and dim <= 2
-    if mode_penalty is None:
-        mode_penalty = 0.5 * math.log(n) * (1 + 2 * dim + dim * (dim + 1) / 2)
-    if not check_number("mode_penalty", mode_penalty) >= 0:
-        raise ValueError(f"mode_penalty must be at least 0, but got {mode_penalty}")
-    if batch_size is None:
-        batch_size = n if n <= WHOLE else BATCH
-    check_count("batch_size", batch_size)
-    mixture = not learn_rho and issubclass(network, WhitenedICNN)
-    polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
-    if steps is None:
-        steps = 600 if not mixture else 50 if polish else 500
-    unit_box = None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale)
-    rule_method = method or _fit_method(dim, box)
-    recipe = Recipe(
-        lambda pot: rule_method.rule(pot, unit_box and unit_box.to(pot.alpha.dtype)),
-        RULE_MOVING if box is None else RULE_FIXED,
-        1 if method or isinstance(rule_method, Quadrature) else _parts(dim),
-        check_count("steps", steps),
-        check_positive(
-            "learning_rate", (0.1 if mixture else 0.03) if learning_rate is None else learning_rate
-        ),
-        polish,
-        progress,
-    )
-    schedule = (
-        mode_penalty, held_out, restarts, steps, recipe.learning_rate, polish, batch_size, seed
+    settings = Settings(modes, check_counts("hidden", hidden), network, method)
+    recipe = density_recipe(
+        points, box, settings, learn_rho, mode_penalty, held_out, restarts, steps, learning_rate,
+        batch_size, polish, seed=seed, progress=progress, checkpoint=checkpoint,
     )  # fmt: skip
-    file = Checkpoint(
-        checkpoint,
-        lambda: {
-            "x": points.digest(),
-            "settings": repr((modes, bounds, hidden, network.__name__, learn_rho, method)),
-            "schedule": repr(schedule),
-        },
-    )
-    with fork_random_state(shift.device):
-        blank = partial(
-            LSEICNN, dim, hidden=hidden, network=network, dtype=shift.dtype, device=shift.device
-        )
-        LSEDensity(blank(1), bounds, method=method)  # refuses what cannot be normalised, early
-        reseed(seed, shift.device)
-        data = FitData.split(points, n_test, batch_size)
-        search = ModeSearch(file, mode_penalty, shift.device)
-        rho = 0.3 if learn_rho else 1.0
+    template = settings.template(shift, recipe)
+    LSEDensity(template, bounds, method=method)  # refuses what cannot be normalised, early
+    file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
+    with seeded(seed, shift.device):
+        data = FitData.split(points, recipe.n_test, recipe.batch_size)
+        search = ModeSearch(file, recipe.penalty, shift.device)
         while len(search.done) < modes and not search.stalled:
-            k = len(search.done) + 1
-            pot = blank(k, batch_shape=(1 if mixture else restarts, *batch), rho=rho)
-            pot.log_rho.requires_grad_(learn_rho)
-            if mixture:
+            starts = 1 if recipe.mixture else restarts
+            pot = template.resized(len(search.done) + 1, (starts, *batch))
+            if recipe.mixture:
                 start_on_mixture(pot, data.sample, seed, restarts)
             else:
                 start_on_clusters(pot, data.sample, seed)
@@ -202,28 +141,26 @@ def fit_density(
                 error.potential.network.compose_affine_(shift, scale)
                 raise
             search.add(candidate)
-        precise = data.double()
-        trial = min(polish, TRIAL)
+        precise, trial = data.double(), min(recipe.polish, TRIAL)
 
         def go_on(rough: Candidate, steps: int) -> Candidate:
-            pot = blank(rough.modes, batch_shape=(1, *batch), rho=rho).double()
-            pot.log_rho.requires_grad_(learn_rho)
+            pot = template.resized(rough.modes, (1, *batch)).double()
             return polish_candidate(pot, rough, precise, recipe, steps)
 
-        while polish:
+        while recipe.polish:
             if rough := search.promising():
                 search.replace(go_on(rough, trial))
             elif rough := search.mergeable():
-                pot = blank(rough.modes, batch_shape=batch, rho=rho).double()
+                pot = template.resized(rough.modes, batch).double()
                 pot.load_state_dict(rough.state)
                 state = snapshot(merge_closest(pot, precise.sample))
-                search.improve(go_on(search.merge(rough, state, polish), trial))
+                search.improve(go_on(search.merge(rough, state, recipe.polish), trial))
             elif rough := search.unfinished():
-                search.replace(go_on(rough, rough.left))
+                search.replace(go_on(rough, rough.finish.left))
             else:
                 break
-        pot = search.assemble(blank)
-        if mixture:
+        pot = search.assemble(template)
+        if recipe.mixture:
             _balance_(pot, data, recipe.rule_of(pot))
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
     return result_of(LSEDensity(pot, bounds, method=method), points, search.done)
@@ -240,20 +177,9 @@ def _check_inside(points: Points, box: Box | None) -> None:
         )
 
 
-def _fit_method(dim: int, box: Box | None) -> Method:
-    """The rule during a fit: coarser than the density's own, which is for reported numbers."""
-    if dim == 1 or (dim == 2 and box is not None):
-        return Quadrature(tolerance=1e-4, panels=8 // dim**2)
-    return MomentMixture(samples=_parts(dim) * DRAWS, sobol=True)
-
-
-def _parts(dim: int) -> int:
-    return PARTS if dim > 2 else 2
-
-
 @torch.no_grad()
 def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
     """Give each mode of a mixture the mass that the data ask for: a step of EM, in closed form."""
     ratio = data.mean(pot.responsibilities) / rule.mode_weights(pot)
     used = ratio.isfinite() & (ratio > 0)
-    whitened(pot.network).icnn.bias[..., -1] -= torch.where(used, ratio, 1.0).log()
+    pot.network.add_offset_(-torch.where(used, ratio, 1.0).log())

@@ -10,7 +10,7 @@ from torch import Tensor
 from lse_vi.densities.starts import prepare_walls
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.clusters import FLOOR
+from lse_vi.numerics.clusters import LEAST_VARIANCE
 
 
 @torch.no_grad()
@@ -38,7 +38,8 @@ def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
     loc = (share.unsqueeze(-1) * x).sum(0)
     centred = x - loc
     cov = torch.einsum("n...,n...i,n...j->...ij", share, centred, centred)
-    factor = torch.linalg.inv(torch.linalg.cholesky(cov + FLOOR * torch.eye(pot.dim).to(cov)))
+    cov = cov + LEAST_VARIANCE * torch.eye(pot.dim).to(cov)
+    factor = torch.linalg.inv(torch.linalg.cholesky(cov))
 
     one = pot.blank(1)
     one.log_rho.copy_(pot.log_rho)

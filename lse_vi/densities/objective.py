@@ -1,6 +1,9 @@
-"""What the fit of a density maximises: log prior and log-likelihood."""
+"""What the fit of a density maximises, and the best state by points held out, or by it."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,6 +11,7 @@ from torch import Tensor
 from lse_vi.densities.training_data import FitData
 from lse_vi.densities.weight_prior import log_prior
 from lse_vi.distribution.rule import Rule
+from lse_vi.fitting.best_state import Best, snapshot
 from lse_vi.fitting.processes import own_share, processes
 from lse_vi.network.potential import LSEICNN
 
@@ -36,3 +40,54 @@ def is_finite(loss: Tensor, pot: LSEICNN) -> bool:
     """Are the loss and its gradient finite?"""
     total = loss.detach() + sum(p.grad.abs().sum() for p in pot.parameters() if p.grad is not None)
     return bool(torch.isfinite(total))
+
+
+@dataclass(kw_only=True)
+class BestDensity(Best):
+    """The best state so far: by points held out, if there are any, else by the objective.
+
+    Attributes:
+        losses: of points held out, at the state with the smallest mean, (n, *batch); n may be 0.
+        objective: the largest so far, (*batch,): early stopping may land tens of nats below it.
+        stale: looks in a row at which the points held out spoke against every member.
+    """
+
+    losses: Tensor
+    objective: Tensor
+
+    @classmethod
+    def of(cls, pot: LSEICNN, objective: Tensor, losses: Tensor) -> BestDensity:
+        """The state as it is."""
+        score = _score(losses, objective)
+        return cls(state=snapshot(pot), score=score, losses=losses, objective=objective)
+
+    def look(
+        self,
+        pot: LSEICNN,
+        objective: Tensor,
+        losses: Tensor,
+        *,
+        noise: Tensor | float = 0.0,
+        slack: float = 0.0,
+    ) -> None:
+        """Keep the parameters as they are where they are no worse than the best so far.
+
+        By points held out: the mean loss is no more than ``slack`` standard errors (of the
+        difference) above the smallest so far. By the objective: it is no more than its error,
+        ``noise`` (*batch,), below the largest so far.
+        """
+        if len(losses):
+            excess = losses - self.losses
+            error = excess.std(0, correction=0) / math.sqrt(len(losses))
+            good = excess.mean(0) < slack * error
+            self.losses = torch.where(excess.mean(0) < 0, losses, self.losses)
+            self.stale = 0 if bool(good.any()) else self.stale + 1
+        else:
+            good = objective >= self.objective - noise
+        self.objective = torch.maximum(objective, self.objective)
+        self.keep(pot, good, self.score)
+        self.score = _score(self.losses, self.objective)
+
+
+def _score(losses: Tensor, objective: Tensor) -> Tensor:
+    return losses.mean(0) if len(losses) else -objective

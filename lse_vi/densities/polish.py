@@ -9,24 +9,26 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.densities.fisher_coordinates import FisherCoordinates
-from lse_vi.densities.objective import judge, log_posterior
-from lse_vi.densities.training import PATIENCE, Recipe, note, title
+from lse_vi.densities.objective import BestDensity, judge, log_posterior
+from lse_vi.densities.recipe import DensityRecipe
+from lse_vi.densities.training import PATIENCE, look, title
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.rule import Rule
-from lse_vi.fitting.best_state import Best, State, replace_where, snapshot
+from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
 from lse_vi.network.potential import LSEICNN
 
-ROUND = 50  # steps of L-BFGS between held-out checks, on one rule and in the same coordinates
-GAIN, IDLE = 0.5, 2  # nats of all points together, and rounds of L-BFGS without them that end it
+ROUND_STEPS = 50  # steps of L-BFGS between held-out checks, on one rule and in the same coordinates
+GAIN = 0.5  # nats of all points together that a round must gain
+IDLE_ROUNDS = 2  # rounds without that gain end the polish
 COMING = 0.5  # share of what a round of L-BFGS gained that those after it may bring
 SHORTEST = 3  # a round of L-BFGS that fails is halved, down to this
 IN_USE = 0.2  # share of the effective number of nodes that a round must leave
 
 
 def polish(
-    pot: LSEICNN, candidate: Candidate, data: FitData, recipe: Recipe, steps: int
+    pot: LSEICNN, candidate: Candidate, data: FitData, recipe: DensityRecipe, steps: int
 ) -> Candidate:
     """Go on with a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
@@ -34,14 +36,14 @@ def polish(
     parameters are replaced. It and ``data`` are in double precision: in single, rounding ends the
     search along a line before a wall is as steep as many points ask for.
     """
-    pot.load_state_dict({name: p.unsqueeze(0) for name, p in candidate.state.items()})
+    pot.load_state_dict(lift(candidate.state))
     rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, rule)
-    best = Best(snapshot(pot), losses, candidate.objective.unsqueeze(0))
+    best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
     bar = tqdm(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
-    length, idle, top, left = ROUND, 0, objective, 0
-    for step in range(0, steps, ROUND):
+    length, idle, top, left = ROUND_STEPS, 0, objective, 0
+    for step in range(0, steps, ROUND_STEPS):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
         pot.load_state_dict(_descend(pot, data, rule, min(length, steps - step)))
         # A fit may run away from the nodes of its rule, or slip in between them. So a round counts
@@ -64,23 +66,27 @@ def polish(
             rule = recipe.rule_of(pot)
             objective, losses = judge(pot, data, rule)
         best.look(pot, objective, losses, noise=n * rule.error, slack=1.0)
-        note(history, pot, done + min(step + ROUND, steps), objective / n, losses)
-        bar.update(min(ROUND, steps - step))
+        look(history, pot, done + min(step + ROUND_STEPS, steps), objective / n, losses)
+        bar.update(min(ROUND_STEPS, steps - step))
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
-        if idle >= IDLE or best.stale >= PATIENCE:
+        if idle >= IDLE_ROUNDS or best.stale >= PATIENCE:
             break
     else:
-        left = candidate.left - steps
+        left = candidate.finish.left - steps
     bar.close()
     state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
+    first = candidate.finish.gain is None
     return replace(
         candidate,
         state=state,
         objective=top,
-        left=left,
         losses=best.losses.squeeze(1),
-        gain=top - candidate.objective if candidate.gain is None else candidate.gain,
-        ahead=ahead.squeeze(0) if left else torch.zeros_like(top),
+        finish=replace(
+            candidate.finish,
+            gain=top - candidate.objective if first else candidate.finish.gain,
+            left=left,
+            ahead=ahead.squeeze(0) if left else torch.zeros_like(top),
+        ),
     )
 
 

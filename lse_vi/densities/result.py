@@ -10,10 +10,11 @@ from torch import Tensor
 
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.density import LSEDensity
+from lse_vi.fitting.history import History, join
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.network.potential import ACTIVE
 
-SPARE = 1e-6  # a mode of less mass carries nothing
+NO_MASS = 1e-6  # a mode of less mass carries nothing
 
 
 @dataclass
@@ -43,7 +44,7 @@ class FitResult:
     mode_weights: Tensor
     mode_locations: Tensor
     log_likelihood: Tensor
-    history: dict[str, list[float]] = field(repr=False)
+    history: History = field(repr=False)
 
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
@@ -69,15 +70,7 @@ def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> Fit
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
     weights = mass.sum(0)  # (*batch, modes)
     locations = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0) / weights.unsqueeze(-1)
-    spare = (weights < SPARE).unsqueeze(-1)
-    history = {key: [v for fit in done for v in fit.history[key]] for key in done[0].history}
-    lasts = [fit.history["step"][-1] for fit in done]
-    starts = [sum(lasts[:k]) for k in range(len(done))]
-    history["step"] = [
-        start + step
-        for start, fit in zip(starts, done, strict=True)
-        for step in fit.history["step"]
-    ]
+    spare = (weights < NO_MASS).unsqueeze(-1)
     shares, log_likelihood = torch.zeros_like(weights), torch.zeros_like(weights[..., 0])
     for part in points.parts():
         for block in part.split(2**12):
@@ -89,5 +82,5 @@ def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> Fit
         mode_weights=weights,
         mode_locations=locations.masked_fill(spare, torch.nan),
         log_likelihood=log_likelihood,
-        history=history,
+        history=join([fit.history for fit in done]),
     )

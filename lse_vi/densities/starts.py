@@ -39,7 +39,7 @@ def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
     network.reset_parameters(loc, factor)
     prepare_walls(network)
     heights = weights.log() + log_det(factors)
-    network.icnn.bias[..., -1] -= (heights - heights.mean(-1, keepdim=True)).reshape(lead)
+    network.add_offset_(-(heights - heights.mean(-1, keepdim=True)).reshape(lead))
 
 
 @torch.no_grad()

@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lse_vi.densities.objective import is_finite, judge, log_posterior
+from lse_vi.densities.objective import BestDensity, is_finite, judge, log_posterior
+from lse_vi.densities.recipe import DensityRecipe
 from lse_vi.densities.training_data import FitData
-from lse_vi.distribution.rule import Rule
-from lse_vi.fitting.best_state import Best, snapshot, take_first
+from lse_vi.fitting.best_state import take_first
 from lse_vi.fitting.errors import NonFiniteLossError
-from lse_vi.fitting.mode_search import Candidate, ModeSearch
+from lse_vi.fitting.history import History, note
+from lse_vi.fitting.mode_search import Candidate, Finish, ModeSearch
 from lse_vi.fitting.processes import average_
 from lse_vi.fitting.schedule import warm_up
 from lse_vi.network.potential import LSEICNN
 
 REFRESH = 50  # steps of Adam between held-out checks and checkpoints
 PATIENCE = 6  # checks without a better held-out loss before a fit stops
-History = dict[str, list[float]]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How every number of modes is trained.
-
-    Attributes:
-        rule_of: the rule for log Z of a potential.
-        rule_every, rule_parts: steps of Adam between rules, and how many take a rule's draws in
-            turn.
-        steps, learning_rate: of Adam.
-        polish: steps of L-BFGS that may follow.
-        progress: show bars.
-    """
-
-    rule_of: Callable[[LSEICNN], Rule]
-    rule_every: int
-    rule_parts: int
-    steps: int
-    learning_rate: float
-    polish: int
-    progress: bool
-
-
-def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Candidate:
+def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch) -> Candidate:
     """Adam on every restart at once; goes on from the search's run if there is one.
 
     ``pot`` has batch shape (restarts, *batch).
@@ -61,11 +37,10 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
     parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     if search.run is None:
         objective, losses = judge(pot, data, recipe.rule_of(pot))
-        best = Best(snapshot(pot), losses, objective)
-        history: History = {"step": [], "loss": [], "held_out": [], "active_modes": []}
+        best, history = BestDensity.of(pot, objective, losses), History()
         run: dict[str, Any] = {"step": 0, "history": history}
     else:
-        run, best, history = search.run, Best(**search.run["best"]), search.run["history"]
+        run, best, history = search.run, BestDensity(**search.run["best"]), search.run["history"]
         for name, part in parts.items():
             part.load_state_dict(run[name])
         search.restore_random_state()
@@ -81,7 +56,7 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
         loss.backward()
         average_(p.grad for p in pot.parameters() if p.grad is not None)
         if not is_finite(loss, pot):
-            pot.load_state_dict(best.state)
+            best.restore_(pot)
             raise NonFiniteLossError(step, pot)
         optimiser.step()
         schedule.step()
@@ -90,7 +65,7 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
             rule = recipe.rule_of(pot)
             objective, losses = judge(pot, data, rule)
             best.look(pot, objective, losses, noise=n * rule.error)
-            note(history, pot, step + 1, objective / n, losses)
+            look(history, pot, step + 1, objective / n, losses)
             bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
             if best.stale >= PATIENCE:
                 break
@@ -104,15 +79,15 @@ def train(pot: LSEICNN, data: FitData, recipe: Recipe, search: ModeSearch) -> Ca
     top = best.objective.gather(0, winner.unsqueeze(0)).squeeze(0)
     losses = torch.take_along_dim(best.losses, winner[None, None], 1).squeeze(1)
     state = take_first(best.state, winner)
-    return Candidate(pot.modes, state, top, history, losses=losses, left=recipe.polish)
+    finish = Finish(left=recipe.polish)
+    return Candidate(pot.modes, state, top, history, losses=losses, finish=finish)
 
 
-def note(history: History, pot: LSEICNN, step: int, objective: Tensor, losses: Tensor) -> None:
-    """Write what was judged, of the best restart and the mean data set."""
+def look(history: History, pot: LSEICNN, step: int, objective: Tensor, losses: Tensor) -> None:
+    """Note what was judged, of the best restart and the mean data set."""
     held_out = float(losses.mean(0).amin(0).mean()) if len(losses) else math.nan
-    entries = (step, float((-objective).amin(0).mean()), held_out, pot.modes)
-    for values, entry in zip(history.values(), entries, strict=True):
-        values.append(entry)
+    loss = float((-objective).amin(0).mean())
+    note(history, step=step, loss=loss, held_out=held_out, active_modes=pot.modes)
 
 
 def title(pot: LSEICNN) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lse_vi.densities.data_source import Points
 from lse_vi.fitting.processes import average_, own_share, processes
 
-SEEN = 2**14  # points that are enough for a start, and to judge a fit in batches by
+ENOUGH_POINTS = 2**14  # points that are enough for a start, and to judge a fit in batches by
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FitData:
         """Hold out ``n_test`` random points; of many, 16,384 are judged."""
         order = torch.randperm(len(points))
         whole = batch_size >= len(points) - n_test
-        judged = order[: n_test if whole else min(n_test, SEEN)]
+        judged = order[: n_test if whole else min(n_test, ENOUGH_POINTS)]
         test = points.standardised(judged)
         return cls(points, order[n_test:], batch_size, test)
 
@@ -52,8 +52,8 @@ class FitData:
     def sample(self) -> Tensor:
         """As many points as a start needs."""
         if self.whole is not None:
-            return self.whole[:SEEN]
-        return self._standardised(self.rows[:SEEN])
+            return self.whole[:ENOUGH_POINTS]
+        return self._standardised(self.rows[:ENOUGH_POINTS])
 
     def draw(self) -> Tensor:
         """The points of a step."""
@@ -70,7 +70,7 @@ class FitData:
 
         Processes share the points.
         """
-        parts = own_share(self.rows).split(SEEN)
+        parts = own_share(self.rows).split(ENOUGH_POINTS)
         sums = [function(self._standardised(rows)).sum(0) for rows in parts]
         mean = torch.stack(sums).sum(0) * (processes() / len(self.rows))
         average_([mean])

@@ -24,7 +24,7 @@ from lse_vi.numerics.linear_algebra import log_det
 
 PILOT, ROUNDS = 4096, 4  # draws from which moments are estimated, and how often at most
 ENOUGH, GROWTH = 100, 1.5  # effective draws that tell, and their growth that calls for more
-SPARE = 0.01  # share of the draws that all modes together get whatever their masses
+SPARE_SHARE = 0.01  # share of the draws that all modes together get whatever their masses
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def _moments(bound: GaussianBound, pilot: _Draws, defensive: float) -> _Proposal
     inverse = torch.linalg.inv(torch.linalg.cholesky(covariance)).mT
 
     step = torch.linalg.solve_triangular(bound.factor, (trust * mean).unsqueeze(-1), upper=False)
-    log_mass = (mass + SPARE / pot.modes).log()
+    log_mass = (mass + SPARE_SHARE / pot.modes).log()
     loc = bound.minima.x + step.squeeze(-1)
     return _defended(bound, log_mass, loc, inverse, log_det(inverse), defensive)
 

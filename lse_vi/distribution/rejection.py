@@ -7,7 +7,7 @@ from torch import Size, Tensor
 
 from lse_vi.distribution.bounds import UpperBound
 
-BLOCK = 4_000_000  # numbers proposed at once in rejection sampling, to bound the memory
+PROPOSED = 4_000_000  # numbers proposed at once in rejection sampling, to bound the memory
 
 
 def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int) -> Tensor:
@@ -19,7 +19,7 @@ def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int
     wanted, size = shape.numel(), batch_shape.numel()
     accepted: list[list[Tensor]] = [[] for _ in range(size)]
     missing = torch.full((size,), wanted)
-    most = max(1, BLOCK // (size * dim))
+    most = max(1, PROPOSED // (size * dim))
     proposed, block = 0, min(max(64, int(1.2 * wanted)), most)
     while not proposed or bool((missing > 0).any()):
         x, log_accept = bound.propose(block)

@@ -1,8 +1,8 @@
-"""Parameters of a batch of potentials, moved about one member of the batch at a time."""
+"""The best state of a fit, kept for one member of a batch at a time."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,52 +29,41 @@ def take_first(state: State, index: Tensor) -> State:
     }
 
 
-@dataclass
+def lift(state: Mapping[str, Tensor]) -> State:
+    """The state as that of a batch of one, on a new first axis."""
+    return {name: p.unsqueeze(0) for name, p in state.items()}
+
+
+@dataclass(kw_only=True)
 class Best:
     """The best state so far of every member of a batch.
 
     Attributes:
         state: its parameters.
-        losses: of points held out, at the state with the smallest mean, (n, *batch); n may be 0.
-        objective: the largest so far, (*batch,): early stopping may land tens of nats below it.
-        stale: at how many looks in a row the points held out spoke against every member.
+        score: how good they are, (*batch,); what is to be small.
+        stale: looks in a row that found nothing better.
+
+    Example:
+        >>> module = nn.Linear(1, 1)
+        >>> best = Best(state=snapshot(module), score=torch.tensor(2.0))
+        >>> best.keep(module, torch.tensor(True), torch.tensor(1.0))
+        >>> best.restore_(module)
+        >>> best.score
+        tensor(1.)
     """
 
     state: State
-    losses: Tensor
-    objective: Tensor
+    score: Tensor
     stale: int = 0
 
-    @property
-    def score(self) -> Tensor:
-        """What is to be small: held-out loss, or the objective, negative; (*batch,)."""
-        return self.losses.mean(0) if len(self.losses) else -self.objective
+    def keep(self, module: nn.Module, where: Tensor, score: Tensor) -> None:
+        """Take the parameters as they are, with their ``score``, ``where`` (*batch,) holds."""
+        self.state = replace_where(where, snapshot(module), self.state)
+        self.score = torch.where(where, score, self.score)
 
-    def look(
-        self,
-        module: nn.Module,
-        objective: Tensor,
-        losses: Tensor,
-        *,
-        noise: Tensor | float = 0.0,
-        slack: float = 0.0,
-    ) -> None:
-        """Keep the parameters as they are where they are no worse than the best so far.
-
-        By points held out, if there are any: the mean loss is no more than ``slack`` standard
-        errors (of the difference) above the smallest so far. Else by the objective: it is no more
-        than its error, ``noise`` (*batch,), below the largest so far.
-        """
-        if len(losses):
-            excess = losses - self.losses
-            error = excess.std(0, correction=0) / math.sqrt(len(losses))
-            good = excess.mean(0) < slack * error
-            self.losses = torch.where(excess.mean(0) < 0, losses, self.losses)
-            self.stale = 0 if bool(good.any()) else self.stale + 1
-        else:
-            good = objective >= self.objective - noise
-        self.state = replace_where(good, snapshot(module), self.state)
-        self.objective = torch.maximum(objective, self.objective)
+    def restore_(self, module: nn.Module) -> None:
+        """Put the best state back into the module."""
+        module.load_state_dict(self.state)
 
 
 def _align(small: Tensor, large: Tensor) -> Tensor:

@@ -1,24 +1,30 @@
-"""Fingerprints of data, by which a checkpoint knows its own fit."""
+"""Fingerprints of data, settings and models, by which a checkpoint knows its own fit."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # what repr() says all of, and alike in every process
-PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, Path)
 
 
 def digest(parts: Iterable[Any]) -> str:
-    """A fingerprint of tensors and arrays (shapes, types and bits), numbers and strings, in order.
+    """A fingerprint of some things, in order, by their content; alike in every process.
+
+    Tensors and arrays count with their shapes, types and bits; numbers and strings as they are;
+    containers, modules and plain objects (a solver, a stepper) with all that they hold; classes and
+    functions of a module by their names.
 
     Raises:
-        ValueError: for any other object: nothing tells its content.
+        ValueError: for what cannot be told from another thing: a lambda or a local function, which
+            may hold anything, or an object without attributes.
 
     Example:
         >>> x = torch.zeros(2, 3)
@@ -26,21 +32,57 @@ def digest(parts: Iterable[Any]) -> str:
         (True, False)
     """
     total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, PLAIN):
-            total.update(f"{type(part).__name__} {part!r};".encode())
-        elif isinstance(part, Tensor):
-            total.update(f"tensor {tuple(part.shape)} {part.dtype};".encode())
-            # a tensor of one entry passes for contiguous whatever its stride, so it is copied
-            bits = part.detach().cpu().clone(memory_format=torch.contiguous_format)
-            total.update(bits.reshape(-1).view(torch.uint8).numpy().data)
-        elif hasattr(part, "__array__") and not (array := np.asarray(part)).dtype.hasobject:
-            total.update(f"array {array.shape} {array.dtype.str};".encode())
-            total.update(array.tobytes())
-        else:
-            raise ValueError(
-                f"checkpoint: an argument of type {type(part).__name__} cannot be told from "
-                "another one, so the file would not know its fit; give tensors, arrays of numbers, "
-                "numbers, strings, or lists, tuples and dictionaries of them"
-            )
+    for part in parts:  # one at a time: they may be too large to be held together
+        for piece in _pieces(part, seen=set()):
+            total.update(piece)
     return total.hexdigest()
+
+
+def _pieces(part: Any, seen: set[int]) -> Iterable[bytes]:
+    """``part`` as bytes, piece by piece; ``seen`` are the containers and objects around it."""
+    if isinstance(part, PLAIN):
+        yield f"{type(part).__name__} {part!r};".encode()
+    elif isinstance(part, Tensor):
+        yield f"tensor {tuple(part.shape)} {part.dtype};".encode()
+        # a tensor of one entry passes for contiguous whatever its stride, so it is copied
+        bits = part.detach().cpu().clone(memory_format=torch.contiguous_format)
+        yield bits.reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif hasattr(part, "__array__") and not (array := np.asarray(part)).dtype.hasobject:
+        yield f"array {array.shape} {array.dtype.str};".encode()
+        yield array.tobytes()
+    elif isinstance(part, type) or (callable(part) and hasattr(part, "__qualname__")):
+        if "<" in part.__qualname__ and not isinstance(part, type):  # <lambda>, <locals>
+            raise _unknown(part)
+        yield f"name {part.__module__}.{part.__qualname__};".encode()
+    elif id(part) in seen:
+        yield b"again;"
+    else:
+        yield f"{type(part).__qualname__} {{".encode()
+        for inner in _contents(part):
+            yield from _pieces(inner, seen | {id(part)})
+        yield b"};"
+
+
+def _contents(part: Any) -> Iterable[Any]:
+    """What a container, a module or a plain object holds, in order."""
+    if isinstance(part, Mapping):
+        return [piece for item in part.items() for piece in item]
+    if isinstance(part, list | tuple):
+        return part
+    if isinstance(part, set | frozenset):
+        return sorted(part, key=repr)
+    if isinstance(part, nn.Module):
+        own = {k: v for k, v in vars(part).items() if not k.startswith("_") and k != "training"}
+        return [own, part._parameters, part._buffers, part._modules]
+    if not hasattr(part, "__dict__"):
+        raise _unknown(part)
+    return [vars(part)]
+
+
+def _unknown(part: Any) -> ValueError:
+    return ValueError(
+        f"checkpoint: an argument of type {type(part).__name__} cannot be told from another one, "
+        "so the file would not know its fit; give tensors, arrays of numbers, numbers, strings, "
+        "or lists, tuples and dictionaries of them, functions of a module, or objects that hold "
+        "them as attributes"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,32 +11,66 @@ from torch import Tensor
 
 from lse_vi.fitting.best_state import State, replace_where, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.history import History
 from lse_vi.fitting.random_state import random_state, set_random_state
-from lse_vi.network.potential import CLOSED_GATE, LSEICNN
+from lse_vi.network.gates import CLOSED
+from lse_vi.network.potential import LSEICNN
 
-IDLE = 3  # numbers of modes without gain that end a search: four modes may look like one, not two
+IDLE_NUMBERS = 3  # of modes without gain end a search: four modes may look like one, not two
 HOPE = 1.5  # times what others gained by L-BFGS: who is no farther behind may still win
 CLEAR = 2.5  # standard errors by which points held out may overrule the penalty
 
 
-@dataclass
+@dataclass(frozen=True)
+class Finish:
+    """How far L-BFGS has taken a candidate.
+
+    Attributes:
+        gain: of the objective by its first steps, (*batch,); None before them.
+        left: steps that may still help.
+        ahead: what these may bring the objective, (*batch,).
+        merged: whether two of its modes were made one, as a start with a mode less.
+    """
+
+    gain: Tensor | None = None
+    left: int = 0
+    ahead: Tensor | float = 0.0
+    merged: bool = False
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """The best restart for each data set, with one number of modes."""
+    """The best restart for each data set, with one number of modes.
+
+    Attributes:
+        modes: their number.
+        state: the parameters.
+        objective: by which the number of modes is judged, (*batch,).
+        history: of the training.
+        losses: of the points held out, (n, *batch); None where not looked at.
+        finish: what L-BFGS has made of it.
+    """
 
     modes: int
     state: State
-    objective: Tensor  # (*batch,), by which the number of modes is judged
-    history: dict[str, list[float]]
-    gain: Tensor | None = None  # of the objective by the first steps of L-BFGS, (*batch,)
-    losses: Tensor | None = None  # of the points held out, (n, *batch); None where not looked at
-    left: int = 0  # steps of L-BFGS that may still help
-    ahead: Tensor | float = 0.0  # what the steps left may bring the objective, (*batch,)
-    merged: bool = False  # two of its modes were made one, as a start with a mode less
+    objective: Tensor
+    history: History
+    losses: Tensor | None = None
+    finish: Finish = Finish()
 
     @property
     def expected(self) -> Tensor:
         """The objective once no steps are left, (*batch,)."""
-        return self.objective + self.ahead
+        return self.objective + self.finish.ahead
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as a checkpoint holds it."""
+        return {**vars(self), "finish": vars(self.finish)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Candidate:
+        """Undo :meth:`as_dict`."""
+        return cls(**{**saved, "finish": Finish(**saved["finish"])})
 
 
 class ModeSearch:
@@ -52,7 +85,7 @@ class ModeSearch:
     def __init__(self, file: Checkpoint, penalty: float, device: torch.device) -> None:
         self.file, self.penalty, self.device = file, penalty, device
         saved = file.load()
-        self.done = [Candidate(**fields) for fields in saved["done"]] if saved else []
+        self.done = [Candidate.from_dict(entry) for entry in saved["done"]] if saved else []
         self.run: dict[str, Any] | None = saved["run"] if saved else None
         self.rng: list[Tensor] = saved["rng"] if saved else random_state(device)
         self.restore_random_state()
@@ -63,7 +96,7 @@ class ModeSearch:
 
     def save(self, run: dict[str, Any] | None) -> None:
         """Write the candidates, and the state of the run that makes the next."""
-        done = [vars(candidate) for candidate in self.done]
+        done = [candidate.as_dict() for candidate in self.done]
         self.file.save({"done": done, "run": run, "rng": random_state(self.device)})
 
     def add(self, candidate: Candidate) -> None:
@@ -87,9 +120,12 @@ class ModeSearch:
                 state=replace_where(better, new.state, old.state),
                 objective=torch.where(better, new.objective, old.objective),
                 history=old.history,
-                left=max(new.left, old.left),
                 losses=_where(better, new.losses, old.losses),
-                ahead=torch.where(better, new.ahead, old.ahead),
+                finish=replace(
+                    new.finish,
+                    left=max(new.finish.left, old.finish.left),
+                    ahead=torch.where(better, new.finish.ahead, old.finish.ahead),
+                ),
             )
         self.run = None
         self.save(None)
@@ -112,13 +148,13 @@ class ModeSearch:
         It may if half as much again as others gained would do.
         """
         worth = self._worth()  # (candidates, *batch)
-        gains = [c.gain for c in self.done if c.gain is not None]
+        gains = [c.finish.gain for c in self.done if c.finish.gain is not None]
         most = torch.stack(gains).amax(0) if gains else torch.full_like(worth[0], torch.inf)
         best, leading = self.best(), worth.amax(0)
         for k in worth.reshape(len(worth), -1).sum(-1).argsort(descending=True).tolist():
             candidate = self.done[k]
             level = worth[k] + HOPE * most >= leading
-            if candidate.gain is None and bool((level | (best == k)).any()):
+            if candidate.finish.gain is None and bool((level | (best == k)).any()):
                 return candidate
         return None
 
@@ -133,43 +169,45 @@ class ModeSearch:
         for k in range(int(best.max()), 0, -1):
             candidate = self.done[k]
             close = (k <= best) & (behind[k] <= self.penalty)
-            if candidate.gain is not None and not candidate.merged and bool(close.any()):
+            finish = candidate.finish
+            if finish.gain is not None and not finish.merged and bool(close.any()):
                 return candidate
         return None
 
     def merge(self, candidate: Candidate, state: State, left: int) -> Candidate:
         """What starts from ``state``, made of ``candidate``, with a mode less and steps left."""
-        candidate.merged = True
+        # Not saved before the merger is done: a resumed fit takes it up again.
+        finish = replace(candidate.finish, merged=True)
+        self.done[candidate.modes - 1] = replace(candidate, finish=finish)
         rival = self.done[candidate.modes - 2]
         nothing = torch.full_like(rival.objective, -torch.inf)
-        return Candidate(rival.modes, state, nothing, rival.history, left=left, gain=candidate.gain)
+        begun = Finish(gain=candidate.finish.gain, left=left)
+        return Candidate(rival.modes, state, nothing, rival.history, finish=begun)
 
     def unfinished(self) -> Candidate | None:
         """One that is the best of a data set and has steps left, if any."""
         leading = torch.stack([self.best(), self._worth().argmax(0)])
         for k in leading.unique().tolist():
-            if self.done[k].left:
+            if self.done[k].finish.left:
                 return self.done[k]
         return None
 
     @property
     def stalled(self) -> bool:
         """Have the last few numbers of modes helped no data set, or has L-BFGS begun?"""
-        if any(c.gain is not None for c in self.done):
+        if any(c.finish.gain is not None for c in self.done):
             return True  # a resumed fit, too, does not go back
-        return len(self.done) > IDLE and bool((self.best() < len(self.done) - IDLE).all())
+        return len(self.done) > IDLE_NUMBERS and bool(
+            (self.best() < len(self.done) - IDLE_NUMBERS).all()
+        )
 
-    def assemble(self, blank: Callable[..., LSEICNN]) -> LSEICNN:
-        """One batched potential of the best candidates; spare modes have closed gates.
-
-        Args:
-            blank: makes a potential from its number of modes and its ``batch_shape``.
-        """
+    def assemble(self, template: LSEICNN) -> LSEICNN:
+        """The best candidates as one batch like ``template``; gates of spare modes are closed."""
         best = self.best()
         most = int(best.max()) + 1
-        pot = blank(most, batch_shape=best.shape)
+        pot = template.resized(most, best.shape)
         state = snapshot(pot)
-        state["alpha"].fill_(CLOSED_GATE)
+        state["alpha"].fill_(CLOSED)
         for candidate in self.done[:most]:
             mine = best == candidate.modes - 1
             for name, p in candidate.state.items():

@@ -1,28 +1,43 @@
 """The random generators of a fit: the CPU's, and that of its GPU if it runs on one.
 
-``torch.manual_seed`` would seed every GPU, also those that the fit has nothing to do with.
+``torch.manual_seed`` seeds every GPU, also those that the fit has nothing to do with.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 
-def fork_random_state(device: torch.device) -> AbstractContextManager[None]:
-    """A context after which the generators are as they were.
+@contextmanager
+def seeded(seed: int | None, device: torch.device | str | None = None) -> Iterator[None]:
+    """The generators start from ``seed``, and are afterwards as they were.
+
+    Args:
+        seed: None leaves everything as it is.
+        device: of the fit; None where it is not known, which takes in every GPU.
 
     Example:
-        >>> before, cpu = torch.get_rng_state(), torch.device("cpu")
-        >>> with fork_random_state(cpu):
-        ...     reseed(0, cpu)
+        >>> before = torch.get_rng_state()
+        >>> with seeded(0):
         ...     x = torch.rand(3)
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    return torch.random.fork_rng(devices=_gpus(device))
+    if seed is None:
+        yield
+    elif device is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    else:
+        device = torch.device(device)
+        with torch.random.fork_rng(devices=_gpus(device)):
+            reseed(seed, device)
+            yield
 
 
 def reseed(seed: int, device: torch.device) -> None:

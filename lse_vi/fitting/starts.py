@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.clusters import FLOOR, clusters
+from lse_vi.numerics.clusters import LEAST_VARIANCE, clusters
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def start_on_clusters(pot: LSEICNN, x: Tensor, seed: int) -> None:
         centers[r, b], label = clusters(points[:, b], pot.modes, rng)
         for k in range(pot.modes):
             own = points[label == k, b]
-            cov = FLOOR * np.eye(dim)
+            cov = LEAST_VARIANCE * np.eye(dim)
             if len(own) > dim + 1:
                 cov += np.cov(own.T, ddof=0).reshape(dim, dim)
             factors[r, b, k] = np.linalg.inv(np.linalg.cholesky(cov))

@@ -12,10 +12,12 @@ from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Peaks
 from lse_vi.guides.result import GuideResult
+from lse_vi.guides.training import GuideRecipe
 
 __all__ = [
     "AutoLSEICNN",
     "EnergyELBO",
+    "GuideRecipe",
     "GuideResult",
     "Importance",
     "Missed",

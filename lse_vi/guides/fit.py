@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch.utils import _pytree as pytree
-
-from lse_vi.checks import check_count, check_positive
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.fingerprint import digest
+from lse_vi.fitting.keywords import settle
+from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.diagnostics import importance, missed_modes
 from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.guides.peak_search import find_peaks
 from lse_vi.guides.result import GuideResult, report
-from lse_vi.guides.training import Recipe, train
+from lse_vi.guides.training import GuideRecipe, train
 
 
 def fit_guide(
     model: Callable[..., Any],
     guide: AutoLSEICNN,
     *args: Any,
-    steps: int = 2000,
-    learning_rate: float = 0.03,
-    tolerance: float = 1e-3,
-    samples: int = 4096,
-    seed: int = 0,
-    progress: bool = True,
-    checkpoint: str | Path | None = None,
+    recipe: GuideRecipe | None = None,
     **kwargs: Any,
 ) -> GuideResult:
     r"""Find the modes of a posterior, train the guide on them, and say how far to trust it.
@@ -41,23 +33,21 @@ def fit_guide(
     Args:
         model: the Pyro model that the guide was made for.
         guide: an :class:`AutoLSEICNN`.
-        args, kwargs: what the model is called with: its data.
-        steps: the largest number of Adam steps.
-        learning_rate: of the first phase.
-        tolerance: misfit, in nats, at which there is nothing left to gain.
-        samples: importance samples of the guide in use at a time.
-        seed: makes the fit reproducible; the global random state is left alone.
-        progress: show a bar with the loss.
-        checkpoint: a file to write every 20 steps; an interrupted fit called again with the same
-            arguments goes on from it and ends where an uninterrupted one does.
+        args: what the model is called with: its data.
+        recipe: the settings of the fit; :class:`GuideRecipe` says what they are.
+        kwargs: further arguments of the model, and settings by their names (``steps=500``,
+            ``seed=1``, ``progress=False``, ...). A name that is an argument of the model is the
+            model's: the setting of that name is then given in ``recipe``.
 
     Raises:
+        TypeError: for a guide or a recipe that is none.
         ValueError: for a model with discrete latents or a subsampled plate, for a log joint that
-            is NaN or unbounded, and for a checkpoint of a model whose arguments are other than
-            tensors, arrays, numbers, strings, and containers of them.
+            is NaN or unbounded, and for a checkpoint of a model whose arguments cannot be told
+            from others (a lambda, say).
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
     Example:
+        >>> import torch
         >>> import pyro.distributions as dist, pyro
         >>> def model(y):
         ...     x = pyro.sample("x", dist.Normal(0.0, 3.0))
@@ -67,20 +57,16 @@ def fit_guide(
         >>> res.mode_weights.shape, res.ess > 0.9
         (torch.Size([2]), True)
     """
-    check_count("steps", steps)
-    check_count("samples", samples, 2)
-    check_positive("learning_rate", learning_rate)
-    check_positive("tolerance", tolerance)
     if not isinstance(guide, AutoLSEICNN):
         raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
     if not guide.is_for(model):
         raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
-    recipe = Recipe(steps, learning_rate, tolerance, samples, progress)
-    file = Checkpoint(checkpoint, lambda: _fingerprint(guide, recipe, seed, (args, kwargs)))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
+    file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
+    with seeded(recipe.seed):
         log_joint = guide.log_joint(*args, **kwargs)
-        search = guide.find_modes(*args, **kwargs)
+        search = find_peaks(log_joint, guide.prior_draws(*args, **kwargs))
+        guide.start_on(search.peaks, log_joint)
         history = train(guide.potential, log_joint, recipe, file)
         guide.prune()
         density, prior = guide.get_posterior(), guide.prior_draws(*args, **kwargs)
@@ -89,9 +75,12 @@ def fit_guide(
     return report(guide, log_joint, search.peaks, judged, missed, history)
 
 
-def _fingerprint(guide: AutoLSEICNN, recipe: Recipe, seed: int, arguments: Any) -> dict[str, str]:
+def _fingerprint(
+    guide: AutoLSEICNN, recipe: GuideRecipe, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, str]:
     """What the fit depends on, besides the model's code."""
-    leaves, form = pytree.tree_flatten(arguments)
     of_guide = (guide.modes, guide.hidden, guide.init_scale, guide.method)
-    of_fit = (recipe.steps, recipe.learning_rate, recipe.tolerance, recipe.samples, seed)
-    return {"data": digest([str(form), *leaves]), "settings": repr((of_guide, of_fit))}
+    return {
+        "data": digest([args, kwargs]),
+        "settings": digest([of_guide, recipe.decisive()]),
+    }

@@ -19,10 +19,11 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method
+from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.log_joint import LogJoint, constrain
 from lse_vi.guides.peak_search import Peaks, Search, find_peaks
 from lse_vi.guides.placement import place
-from lse_vi.network.icnn import WhitenedICNN, whitened
+from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
@@ -133,8 +134,7 @@ class AutoLSEICNN(AutoContinuous):
         Returns a tensor (quantiles, *shape) for each site. The same draws serve every call, so
         calls agree with one another.
         """
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with seeded(0, self.potential.alpha.device):
             draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
         levels = torch.as_tensor(quantiles).to(draws)
         rows = [self.constrain(row) for row in torch.quantile(draws, levels, dim=0)]
@@ -199,7 +199,7 @@ class AutoLSEICNN(AutoContinuous):
         # centre is taken off again.
         f = pot.mode_potentials(placed.loc).diagonal()
         height = placed.log_share + log_det(factor) - 0.5 * pot.dim * math.log(2 * math.pi)
-        whitened(pot.network).icnn.bias[..., -1] -= height + f
+        pot.network.add_offset_(-(height + f))
         self.install(pot)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from torch.distributions import biject_to
 from lse_vi.numerics.jacobian import jacobian
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
-CHUNK = 8192  # vectors that are evaluated at once, a bound on memory
+CHUNK_VECTORS = 8192  # vectors that are evaluated at once, a bound on memory
 
 
 class LogJoint:
@@ -57,7 +57,7 @@ class LogJoint:
             if self._vectorised is None:
                 self._vectorised = self._can_vectorise(z[:1])
             if self._vectorised:
-                return torch.vmap(self._one, chunk_size=CHUNK)(z)
+                return torch.vmap(self._one, chunk_size=CHUNK_VECTORS)(z)
             return torch.stack([self._one(row) for row in z])
 
     def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,9 +22,9 @@ from lse_vi.numerics.bfgs import Ends, ascend
 from lse_vi.numerics.linear_algebra import laplace_mass, moduli, scale_tril
 from lse_vi.numerics.newton import descend
 
-APART = 1.0  # peaks closer than this, in deviations of the heavier one, are one
+SAME_PEAK = 1.0  # peaks closer than this, in deviations of the heavier one, are one
 NEGLIGIBLE = -16.0  # log share of the mass below which a peak is left out
-STARTS = 128  # of each round of the search
+ROUND = 128  # of each round of the search
 OFTEN = 3  # the search goes on until every peak was met so often
 
 
@@ -94,20 +94,20 @@ def find_peaks(
         ValueError: if the log joint is NaN or infinite at every start, or cannot be normalised.
     """
     peaks, total, lost, before = None, 0, 0, 0
-    while total < rounds * STARTS:
-        ends = _ascend(log_joint, _starts(prior, peaks, STARTS))
+    while total < rounds * ROUND:
+        ends = _ascend(log_joint, _starts(prior, peaks, ROUND))
         found = _distinct(log_joint, ends)
         if peaks is None:
             found = _join(found, _stray(log_joint, ends, alone=found is None))
         peaks = _join(peaks, found)
         if peaks is None:
             raise ValueError(
-                f"model: none of {STARTS} ascents of the log joint came to an end; is it flat, or "
+                f"model: none of {ROUND} ascents of the log joint came to an end; is it flat, or "
                 "without a maximum? Give every latent variable a proper prior."
             )
-        total, lost = total + STARTS, lost + STARTS - int(ends.converged.sum())
+        total, lost = total + ROUND, lost + ROUND - int(ends.converged.sum())
         heavy = _heavy(peaks)
-        if total > STARTS and len(heavy) == before and bool((heavy.hits >= OFTEN).all()):
+        if total > ROUND and len(heavy) == before and bool((heavy.hits >= OFTEN).all()):
             break
         before = len(heavy)
     return Search(heavy, total, lost)
@@ -246,7 +246,7 @@ def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:
 def _merge(peaks: Peaks) -> Peaks:
     """Heaviest first, those that coincide once."""
     peaks = peaks.select(peaks.log_mass.argsort(descending=True, stable=True))
-    near = (peaks.distance(peaks.x) < APART).cpu()  # [i, k]: i lies within the frame of k
+    near = (peaks.distance(peaks.x) < SAME_PEAK).cpu()  # [i, k]: i lies within the frame of k
     hits, kept = peaks.hits.clone(), list[int]()
     for i in range(len(peaks)):
         twins = [k for k in kept if near[i, k]]

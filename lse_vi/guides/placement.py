@@ -20,7 +20,7 @@ from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Peaks
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 
-POOL = 1024  # draws of each Gaussian
+POOL_DRAWS = 1024  # draws of each Gaussian
 CANDIDATES = 32  # draws at which a new one may sit
 WORTH = 0.002  # nats that a new one must gain
 CHANCE = 8.0  # over the number of draws: nats gained where there is nothing to gain
@@ -82,7 +82,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int) -> Placement:
     """At most ``modes`` Gaussians: Laplace's at the heaviest peaks, then others worth adding."""
     peaks = peaks.select(torch.arange(min(len(peaks), modes)))
     placed = Placement(peaks.x, peaks.precision, torch.log_softmax(peaks.log_mass, 0))
-    x = placed.draw(POOL)
+    x = placed.draw(POOL_DRAWS)
     value = _finite(log_joint(x))
     while True:
         each = placed.log_prob(x)
@@ -99,7 +99,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int) -> Placement:
             return placed
         fresh = trial.select(best)
         placed = placed.add(fresh, share[best])
-        x_new = fresh.draw(POOL)
+        x_new = fresh.draw(POOL_DRAWS)
         x, value = torch.cat([x, x_new]), torch.cat([value, _finite(log_joint(x_new))])
 
 

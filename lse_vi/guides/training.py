@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lse_vi.checks import check_count, check_positive
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.rule import Rule
-from lse_vi.fitting.best_state import snapshot
+from lse_vi.fitting.best_state import Best, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
+from lse_vi.fitting.history import History, note
+from lse_vi.fitting.random_state import random_state, set_random_state
+from lse_vi.fitting.recipe import Recipe
 from lse_vi.guides.elbo import rule_elbo
 from lse_vi.guides.log_joint import LogJoint
 from lse_vi.network.icnn import whitened
@@ -25,18 +29,45 @@ WINDOW = 4  # checks over which progress is judged
 PROGRESS = 0.95  # the misfit must fall to this share from one window to the next
 # The weight of the score term and the share of the learning rate, until a plateau.
 PHASES = ((1.0, 1.0), (0.0, 0.3), (0.0, 0.1))
+SETTLING = 4  # times as many samples judge the state that a phase ends in
 TAIL = 30.0  # nats below the median at which l + E is cut off
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a guide is trained: see :func:`~lse_vi.fit_guide`."""
+@dataclass(frozen=True, kw_only=True)
+class GuideRecipe(Recipe):
+    """How a guide is trained by :func:`~lse_vi.fit_guide`: the settings of a fit as one object.
 
-    steps: int
-    learning_rate: float
-    tolerance: float
-    samples: int
-    progress: bool
+    For a model with an argument of the name of a setting, and to use the same settings for many
+    fits.
+
+    Args:
+        steps: the largest number of Adam steps.
+        learning_rate: of the first phase.
+        tolerance: misfit, in nats, at which there is nothing left to gain.
+        samples: importance samples of the guide in use at a time.
+        seed: makes the fit reproducible; the global random state is left alone.
+        progress: show a bar with the loss.
+        checkpoint: a file to write every 20 steps; an interrupted fit called again with the same
+            arguments goes on from it and ends where an uninterrupted one does.
+
+    Raises:
+        TypeError: for numbers of another kind.
+        ValueError: for numbers that are not positive, fewer than two samples, or a negative seed.
+
+    Example:
+        >>> GuideRecipe(steps=500).samples
+        4096
+    """
+
+    steps: int = 2000
+    learning_rate: float = 0.03
+    tolerance: float = 1e-3
+    samples: int = 4096
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("tolerance", self.tolerance)
+        check_count("samples", self.samples, 2)
 
 
 @dataclass(frozen=True)
@@ -97,74 +128,97 @@ class Batch:
         return -rule_elbo(self.rule, energy, self.log_joint) + 0.5 * score_weight * fisher
 
 
-def train(
-    pot: LSEICNN, log_joint: LogJoint, recipe: Recipe, file: Checkpoint
-) -> dict[str, list[float]]:
-    """Train ``pot`` in place, from the checkpoint if there is one; returns the history."""
-    optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
-    run: dict[str, Any] = file.load() or {
-        "step": 0,
-        "plateaus": [],  # the checks at which phases ended
-        "history": {"step": [], "elbo": [], "misfit": []},
-        "pot": snapshot(pot),
-        "best": snapshot(pot),
-        "best_elbo": -math.inf,
-        "optimiser": optimiser.state_dict(),
-        "rng": torch.get_rng_state(),
-    }
-    pot.load_state_dict(run["pot"])
-    optimiser.load_state_dict(run["optimiser"])
-    torch.set_rng_state(run["rng"])
-    history, plateaus = run["history"], run["plateaus"]
+class Run:
+    """A training under way, as a checkpoint holds it.
 
-    def settle() -> None:
+    Attributes:
+        step: the next step.
+        history: lists ``step``, ``elbo``, ``misfit``, an entry for each check.
+        plateaus: the number of checks at which each phase ended.
+        best: the best state that a phase ended in, by the ELBO.
+    """
+
+    def __init__(self, pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe) -> None:
+        self.pot, self.log_joint, self.recipe = pot, log_joint, recipe
+        self.device = pot.alpha.device
+        self.optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
+        self.step, self.history, self.plateaus = 0, History(), list[int]()
+        self.best = Best(state=snapshot(pot), score=torch.tensor(math.inf))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs."""
+        return {
+            "step": self.step,
+            "history": self.history,
+            "plateaus": self.plateaus,
+            "best": vars(self.best),
+            "pot": snapshot(self.pot),
+            "optimiser": self.optimiser.state_dict(),
+            "rng": random_state(self.device),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        self.step, self.history, self.plateaus = state["step"], state["history"], state["plateaus"]
+        self.best = Best(**state["best"])
+        self.pot.load_state_dict(state["pot"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        set_random_state(state["rng"], self.device)
+
+    def settle(self) -> None:
         """Keep the state if it is the best so far, or else go back to that one."""
-        elbo = Batch.draw(pot, log_joint, 4 * recipe.samples).elbo(pot)
-        if elbo >= run["best_elbo"]:
-            run["best"], run["best_elbo"] = snapshot(pot), elbo
-        pot.load_state_dict(run["best"])
+        batch = Batch.draw(self.pot, self.log_joint, SETTLING * self.recipe.samples)
+        score = torch.tensor(-batch.elbo(self.pot))
+        self.best.keep(self.pot, score <= self.best.score, score)
+        self.best.restore_(self.pot)
 
+    def draw(self) -> tuple[Batch, float]:
+        """Fresh points, noted in the history with the ELBO on them, and the misfit."""
+        batch = Batch.draw(self.pot, self.log_joint, self.recipe.samples)
+        misfit = batch.misfit(self.pot)
+        note(self.history, step=self.step, elbo=batch.elbo(self.pot), misfit=misfit)
+        return batch, misfit
+
+    @property
+    def stalled(self) -> bool:
+        """Has the misfit not fallen from one window of checks of this phase to the next?"""
+        misfits = self.history.get("misfit", [])[sum(self.plateaus[-1:]) :]
+        before, now = misfits[-2 * WINDOW : -WINDOW], misfits[-WINDOW:]
+        return len(misfits) >= 2 * WINDOW and sum(now) > PROGRESS * sum(before)
+
+
+def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, file: Checkpoint) -> History:
+    """Train ``pot`` in place, from the checkpoint if there is one; returns the history."""
+    run = Run(pot, log_joint, recipe)
+    if saved := file.load():
+        run.load_state_dict(saved)
+    first, steps = run.step, recipe.steps
     bar = tqdm(
-        range(run["step"], recipe.steps), "guide",
-        initial=run["step"], total=recipe.steps, disable=not recipe.progress,
-    )  # fmt: skip
+        range(first, steps), "guide", initial=first, total=steps, disable=not recipe.progress
+    )
     for step in bar:
         if step % REFRESH == 0:
-            run |= {
-                "step": step,
-                "pot": snapshot(pot),
-                "optimiser": optimiser.state_dict(),
-                "rng": torch.get_rng_state(),
-            }
-            file.save(run)
-            if step == 0 or _stalled(history["misfit"][sum(plateaus[-1:]) :]):
-                settle()
-                plateaus.append(len(history["misfit"]))
-            if len(plateaus) > len(PHASES):
-                return history
-            batch = Batch.draw(pot, log_joint, recipe.samples)
-            elbo, misfit = batch.elbo(pot), batch.misfit(pot)
-            for name, value in (("step", step), ("elbo", elbo), ("misfit", misfit)):
-                history[name].append(value)
-            bar.set_postfix(loss=f"{-elbo:.4f}", misfit=f"{misfit:.1e}", refresh=False)
+            run.step = step
+            file.save(run.state_dict())
+            if step == 0 or run.stalled:
+                run.settle()
+                run.plateaus.append(len(run.history.get("misfit", [])))
+            if len(run.plateaus) > len(PHASES):
+                return run.history
+            batch, misfit = run.draw()
+            bar.set_postfix(
+                loss=f"{-run.history['elbo'][-1]:.4f}", misfit=f"{misfit:.1e}", refresh=False
+            )
             if misfit < recipe.tolerance:
                 break
-        score_weight, rate = PHASES[len(plateaus) - 1]
-        optimiser.param_groups[0]["lr"] = rate * recipe.learning_rate
-        optimiser.zero_grad()
+        score_weight, rate = PHASES[len(run.plateaus) - 1]
+        run.optimiser.param_groups[0]["lr"] = rate * recipe.learning_rate
+        run.optimiser.zero_grad()
         loss = batch.loss(pot, score_weight)
         loss.backward()
         if not bool(torch.isfinite(loss)):
-            pot.load_state_dict(run["best"])
+            run.best.restore_(pot)
             raise NonFiniteLossError(step, pot)
-        optimiser.step()
-    settle()
-    return history
-
-
-def _stalled(misfits: list[float]) -> bool:
-    """Has the misfit not fallen from one window of checks to the next?"""
-    if len(misfits) < 2 * WINDOW:
-        return False
-    before, now = misfits[-2 * WINDOW : -WINDOW], misfits[-WINDOW:]
-    return sum(now) > PROGRESS * sum(before)
+        run.optimiser.step()
+    run.settle()
+    return run.history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from lse_vi.guides.diagnostics import importance
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.numerics.pareto import smooth
 
-POOL = 10  # draws of the guide for each that is resampled
+DRAWS_PER_KEPT = 10  # draws of the guide for each that is resampled
 
 
 class WeightedDraws(NamedTuple):
@@ -30,11 +31,17 @@ class WeightedDraws(NamedTuple):
 
 @torch.no_grad()
 def weighted_draws(
-    guide: AutoLSEICNN, *args: Any, num_samples: int, resample: bool, **kwargs: Any
+    guide: AutoLSEICNN,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    num_samples: int,
+    resample: bool,
 ) -> WeightedDraws:
     """Draws of ``guide`` given the model's arguments, and what their weights say.
 
     Args:
+        args, kwargs: what the model is called with.
         resample: take the draws from ten times as many, by Pareto-smoothed importance weights: they
             follow the posterior where the guide covers it and k-hat is below 0.7.
     """
@@ -42,7 +49,7 @@ def weighted_draws(
     judged = importance(
         guide.get_posterior(*args, **kwargs),
         log_joint,
-        samples=POOL * num_samples if resample else num_samples,
+        samples=DRAWS_PER_KEPT * num_samples if resample else num_samples,
     )
     chosen = torch.arange(num_samples)
     if resample:

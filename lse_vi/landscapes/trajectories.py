@@ -10,6 +10,7 @@ from scipy.interpolate import make_smoothing_spline
 from torch import Tensor
 
 from lse_vi.checks import check_finite
+from lse_vi.numerics.arrays import as_tensor
 
 
 def rates_from_trajectories(
@@ -38,8 +39,7 @@ def rates_from_trajectories(
         >>> x.shape, rates.shape
         (torch.Size([36, 1]), torch.Size([36, 1]))
     """
-    data = torch.as_tensor(np.asarray(paths) if not isinstance(paths, Tensor) else paths).detach()
-    t = torch.as_tensor(np.asarray(times) if not isinstance(times, Tensor) else times).detach()
+    data, t = as_tensor(paths), as_tensor(times)
     if data.dim() == 2:
         data = data.unsqueeze(1)
     if data.dim() != 3 or t.dim() != 1 or len(t) != len(data):

@@ -107,7 +107,7 @@ class Play(Elastic):
         for p in self._network.parameters():
             p[1] = p[0]
         self._network.weight[1, -1] -= self.mixing * far / far.square().sum()
-        self._network.bias[1, -1] += 0.5 * self.mixing
+        self._network.add_offset_(torch.stack([torch.zeros_like(self.mixing), 0.5 * self.mixing]))
         return self
 
     @property

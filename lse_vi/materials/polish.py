@@ -10,12 +10,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.checks import check_count
+from lse_vi.fitting.best_state import Best, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
-from lse_vi.fitting.fingerprint import digest
+from lse_vi.fitting.history import History, note
 from lse_vi.materials.elastic import Elastic
-from lse_vi.materials.fit import REFRESH, make_ready
 from lse_vi.materials.result import MemoryFit
+from lse_vi.materials.training import REFRESH, Paths, fingerprint
 
 
 def polish_memory(
@@ -41,7 +42,7 @@ def polish_memory(
 
     Raises:
         ValueError: for paths that disagree in shape or are not finite.
-        NonFiniteLossError: when the loss is not finite.
+        NonFiniteLossError: when the loss stops being finite; the model is the last good one.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -52,7 +53,7 @@ def polish_memory(
         [50, 100]
     """
     check_count("steps", steps)
-    prepared, target = make_ready(model, strain, stress, times)
+    paths = Paths.of(model, strain, stress, times)
     optimiser = torch.optim.LBFGS(
         [p for p in model.parameters() if p.requires_grad],
         history_size=50,
@@ -60,50 +61,41 @@ def polish_memory(
         tolerance_grad=0.0,
         tolerance_change=0.0,
     )
-    file = Checkpoint(
-        checkpoint,
-        lambda: {
-            "data": digest((*prepared, target)),
-            "model": digest(model.state_dict().values()),
-            "schedule": repr(steps),
-        },
-    )
-    history: dict[str, list[float]] = {"step": [], "loss": []}
+    file = Checkpoint(checkpoint, lambda: fingerprint(model, paths, steps))
+    history = History()
     if saved := file.load():
         history = saved["history"]
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
-
-    def squares() -> Tensor:
-        error = model.unit_stress(prepared, model.march(prepared)) - target
-        return error.square().sum()  # a mean can become so small that L-BFGS ignores its curvature
+    best = Best(state=snapshot(model), score=torch.tensor(math.inf))
 
     def closure() -> float:
         optimiser.zero_grad()
-        loss = squares()
+        loss = _squares(model, paths)
         loss.backward()
         return float(loss.detach())
 
-    first = int(history["step"][-1]) if history["step"] else 0
+    first = int(history["step"][-1]) if history else 0
     bar = tqdm(total=steps, initial=first, desc="L-BFGS", disable=not progress)
     for step in range(first, steps, REFRESH):
         count = min(REFRESH, steps - step)
         optimiser.param_groups[0].update(max_iter=count, max_eval=2 * count)
         optimiser.step(closure)
         with torch.no_grad():
-            loss = float(squares()) / target.numel()
+            loss = float(_squares(model, paths)) / paths.target.numel()
         if not math.isfinite(loss):
+            best.restore_(model)
             raise NonFiniteLossError(step, model.potential)
-        history["step"].append(step + count)
-        history["loss"].append(loss)
+        best.keep(model, torch.tensor(True), torch.tensor(loss))
+        note(history, step=step + count, loss=loss)
         bar.update(count)
         bar.set_postfix(loss=f"{loss:.2e}", refresh=False)
-        file.save(
-            {
-                "history": history,
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-            }
-        )
+        state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        file.save(state | {"history": history})
     bar.close()
     return MemoryFit(model, history)
+
+
+def _squares(model: Elastic, paths: Paths) -> Tensor:
+    """The sum of the squares: L-BFGS drops the curvature of a mean that has become small."""
+    return paths.residuals(model).square().sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lse_vi.fitting.history import History
 from lse_vi.materials.elastic import Elastic
 
 
@@ -26,4 +27,4 @@ class MemoryFit:
     """
 
     model: Elastic
-    history: dict[str, list[float]] = field(repr=False)
+    history: History = field(repr=False)

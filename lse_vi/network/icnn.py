@@ -105,6 +105,11 @@ class ICNN(nn.Module):
                 softplus_inverse(softplus(raw).clamp_min(tiny) * factor[..., None, None, None])
             )
 
+    @torch.no_grad()
+    def add_offset_(self, offset: Tensor) -> None:
+        """Add ``offset``, (*batch, modes) or (*batch, 1), to every f, in place."""
+        self.bias[..., -1] += offset
+
     def inner(self) -> tuple[Tensor, ...]:
         """The non-negative maps W_2, ..., W_L, w: softplus(raw) over the fan-in."""
         return tuple(softplus(raw) / raw.shape[-1] for raw in self.raw_inner)
@@ -194,6 +199,10 @@ class WhitenedICNN(nn.Module):
         width = root.unsqueeze(-1).expand(*root.shape, self.loc.shape[-1])
         self.icnn.compose_affine_(torch.zeros_like(width), width)
         self.icnn.scale_output_(factor)
+
+    def add_offset_(self, offset: Tensor) -> None:
+        """Add ``offset``, (*batch, modes) or (*batch, 1), to every f, in place."""
+        self.icnn.add_offset_(offset)
 
     def precision_factor(self) -> Tensor:
         """L, (*batch, modes, dim, dim): u = L (x - m)."""

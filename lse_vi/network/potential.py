@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Size, Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from lse_vi.checks import (
     check_count,
@@ -21,14 +20,14 @@ from lse_vi.checks import (
     check_positive,
 )
 from lse_vi.network.convex_stack import ConvexStack, Layout
+from lse_vi.network.gates import CLOSED, alpha_of, log_gate
 from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network
 from lse_vi.network.substitution import substitute
 from lse_vi.numerics.jacobian import jacobian
 from lse_vi.numerics.minima import Minima, find_minima
 
 ACTIVE = 0.01  # mean responsibility for the data from which on a mode counts
-CLOSED_GATE = -18.0  # alpha of a pruned mode in a batch: log gate = -100
-BLOCK = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
+LAYER_BYTES = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
 FORMAT = 1
 
 
@@ -88,9 +87,8 @@ class LSEICNN(nn.Module):
         if not 0 < check_number("gate", gate) < 1:
             raise ValueError(f"gate must be in (0, 1), but got {gate}")
         like: dict[str, Any] = {"dtype": dtype, "device": device}
-        alpha = 2.0 * (1.0 + math.log(gate / (1.0 - gate)) / 10.0)
         self.network = network(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
-        self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha, **like))
+        self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha_of(gate), **like))
         self.log_rho = nn.Parameter(torch.full(tuple(batch_shape), math.log(rho), **like))
 
     # -- what the parameters mean ---------------------------------------------------------------
@@ -103,7 +101,7 @@ class LSEICNN(nn.Module):
     @property
     def log_gates(self) -> Tensor:
         """log s_k, (*batch, modes)."""
-        return logsigmoid(5.0 * self.alpha - 10.0)
+        return log_gate(self.alpha)
 
     @property
     def gates(self) -> Tensor:
@@ -163,7 +161,7 @@ class LSEICNN(nn.Module):
             return jacobian(self.gradient(points), points, create_graph=keep)
 
     def _split(self, x: Tensor) -> Sequence[Tensor]:
-        """``x`` in pieces of its first sample dimension that keep the largest layer below BLOCK.
+        """``x`` in pieces of its first sample dimension that keep layers below LAYER_BYTES.
 
         Larger tensors get new memory from the system at every call, which costs up to three times
         the arithmetic.
@@ -173,7 +171,7 @@ class LSEICNN(nn.Module):
             return [x]
         lead = max(x.shape[1:-1].numel(), self.batch_shape.numel())
         row = lead * self.modes * max(self.hidden, default=self.dim) * x.element_size()
-        return x.split(max(1, BLOCK // row)) if row * len(x) > BLOCK else [x]
+        return x.split(max(1, LAYER_BYTES // row)) if row * len(x) > LAYER_BYTES else [x]
 
     def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor]]:
         """log s_k - rho f_k as (batch, modes, n) after rho, with what the gradient needs."""
@@ -246,7 +244,7 @@ class LSEICNN(nn.Module):
             ):
                 target.copy_(take(source))
             alpha = take(self.alpha)
-            small.alpha.copy_(torch.where(keep.gather(-1, order), alpha, CLOSED_GATE))
+            small.alpha.copy_(torch.where(keep.gather(-1, order), alpha, CLOSED))
             small.log_rho.copy_(self.log_rho)
             # E averages over K, so fewer modes need their share of log K back.
             small.add_offset_(math.log(self.modes / most) / small.rho)
@@ -255,9 +253,7 @@ class LSEICNN(nn.Module):
     @torch.no_grad()
     def add_offset_(self, offset: Tensor) -> None:
         """Add ``offset`` (*batch,) to E, in place."""
-        icnn = self.network.icnn if isinstance(self.network, WhitenedICNN) else self.network
-        bias = icnn.bias
-        bias[..., -1] += offset.unsqueeze(-1)
+        self.network.add_offset_(offset.unsqueeze(-1))
 
     @torch.no_grad()
     def scale_energy_(self, factor: Tensor) -> None:
@@ -279,6 +275,21 @@ class LSEICNN(nn.Module):
             batch_shape=self.batch_shape if batch_shape is None else batch_shape,
             dtype=self.alpha.dtype, device=self.alpha.device,
         )  # fmt: skip
+
+    @torch.no_grad()
+    def resized(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
+        """A :meth:`blank` one with this one's rho and gates, that trains what this one trains.
+
+        Args:
+            modes: its number of modes, at most this one's.
+            batch_shape: must end in this one's batch shape, which it is by default.
+        """
+        one = self.blank(modes, batch_shape)
+        one.log_rho.copy_(self.log_rho)
+        one.alpha.copy_(self.alpha[..., :modes])
+        for own, model in zip(one.parameters(), self.parameters(), strict=True):
+            own.requires_grad_(model.requires_grad)
+        return one
 
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
         """The potential at ``index`` of the batch, as a potential of its own."""

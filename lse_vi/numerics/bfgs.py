@@ -14,7 +14,7 @@ LEFT = 1e-4  # nats that another step would gain where an ascent has converged
 STUCK = 100 * LEFT  # nats left to gain up to which an ascent without a step has converged too
 TAUGHT = 5  # steps after which the model of the curvature knows what is left to gain
 FAR = 1e5  # distance from 0 at which an ascent has run off
-HOPELESS = 100.0  # nats below the highest end, at which an ascent is given up ...
+TOO_LOW = 100.0  # nats below the highest end, at which an ascent is given up ...
 PATIENT = 30  # ... after so many steps
 TRAIL = 4  # steps between the points that are kept of a path
 QUARTERS = 20  # times that a step is cut to a quarter before there is none
@@ -75,7 +75,7 @@ def ascend(
         left = 0.5 * (g1.unsqueeze(-2) @ inverse[rows] @ g1.unsqueeze(-1)).flatten()
         there = (left < LEFT) & (step >= TAUGHT)
         converged[rows] = there | ~moved & (left < STUCK)
-        floor = torch.where(converged, value, -torch.inf).amax() - HOPELESS
+        floor = torch.where(converged, value, -torch.inf).amax() - TOO_LOW
         lost = (x1.norm(dim=-1) > FAR) | (step > PATIENT) & (v1 < floor)
         live[rows] = moved & ~there & ~lost
         if (step + 1) % TRAIL == 0:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.special import logsumexp
 
-FLOOR = 1e-3  # least variance of a start: 3% of the data's spread keep equal points from a spike
+LEAST_VARIANCE = 1e-3  # of a start: 3 % of the data's spread keep equal points from a spike
 EM_STEPS, EM_GAIN = 100, 1e-5  # at most so many, while the log-likelihood gains that many nats
 
 
@@ -26,7 +26,7 @@ def gaussian_mixture(
         mean = share.T @ x / mass[:, None]
         centred = x - mean[:, None]  # (k, n, dim)
         cov = (centred * share.T[..., None]).swapaxes(1, 2) @ centred / mass[:, None, None]
-        factor = np.linalg.inv(np.linalg.cholesky(cov + FLOOR * np.eye(dim)))
+        factor = np.linalg.inv(np.linalg.cholesky(cov + LEAST_VARIANCE * np.eye(dim)))
         white = centred @ factor.swapaxes(1, 2)
         height = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(-1)
         log_p = np.log(mass / len(x)) + height - 0.5 * (white**2).sum(-1).T  # (n, k)

@@ -17,7 +17,7 @@ from lse_vi.checks import check_count
 from lse_vi.plots.style import BLACK, BLUE, GREY, PALE, SHADES, VERMILLION, new_axes
 
 MARGIN = 0.15  # of the data's range, on each side
-GRID = {1: 300, 2: 80}  # points per axis
+LATTICE = {1: 300, 2: 80}  # points per axis
 
 
 def plot_posterior(
@@ -53,7 +53,7 @@ def plot_posterior(
         raise ValueError(f"posterior must be of 1 or 2 dimensions to be plotted, but has {dim}")
     low, high = x.amin(0), x.amax(0)
     low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
-    count = GRID[dim] if grid is None else check_count("grid", grid, 2)
+    count = LATTICE[dim] if grid is None else check_count("grid", grid, 2)
     ticks = [torch.linspace(float(a), float(b), count) for a, b in zip(low, high, strict=True)]
     points = torch.cartesian_prod(*ticks).reshape(-1, dim)
     q = posterior.density(points)

@@ -11,9 +11,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from lse_vi.checks import as_data, check_dim
+from lse_vi.checks import check_dim
 from lse_vi.distribution.box import Box
 from lse_vi.network.potential import ACTIVE, LSEICNN
+from lse_vi.numerics.arrays import as_data
 from lse_vi.plots.style import COLORS, GREY
 
 

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lse_vi.checks import check_count
+from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.result import GuideResult
 from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, new_axes
 
@@ -47,8 +48,7 @@ def plot_pairs(
         ['x[0]', 'x[1]']
     """
     check_count("draws", draws, 2)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
+    with seeded(seed), torch.no_grad():
         z = result.guide.get_posterior().sample((draws,))
         values = torch.vmap(result.guide.constrain)(z)
     for name in sites or ():

@@ -30,7 +30,7 @@ from lse_vi.plots.canvas import (
 )
 from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
 
-STARTS = {1: 64, 2: 12}  # per axis, from which minima are searched
+STARTS_PER_AXIS = {1: 64, 2: 12}  # per axis, from which minima are searched
 
 
 def plot_potential(
@@ -187,6 +187,6 @@ def _levels(low: float, high: float) -> np.ndarray:
 
 def _minima(potential: LSEICNN, box: Box) -> Minima:
     """The minima inside the window."""
-    found = potential.minima(lattice(box, STARTS[potential.dim]))
+    found = potential.minima(lattice(box, STARTS_PER_AXIS[potential.dim]))
     inside = box.contains(found.points)
     return Minima(found.points[inside], found.energies[inside])

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lse_vi.checks import check_count, check_fraction, check_object
-from lse_vi.fitting.best_state import State
+from lse_vi.fitting.best_state import lift
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.fingerprint import digest
+from lse_vi.fitting.history import join
 from lse_vi.fitting.mode_search import ModeSearch
-from lse_vi.fitting.random_state import fork_random_state, reseed
+from lse_vi.fitting.random_state import reseed, seeded
 from lse_vi.fitting.starts import start_on_clusters
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.adam import Adam
 from lse_vi.potentials.fewest_modes import FewestModes, enough
 from lse_vi.potentials.levenberg_marquardt import LevenbergMarquardt
-from lse_vi.potentials.result import HISTORY, PotentialFit
+from lse_vi.potentials.result import PotentialFit, result_of
 from lse_vi.potentials.scaling import no_scaling, scaling_of
 from lse_vi.potentials.solver import Solver
 from lse_vi.potentials.targets import as_targets
-from lse_vi.potentials.training import fit_restarts
+from lse_vi.potentials.training import Split, train
 
 
 def fit_potential(
@@ -92,76 +91,58 @@ def fit_potential(
         >>> len(res.minima.points)
         2
     """
-    if not isinstance(pot, LSEICNN):
-        raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
-    if not isinstance(discovery, FewestModes | None):
-        raise TypeError(f"discovery must be FewestModes() or None, but got {discovery!r}")
-    check_object("solver", solver, "begin", "LevenbergMarquardt() or Adam()")
+    _check_settings(pot, discovery, solver, standardise, restarts, polish)
     check_count("seed", seed, minimum=0)
-    check_count("restarts", restarts, minimum=0)
-    check_count("polish", polish, minimum=0)
-    if discovery is not None and restarts == 0:
-        raise ValueError("restarts=0 goes on from pot and needs discovery=None")
-    _check_frozen(pot, kept=restarts == 0 and not standardise)
     given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
     n_test = round(check_fraction("held_out", held_out) * len(given))
-    n_train = len(given) - n_test
-    if pot.modes > n_train:
+    if pot.modes > len(given) - n_test:
         raise ValueError(
-            f"pot must have at most as many modes as there are points to fit, {n_train}, "
-            f"but has {pot.modes}"
+            f"pot must have at most as many modes as there are points to fit, "
+            f"{len(given) - n_test}, but has {pot.modes}"
         )
     settings = (discovery, solver, standardise, held_out, restarts, polish, seed)
     file = Checkpoint(
         checkpoint,
-        lambda: {
-            "data": given.digest(),
-            "pot": f"{pot.extra_repr()} {digest(pot.state_dict().values())}",
-            "settings": repr(settings),
-        },
+        lambda: {"data": given.digest(), "pot": digest([pot]), "settings": digest(settings)},
     )
     scaling = scaling_of(given) if standardise else no_scaling(given)
     targets = scaling.standardise(given) if standardise else given
     device = given.x.device
-    with fork_random_state(device):
-        like = _blank(pot, pot.modes)
+    with seeded(seed, device):
+        like = pot.resized(pot.modes)
         if not pot.log_rho.requires_grad:  # to be what it is in the units given
             like.log_rho.add_(scaling.height.log())
         search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
         reseed(seed, device)
         order = torch.randperm(len(given)).to(device)
-        test, train = targets[order[:n_test]], targets[order[n_test:]]
-        descend = partial(
-            fit_restarts, solver=solver, train=train, test=test, search=search, progress=progress
-        )
+        split = Split(targets[order[n_test:]], targets[order[:n_test]])
+        descend = partial(train, solver=solver, split=split, search=search, progress=progress)
         try:
             numbers = range(1, pot.modes + 1) if discovery else [pot.modes]
             for modes in numbers[len(search.done) :]:
                 if discovery and enough(search, discovery):
                     break
-                start = _blank(like, modes, batch_shape=(max(restarts, 1), *pot.batch_shape))
+                start = like.resized(modes, (max(restarts, 1), *pot.batch_shape))
                 if restarts:
                     reseed(seed, device)
-                    start_on_clusters(start, train.x, seed)
+                    start_on_clusters(start, split.fitted.x, seed)
                 else:
-                    start.load_state_dict(_lift(pot.state_dict()))
+                    start.load_state_dict(lift(pot.state_dict()))
                     scaling.apply_(start)
                 search.add(descend(start, f"{modes} modes", solver.steps, discovery))
             for modes in range(len(search.done) - 1, 1, -1):
                 if discovery and bool((search.best() == modes).any()):  # found to need one more
-                    more = _blank(like, modes + 1)
+                    more = like.resized(modes + 1)
                     more.load_state_dict(search.done[modes].state)
                     title = f"{modes} of {modes + 1} modes"
                     search.improve(descend(_without_each(more), title, solver.steps, discovery))
-            if discovery:
-                best = search.assemble(partial(_blank, like))
-            else:
-                best = _blank(like, pot.modes)
+            best = search.assemble(like) if discovery else like.resized(pot.modes)
+            if not discovery:
                 best.load_state_dict(search.done[0].state)
             runs = [candidate.history for candidate in search.done]
             if polish:
-                start = _blank(like, best.modes, batch_shape=(1, *pot.batch_shape))
-                start.load_state_dict(_lift(best.state_dict()))
+                start = like.resized(best.modes, (1, *pot.batch_shape))
+                start.load_state_dict(lift(best.state_dict()))
                 last = descend(start, "polish", polish, None)
                 best.load_state_dict(last.state)
                 runs.append(last.history)
@@ -169,22 +150,7 @@ def fit_potential(
             scaling.restore_(failure.potential)
             raise
     scaling.restore_(best)
-    lifted, shares = best.with_parameters(_lift(best.state_dict())), given.in_shares()
-    with torch.no_grad():
-        error, held_out_error = (
-            shares[rows].loss(lifted)[0].sqrt() for rows in (order[n_test:], order[:n_test])
-        )
-    if given.value is None:
-        with torch.no_grad():
-            best.add_offset_(-best(given.x).amin(0))
-    return PotentialFit(
-        potential=best,
-        active_modes=best.active_modes(given.x).sum(-1),
-        error=error,
-        held_out_error=held_out_error if n_test else torch.full_like(error, torch.nan),
-        history=_join(runs),
-        points=given.x,
-    )
+    return result_of(best, given, order[n_test:], order[:n_test], join(runs))
 
 
 def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
@@ -218,29 +184,27 @@ def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
     }
 
 
-def _check_frozen(pot: LSEICNN, *, kept: bool) -> None:
-    """Starts and units write over the networks, so a network with frozen parameters is refused."""
+def _check_settings(
+    pot: Any, discovery: Any, solver: Any, standardise: bool, restarts: Any, polish: Any
+) -> None:
+    """Each setting must be of its kind, and all of them must fit together."""
+    if not isinstance(pot, LSEICNN):
+        raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
+    if not isinstance(discovery, FewestModes | None):
+        raise TypeError(f"discovery must be FewestModes() or None, but got {discovery!r}")
+    check_object("solver", solver, "begin", "LevenbergMarquardt() or Adam()")
+    check_count("restarts", restarts, minimum=0)
+    check_count("polish", polish, minimum=0)
+    if discovery is not None and restarts == 0:
+        raise ValueError("restarts=0 goes on from pot and needs discovery=None")
+    # Starts and units write over the networks.
     frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
-    if frozen and not kept:
+    if frozen and (restarts or standardise):
         raise ValueError(
             f"pot: its network must have all parameters trainable, but {', '.join(frozen)} need no "
             "gradient; call pot.network.requires_grad_(), or keep them by restarts=0 and "
             "standardise=False"
         )
-
-
-def _blank(pot: LSEICNN, modes: int, *, batch_shape: Sequence[int] | None = None) -> LSEICNN:
-    """A potential as ``pot``, of other modes and batch shape: its rho, its gates, what it trains.
-
-    The batch shape must end in that of ``pot``.
-    """
-    one = pot.blank(modes, batch_shape)
-    with torch.no_grad():
-        one.log_rho.copy_(pot.log_rho)
-        one.alpha.copy_(pot.alpha[..., :modes])
-    for own, model in zip(one.parameters(), pot.parameters(), strict=True):
-        own.requires_grad_(model.requires_grad)
-    return one
 
 
 def _without_each(pot: LSEICNN) -> LSEICNN:
@@ -250,19 +214,6 @@ def _without_each(pot: LSEICNN) -> LSEICNN:
         keep = torch.ones_like(pot.alpha, dtype=torch.bool)
         keep[..., k] = False
         states.append(pot.prune(keep).state_dict())
-    start = _blank(pot, pot.modes - 1, batch_shape=(pot.modes, *pot.batch_shape))
+    start = pot.resized(pot.modes - 1, (pot.modes, *pot.batch_shape))
     start.load_state_dict({name: torch.stack([s[name] for s in states]) for name in states[0]})
     return start
-
-
-def _lift(state: Mapping[str, Tensor]) -> State:
-    """The state of a batch of one restart."""
-    return {name: p.unsqueeze(0) for name, p in state.items()}
-
-
-def _join(runs: list[dict[str, list[Any]]]) -> dict[str, list[Any]]:
-    """Histories end to end, their steps counted on."""
-    joined = {key: [entry for run in runs for entry in run[key]] for key in HISTORY}
-    lasts = [run["step"][-1] for run in runs]
-    joined["step"] = [sum(lasts[:i]) + step for i, run in enumerate(runs) for step in run["step"]]
-    return joined

@@ -8,13 +8,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from lse_vi.fitting.best_state import lift
+from lse_vi.fitting.history import History
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
+from lse_vi.potentials.targets import Targets
 
-HISTORY = ("step", "loss", "held_out", "active_modes", "rho", "gates", "shares")
-STARTS = 200  # data points from which minima are searched
+MINIMA_STARTS = 200  # data points from which minima are searched
 
 
 @dataclass
@@ -46,7 +49,7 @@ class PotentialFit:
     active_modes: Tensor
     error: Tensor
     held_out_error: Tensor
-    history: dict[str, list[Any]] = field(repr=False)
+    history: History = field(repr=False)
     points: Tensor = field(repr=False)
 
     @cached_property
@@ -56,7 +59,7 @@ class PotentialFit:
         Raises:
             ValueError: for a batch of potentials; take one with :meth:`select`.
         """
-        found = self.potential.minima(self.points[:: math.ceil(len(self.points) / STARTS)])
+        found = self.potential.minima(self.points[:: math.ceil(len(self.points) / MINIMA_STARTS)])
         low, high = self.points.amin(0), self.points.amax(0)
         inside = ((found.points >= low) & (found.points <= high)).all(-1)
         return Minima(found.points[inside], found.energies[inside])
@@ -94,3 +97,22 @@ class PotentialFit:
                 at = ", ".join(f"{v:.4g}" for v in point.tolist())
                 lines.append(f"    minimum at ({at})  E = {float(energy):.4g}")
         return "\n".join(lines)
+
+
+@torch.no_grad()
+def result_of(
+    pot: LSEICNN, given: Targets, fitted: Tensor, unseen: Tensor, history: History
+) -> PotentialFit:
+    """The result of a fit, in the units given; ``fitted`` and ``unseen`` are rows of ``given``."""
+    lifted, shares = pot.with_parameters(lift(pot.state_dict())), given.in_shares()
+    error, held_out_error = (shares[rows].loss(lifted)[0].sqrt() for rows in (fitted, unseen))
+    if given.value is None:  # E is known but for a constant
+        pot.add_offset_(-pot(given.x).amin(0))
+    return PotentialFit(
+        potential=pot,
+        active_modes=pot.active_modes(given.x).sum(-1),
+        error=error,
+        held_out_error=held_out_error if len(unseen) else torch.full_like(error, torch.nan),
+        history=history,
+        points=given.x,
+    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lse_vi.checks import as_data, check_finite
+from lse_vi.checks import check_finite
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.arrays import as_data, as_tensor
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,7 @@ def as_targets(
 
 
 def _tensor(x: Any, pot: LSEICNN) -> Tensor:
-    data = x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-    return data.to(pot.alpha)
+    return as_tensor(x).to(pot.alpha)
 
 
 def _target(name: str, given: Any, pot: LSEICNN, n: int, event: tuple[int, ...]) -> Tensor:

@@ -2,106 +2,147 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from lse_vi.fitting.best_state import replace_where, snapshot, take_first
+from lse_vi.fitting.best_state import Best, snapshot, take_first
 from lse_vi.fitting.errors import NonFiniteLossError
+from lse_vi.fitting.history import History, note
 from lse_vi.fitting.mode_search import Candidate, ModeSearch
 from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.potentials.fewest_modes import FewestModes
-from lse_vi.potentials.result import HISTORY
 from lse_vi.potentials.solver import Solver
 from lse_vi.potentials.targets import Targets
 
+COUNTS = 0.99  # share of the lowest score below which another one counts as better
 
-def fit_restarts(
+
+class Split(NamedTuple):
+    """The points of a fit: those fitted, and those held out."""
+
+    fitted: Targets
+    unseen: Targets
+
+
+class Errors(NamedTuple):
+    """Roots of the losses, (restarts, *batch) each; that of no points is NaN."""
+
+    fitted: Tensor
+    unseen: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, pot: LSEICNN, split: Split) -> Errors:
+        """Those of ``pot``."""
+        fitted = split.fitted.loss(pot).sqrt()
+        seen = len(split.unseen) > 0
+        return cls(
+            fitted, split.unseen.loss(pot).sqrt() if seen else torch.full_like(fitted, torch.nan)
+        )
+
+    @property
+    def score(self) -> Tensor:
+        """The larger one: small where a potential fits and does not overfit."""
+        return torch.fmax(self.fitted, self.unseen)
+
+    def on_all(self, share: float) -> Tensor:
+        """The error on all points, of which ``share`` were held out."""
+        squares = (1 - share) * self.fitted.square() + share * self.unseen.nan_to_num().square()
+        return squares.sqrt()
+
+
+@dataclass(kw_only=True)
+class BestPotential(Best):
+    """The best state so far of every restart.
+
+    Attributes:
+        error: of that state on all points, (restarts, *batch).
+        mark: the last score of the best restart that counted as better, (*batch,).
+    """
+
+    error: Tensor
+    mark: Tensor
+
+    @classmethod
+    def of(cls, pot: LSEICNN) -> BestPotential:
+        """The state as it is, not judged yet."""
+        unknown = torch.full_like(pot.log_rho.detach(), torch.inf)
+        return cls(state=snapshot(pot), score=unknown, error=unknown, mark=unknown[0])
+
+    def look(self, pot: LSEICNN, errors: Errors, share: float) -> None:
+        """Keep the parameters as they are where they are better than the best so far."""
+        better = errors.score < self.score
+        self.keep(pot, better, errors.score)
+        self.error = torch.where(better, errors.on_all(share), self.error)
+        lowest = self.score.amin(0)
+        counts = lowest < COUNTS * self.mark
+        self.stale = 0 if bool(counts.any()) else self.stale + 1
+        self.mark = torch.where(counts, lowest, self.mark)
+
+
+def train(
     pot: LSEICNN,
     title: str,
     steps: int,
     discovery: FewestModes | None,
     *,
     solver: Solver,
-    train: Targets,
-    test: Targets,
+    split: Split,
     search: ModeSearch,
     progress: bool,
 ) -> Candidate:
-    """All restarts at once; goes on from the search's run if there is one."""
-    share = len(test) / (len(train) + len(test))
-    descent = solver.begin(pot, train, min_rho=discovery.sharpness if discovery else 0.0)
-    saved = search.run if search.run and search.run["title"] == title else None
-    run: dict[str, Any] = saved or {
-        "title": title,
-        "step": 0,
-        "best": snapshot(pot),
-        "score": torch.full_like(pot.log_rho.detach(), torch.inf),  # of the best state
-        "error": torch.full_like(pot.log_rho.detach(), torch.inf),  # its error on all points
-        "mark": torch.full_like(pot.log_rho[0].detach(), torch.inf),  # the last score that counted
-        "stale": 0,
-        "history": {key: [] for key in HISTORY},
-    }
-    if saved:
+    """All restarts at once; goes on from the search's run if there is one.
+
+    Args:
+        pot: of batch shape (restarts, *batch); its parameters are replaced.
+        title: of the bar, and of the run in a checkpoint.
+    """
+    share = len(split.unseen) / (len(split.fitted) + len(split.unseen))
+    descent = solver.begin(pot, split.fitted, min_rho=discovery.sharpness if discovery else 0.0)
+    run: dict[str, Any] = {"title": title, "step": 0, "history": History()}
+    best = BestPotential.of(pot)
+    if search.run and search.run["title"] == title:
+        run, best = search.run, BestPotential(**search.run["best"])
         pot.load_state_dict(run["pot"])
         descent.load_state_dict(run["descent"])
-    bar = tqdm(
-        range(run["step"], steps), title, initial=run["step"], total=steps, disable=not progress
-    )  # fmt: skip
+    first, history = run["step"], run["history"]
+    bar = tqdm(range(first, steps), title, initial=first, total=steps, disable=not progress)
     for step in bar:
         loss = descent.step()
         if not bool(torch.isfinite(loss).all()):
-            pot.load_state_dict(run["best"])
+            best.restore_(pot)
             raise NonFiniteLossError(step, pot)
         if (step + 1) % solver.check_every and step + 1 < steps:
             continue
-        with torch.no_grad():
-            fitted = train.loss(pot).sqrt()
-            unseen = test.loss(pot).sqrt() if len(test) else torch.full_like(fitted, torch.nan)
-        score = torch.fmax(fitted, unseen)  # (restarts, *batch): fits, and does not overfit
-        better = score < run["score"]
-        run["best"] = replace_where(better, snapshot(pot), run["best"])
-        run["score"] = torch.where(better, score, run["score"])
-        everywhere = ((1 - share) * fitted.square() + share * unseen.nan_to_num().square()).sqrt()
-        run["error"] = torch.where(better, everywhere, run["error"])
-        lowest = run["score"].amin(0)
-        run["stale"] = 0 if bool((lowest < 0.99 * run["mark"]).any()) else run["stale"] + 1
-        run["mark"] = torch.where(lowest < 0.99 * run["mark"], lowest, run["mark"])
-        _record(run["history"], step + 1, pot, train, fitted, unseen, score)
-        bar.set_postfix(error=f"{float(lowest.max()):.2e}", refresh=False)
-        if run["stale"] >= solver.patience:
+        errors = Errors.of(pot, split)
+        best.look(pot, errors, share)
+        _note(history, step + 1, pot, split.fitted, errors)
+        bar.set_postfix(error=f"{float(best.score.amin(0).max()):.2e}", refresh=False)
+        if best.stale >= solver.patience:
             break
         run |= {"step": step + 1, "pot": pot.state_dict(), "descent": descent.state_dict()}
-        search.save(run)
-    winner = run["score"].argmin(0)
-    error = run["error"].gather(0, winner.unsqueeze(0)).squeeze(0)
+        search.save(run | {"best": vars(best)})
+    winner = best.score.argmin(0)
+    error = best.error.gather(0, winner.unsqueeze(0)).squeeze(0)
     objective = -error.clamp_min(discovery.tolerance if discovery else 0.0).log()
-    return Candidate(pot.modes, take_first(run["best"], winner), objective, run["history"])
+    return Candidate(pot.modes, take_first(best.state, winner), objective, history)
 
 
-def _record(
-    history: dict[str, list[Any]],
-    step: int,
-    pot: LSEICNN,
-    train: Targets,
-    fitted: Tensor,
-    unseen: Tensor,
-    score: Tensor,
-) -> None:
+def _note(history: History, step: int, pot: LSEICNN, fitted: Targets, errors: Errors) -> None:
     """Add a look at the best restart to the history."""
     with torch.no_grad():
-        shares = pot.responsibilities(train.x.unsqueeze(1)).mean(0)  # (restarts, *batch, modes)
+        shares = pot.responsibilities(fitted.x.unsqueeze(1)).mean(0)  # (restarts, *batch, modes)
     seen = {
-        "loss": fitted.square(),
-        "held_out": unseen.square(),
+        "loss": errors.fitted.square(),
+        "held_out": errors.unseen.square(),
         "active_modes": (shares > ACTIVE).sum(-1),
         "rho": pot.rho,
         "gates": pot.gates,
         "shares": shares,
     }
-    history["step"].append(step)
-    best = take_first({key: entry.detach() for key, entry in seen.items()}, score.argmin(0))
-    for key, entry in best.items():
-        history[key].append(entry.tolist())
+    best = take_first({key: v.detach() for key, v in seen.items()}, errors.score.argmin(0))
+    note(history, step=step, **{key: v.tolist() for key, v in best.items()})

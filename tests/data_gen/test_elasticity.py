@@ -183,5 +183,5 @@ def test_bad_counts_are_refused():
     with pytest.raises(ValueError, match="points"):
         el.sawtooth(5, points=10)
     for peaks in ((0.0, 0.1), (0.2, 0.1), (0.1, np.nan)):
-        with pytest.raises(ValueError, match="peaks should be a range"):
+        with pytest.raises(ValueError, match="peaks must be a range"):
             el.sawtooth(5, peaks=peaks)

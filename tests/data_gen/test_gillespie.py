@@ -131,7 +131,7 @@ def test_path_without_events():
 
 @pytest.mark.parametrize("outside", [-0.1, 3.1])
 def test_path_refuses_times_outside(outside):
-    with pytest.raises(ValueError, match=r"times should lie in \[0, 3.0\], but got"):
+    with pytest.raises(ValueError, match=r"times must lie in \[0, 3.0\], but got"):
         simulate_path(DECAY, 2, t_end=3.0).at([1.0, outside])
 
 
@@ -258,26 +258,26 @@ def test_function_that_numba_cannot_compile():
     def open_ended(counts, rates, out):
         out[0] = counts.no_such_method()
 
-    with pytest.raises(TypeError, match="function 'open_ended' should be compilable by numba"):
+    with pytest.raises(TypeError, match="function 'open_ended' must be compilable by numba"):
         simulate(custom(open_ended), [2, 0], [1.0], 2, seed=0)
 
 
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("x0", [-1], "x0 should be non-negative, but got -1"),
-        ("x0", [0.5], "x0 should be whole numbers .* but got 0.5"),
-        ("x0", [1, 2], r"x0 should have one count for each of \('A',\), but got \[1, 2\]"),
-        ("x0", [np.inf], "x0 should be finite, but got inf"),
-        ("x0", [1e300], r"x0 should be whole numbers of at most 2\*\*53"),
-        ("times", [], "times should hold at least one time"),
-        ("times", [1.0, 1.0], r"times should be strictly increasing, but got \[1.0, 1.0\]"),
-        ("times", [-1.0], "times should be non-negative, but got -1.0"),
-        ("times", [np.nan], "times should be finite, but got nan"),
-        ("times", 2.0, r"times should be a vector, but got shape \(\)"),
-        ("n_trajectories", 0, "n_trajectories should be at least 1, but got 0"),
-        ("seed", -1, "seed should be at least 0, but got -1"),
-        ("max_events", 0, "max_events should be at least 1, but got 0"),
+        ("x0", [-1], "x0 must be non-negative, but got -1"),
+        ("x0", [0.5], "x0 must be whole numbers .* but got 0.5"),
+        ("x0", [1, 2], r"x0 must have one count for each of \('A',\), but got \[1, 2\]"),
+        ("x0", [np.inf], "x0 must be finite, but got inf"),
+        ("x0", [1e300], r"x0 must be whole numbers of at most 2\*\*53"),
+        ("times", [], "times must hold at least one time"),
+        ("times", [1.0, 1.0], r"times must be strictly increasing, but got \[1.0, 1.0\]"),
+        ("times", [-1.0], "times must be non-negative, but got -1.0"),
+        ("times", [np.nan], "times must be finite, but got nan"),
+        ("times", 2.0, r"times must be a vector, but got shape \(\)"),
+        ("n_trajectories", 0, "n_trajectories must be at least 1, but got 0"),
+        ("seed", -1, "seed must be at least 0, but got -1"),
+        ("max_events", 0, "max_events must be at least 1, but got 0"),
     ],
 )
 def test_bad_values(argument, value, message):
@@ -289,10 +289,10 @@ def test_bad_values(argument, value, message):
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("network", "A", "network should be a ReactionNetwork, but got 'A'"),
-        ("x0", ["many"], "x0 should be real numbers"),
-        ("n_trajectories", 2.0, "n_trajectories should be an integer, but got 2.0"),
-        ("seed", True, "seed should be an integer, but got True"),
+        ("network", "A", "network must be a ReactionNetwork, but got 'A'"),
+        ("x0", ["many"], "x0 must be real numbers"),
+        ("n_trajectories", 2.0, "n_trajectories must be an integer, but got 2.0"),
+        ("seed", True, "seed must be an integer, but got True"),
     ],
 )
 def test_bad_types(argument, value, message):
@@ -304,9 +304,9 @@ def test_bad_types(argument, value, message):
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("t_end", -1.0, "t_end should be non-negative, but got -1.0"),
-        ("t_end", np.nan, "t_end should be finite, but got nan"),
-        ("trajectory", -1, "trajectory should be at least 0, but got -1"),
+        ("t_end", -1.0, "t_end must be non-negative, but got -1.0"),
+        ("t_end", np.nan, "t_end must be finite, but got nan"),
+        ("trajectory", -1, "trajectory must be at least 0, but got -1"),
     ],
 )
 def test_bad_path_values(argument, value, message):

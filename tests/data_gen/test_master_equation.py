@@ -102,14 +102,14 @@ def test_truncation_is_reported():
 @pytest.mark.parametrize(
     ("argument", "value", "message"),
     [
-        ("x0", -1, "x0 should be at least 0, but got -1"),
-        ("x0", 61, r"x0 should lie in 0\.\.n_max=60, but got 61"),
-        ("times", [1.0, -2.0], "times should be non-negative, but got -2.0"),
-        ("times", [np.nan], "times should be finite, but got nan"),
-        ("times", 1.0, r"times should be a vector, but got shape \(\)"),
-        ("n_max", 0, "n_max should be at least 1, but got 0"),
-        ("tolerance", 0.0, "tolerance should be positive, but got 0.0"),
-        ("tolerance", np.nan, "tolerance should be finite, but got nan"),
+        ("x0", -1, "x0 must be at least 0, but got -1"),
+        ("x0", 61, r"x0 must lie in 0\.\.n_max=60, but got 61"),
+        ("times", [1.0, -2.0], "times must be non-negative, but got -2.0"),
+        ("times", [np.nan], "times must be finite, but got nan"),
+        ("times", 1.0, r"times must be a vector, but got shape \(\)"),
+        ("n_max", 0, "n_max must be at least 1, but got 0"),
+        ("tolerance", 0.0, "tolerance must be positive, but got 0.0"),
+        ("tolerance", np.nan, "tolerance must be finite, but got nan"),
     ],
 )
 def test_bad_values(argument, value, message):
@@ -146,7 +146,7 @@ def death_at_zero():
         (two_species(), r"one species that every reaction changes by \+1 or -1"),
         (pairs(), r"by \+1 or -1, but got species \('A',\) and stoichiometry \[\[-2\]\]"),
         (negative_rate(), "that of reaction 0 at count 6 is -1.0"),
-        (death_at_zero(), "should not lose copies at count 0, but its rate is 1.0"),
+        (death_at_zero(), "must not lose copies at count 0, but its rate is 1.0"),
     ],
 )
 def test_networks_of_another_kind(network, message):
@@ -161,7 +161,7 @@ def test_stationary_law_needs_both_directions():
 
 
 def test_bad_types():
-    with pytest.raises(TypeError, match="network should be a ReactionNetwork, but got 'X'"):
+    with pytest.raises(TypeError, match="network must be a ReactionNetwork, but got 'X'"):
         stationary_law("X", n_max=10)
-    with pytest.raises(TypeError, match=r"x0 should be an integer, but got 1\.5"):
+    with pytest.raises(TypeError, match=r"x0 must be an integer, but got 1\.5"):
         transient_law(immigration_death(), 1.5, [1.0], n_max=10)

@@ -61,16 +61,16 @@ def test_repr_reads_as_chemistry():
 @pytest.mark.parametrize(
     ("species", "stoichiometry", "rates", "orders", "message"),
     [
-        ([], [[1]], [1], [[0]], "species should be at least one name"),
+        ([], [[1]], [1], [[0]], "species must be at least one name"),
         (["A", "A"], [[1, 1]], [1], [[0, 0]], "species .* all distinct, but got .*'A', 'A'"),
-        (["A"], [[1, 0]], [1], [[0, 0]], r"stoichiometry should have shape \(reactions, 1\)"),
+        (["A"], [[1, 0]], [1], [[0, 0]], r"stoichiometry must have shape \(reactions, 1\)"),
         (["A"], np.zeros((0, 1)), [], np.zeros((0, 1)), "at least one reaction"),
-        (["A"], [[0.5]], [1], [[0]], "stoichiometry should be whole numbers .* but got 0.5"),
-        (["A"], [1], [1], [[0]], r"stoichiometry should be a matrix, but got shape \(1,\)"),
-        (["A"], [[1]], [-1], [[0]], "rates should be non-negative, but got -1"),
-        (["A"], [[1]], [np.nan], [[0]], "rates should be finite, but got nan"),
+        (["A"], [[0.5]], [1], [[0]], "stoichiometry must be whole numbers .* but got 0.5"),
+        (["A"], [1], [1], [[0]], r"stoichiometry must be a matrix, but got shape \(1,\)"),
+        (["A"], [[1]], [-1], [[0]], "rates must be non-negative, but got -1"),
+        (["A"], [[1]], [np.nan], [[0]], "rates must be finite, but got nan"),
         (["A"], [[1]], [1, 2], [[0]], "one row per reaction, but got 2 rates"),
-        (["A"], [[1]], [1], [[-1]], "orders should be non-negative, but got -1"),
+        (["A"], [[1]], [1], [[-1]], "orders must be non-negative, but got -1"),
         (["A"], [[1]], [1, 1], [[0], [0]], r"shape of stoichiometry, \(1, 1\), but got \(2, 1\)"),
         (["A"], [[-2]], [1], [[1]], "reaction 0 takes 2 A, but its order in A is only 1"),
     ],
@@ -82,18 +82,18 @@ def test_bad_values(species, stoichiometry, rates, orders, message):
 
 def test_bad_types():
     kinetics = MassAction([1], [[0]])
-    with pytest.raises(TypeError, match="species should be a sequence of names, but got 'A'"):
+    with pytest.raises(TypeError, match="species must be a sequence of names, but got 'A'"):
         ReactionNetwork("A", [[1]], kinetics)
-    with pytest.raises(TypeError, match="kinetics should be MassAction or CustomKinetics"):
+    with pytest.raises(TypeError, match="kinetics must be MassAction or CustomKinetics"):
         ReactionNetwork(["A"], [[1]], "fast")
-    with pytest.raises(TypeError, match="function should be callable, but got 3"):
+    with pytest.raises(TypeError, match="function must be callable, but got 3"):
         CustomKinetics([1.0], 3)
-    with pytest.raises(TypeError, match="rates should be real numbers, but got 'k'"):
+    with pytest.raises(TypeError, match="rates must be real numbers, but got 'k'"):
         MassAction("k", [[0]])
 
 
 @pytest.mark.parametrize("counts", [3, [1, 2], np.zeros((4, 2))])
 def test_counts_of_another_width(counts):
     network = ReactionNetwork(["A"], [[1]], MassAction([1], [[0]]))
-    with pytest.raises(ValueError, match=r"counts should have shape \(\.\.\., 1\), but got"):
+    with pytest.raises(ValueError, match=r"counts must have shape \(\.\.\., 1\), but got"):
         network.propensities(counts)

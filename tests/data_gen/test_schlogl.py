@@ -59,5 +59,5 @@ def test_stationary_law():
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, [1.0, np.inf]])
 def test_bad_times(bad):
-    with pytest.raises(ValueError, match="times should be"):
+    with pytest.raises(ValueError, match="times must be"):
         schlogl.law(bad)

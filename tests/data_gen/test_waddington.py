@@ -55,7 +55,7 @@ def test_paths_descend_to_the_wells():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="b should be positive"):
+    with pytest.raises(ValueError, match="b must be positive"):
         wd.trajectories(-1.0, [0.0, 1.0], 3, seed=0)
-    with pytest.raises(ValueError, match="times should be strictly increasing"):
+    with pytest.raises(ValueError, match="times must be strictly increasing"):
         wd.trajectories(1.0, [0.0, 0.0], 3, seed=0)

@@ -41,7 +41,7 @@ def test_samples_are_reproducible_and_on_the_curve():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="n should be at least 1"):
+    with pytest.raises(ValueError, match="n must be at least 1"):
         wells.sample(wells.DOUBLE, 0, seed=0)
-    with pytest.raises(TypeError, match="seed should be an integer"):
+    with pytest.raises(TypeError, match="seed must be an integer"):
         wells.sample(wells.DOUBLE, 5, seed=0.5)

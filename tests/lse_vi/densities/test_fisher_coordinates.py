@@ -56,7 +56,7 @@ def test_the_curvature_is_one_in_every_direction_of_a_mode(slope, monkeypatch):
 
     The wall is seen by the few draws near it: of 100,000 that is a percent.
     """
-    monkeypatch.setattr(fisher, "DRAWS", 100_000)
+    monkeypatch.setattr(fisher, "INFORMATION_DRAWS", 100_000)
     pot, _ = build()
     with torch.no_grad():
         pot.network.loc.copy_(torch.tensor([[-6.0], [6.0]]))

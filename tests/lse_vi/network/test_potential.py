@@ -244,7 +244,7 @@ def test_pieces_make_the_whole(random_potential, monkeypatch, shape):
     x = torch.randn(*shape, 2)
     results = []
     for block in (2**24, 2**12):
-        monkeypatch.setattr(lse_vi.network.potential, "BLOCK", block)
+        monkeypatch.setattr(lse_vi.network.potential, "LAYER_BYTES", block)
         pot.zero_grad()
         energy, gradient = pot.energy_and_gradient(x)
         torch.testing.assert_close(energy, pot(x))

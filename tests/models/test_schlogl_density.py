@@ -5,10 +5,10 @@ import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO
 
-import models.bayesian
+import models.schlogl_density
 from lse_vi import LSEDensity
-from models.bayesian import BayesianBoxDensity, FixedRule
-from models.guides import GUIDES, Point
+from models.schlogl_density import BayesianBoxDensity, FixedRule
+from models.schlogl_guides import GUIDES, Point
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_mass_mean_and_width_are_what_the_coordinates_say(bayes, monkeypatch):
     q = bayes.density(theta)
     # A few damped steps come within a third of the noise of 200 points (0.032); many, to the point.
     torch.testing.assert_close(q.mode_weights[:, 0], torch.full((40,), 0.3), atol=0.01, rtol=0)
-    monkeypatch.setattr(models.bayesian, "MATCHING_STEPS", 100)
+    monkeypatch.setattr(models.schlogl_density, "MATCHING_STEPS", 100)
     q = bayes.density(theta)
     torch.testing.assert_close(q.mode_weights[:, 0], torch.full((40,), 0.3), atol=1e-6, rtol=0)
     # each mode alone: exp(-f_k) has the mean, standard deviation and (up to a factor) mass asked

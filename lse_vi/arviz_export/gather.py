@@ -1,0 +1,118 @@
+"""The groups of a posterior as plain arrays, and the object that ArviZ makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
+from torch import Size
+
+from lse_vi.arviz_export.model_runs import Draws, Program, Unobserve, draw_at, run, trace_given
+from lse_vi.arviz_export.model_sites import Sites
+
+
+class Groups(NamedTuple):
+    """``arrays[group][site]`` (chain, draw, *shape), or (*shape) for data; names of *shape."""
+
+    arrays: dict[str, dict[str, np.ndarray[Any, Any]]]
+    dims: dict[str, list[str | None]]
+
+
+def assemble(
+    library: Any,
+    arrays: Mapping[str, Mapping[str, np.ndarray]],
+    coords: Mapping[str, Sequence[Any]],
+    dims: Mapping[str, Sequence[str | None]],
+    attrs: Mapping[str, Any],
+) -> Any:
+    """The object that ``library``, ArviZ 0.x or 1.x, makes of ``arrays[group][site]``."""
+    labels = {"coords": dict(coords), "dims": dict(dims)}
+    if "posterior" in signature(library.from_dict).parameters:  # 0.x: a keyword for each group
+        of_groups = {f"{group}_attrs": dict(attrs) for group in arrays}
+        return library.from_dict(**arrays, **labels, attrs=dict(attrs), **of_groups)
+    of_groups = {group: dict(attrs) for group in ("/", *arrays)}
+    return library.from_dict(arrays, **labels, attrs=of_groups)
+
+
+@torch.no_grad()
+def gather(
+    posterior: Program | Mapping[str, Any],
+    model: Program,
+    *,
+    num_samples: int,
+    parallel: bool,
+    prior: bool,
+    sample_stats: Mapping[str, Any],
+) -> Groups:
+    """All groups as arrays; the arguments of :func:`to_arviz`, with those of the model bound."""
+    if isinstance(posterior, Mapping):
+        lead, draws = _flatten(posterior, sample_stats)
+    elif not callable(posterior):
+        raise TypeError(
+            "posterior must be a guide or a mapping of draws, e.g. "
+            f"mcmc.get_samples(group_by_chain=True), but got {type(posterior).__name__}"
+        )
+    elif sample_stats:
+        raise ValueError(
+            "sample_stats must describe given draws, but posterior is a guide, still to be drawn "
+            "from; pass posterior={site: draws} with their sample_stats"
+        )
+    else:
+        lead = Size((1, num_samples))
+        draws = run(posterior, _sampled, {}, num_samples, parallel)
+
+    sites = Sites(trace_given(model, draw_at(draws, 0)))
+    draws = sites.select(draws, exact=isinstance(posterior, Mapping))
+    parameters, data = sites.latent + sites.computed, sites.observed
+    predictive = Unobserve(data)(model)
+
+    scored = run(model, sites.scores, draws, lead.numel(), parallel)
+    if parallel:
+        sites.check(scored)
+    groups = {
+        "posterior": sites.arrays(parameters, {**draws, **scored}, lead),
+        "log_likelihood": sites.arrays(data, scored, lead),
+        "sample_stats": {name: np.asarray(value) for name, value in sample_stats.items()},
+        "observed_data": sites.arrays(data, sites.data, Size()),
+    }
+    if data:
+        drawn = run(predictive, sites.values, draws, lead.numel(), parallel)
+        groups["posterior_predictive"] = sites.arrays(data, drawn, lead)
+    if prior:
+        try:
+            drawn = run(predictive, sites.values, {}, num_samples, parallel)
+        except NotImplementedError as error:
+            raise ValueError(
+                "prior: the model has a site that cannot be drawn from; pass prior=False"
+            ) from error
+        groups["prior"] = sites.arrays(parameters, drawn, Size((1, num_samples)))
+        groups["prior_predictive"] = sites.arrays(data, drawn, Size((1, num_samples)))
+    dims = {name: axes.names for name, axes in sites.axes.items()}
+    return Groups({group: arrays for group, arrays in groups.items() if arrays}, dims)
+
+
+def _flatten(posterior: Mapping[str, Any], sample_stats: Mapping[str, Any]) -> tuple[Size, Draws]:
+    """The shape (chain, draw) that all have in common, and draws (chain * draw, *shape)."""
+    draws = {name: torch.as_tensor(value) for name, value in posterior.items()}
+    shapes = {name: tuple(np.shape(value)) for name, value in {**draws, **sample_stats}.items()}
+    leads = {shape[:2] for shape in shapes.values()}
+    lead = leads.pop() if len(leads) == 1 and draws else ()
+    if len(lead) < 2 or 0 in lead:
+        raise ValueError(
+            "posterior and sample_stats must have shapes (chain, draw, *shape), with the same "
+            f"chains and draws for all, but got {shapes}"
+        )
+    return Size(lead), {name: value.flatten(0, 1) for name, value in draws.items()}
+
+
+def _sampled(trace: Trace) -> Draws:
+    return {
+        name: site["value"]
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)
+    }

@@ -1,0 +1,51 @@
+"""What an export to ArviZ is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lse_vi.checks import check_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """The settings of :func:`~lse_vi.to_arviz` as one object.
+
+    For a model with an argument of the name of a setting, such as ``prior`` or ``seed``.
+
+    Args:
+        num_samples: draws from the guide (one chain of them), and from the prior.
+        parallel: run all draws at once in an outermost plate, as in ``pyro.infer.Predictive``;
+            every batch dimension of the model must then be a plate.
+        prior: draw from the prior too; it must be proper.
+        sample_stats: statistics (chain, draw, *shape) of given draws, e.g. log weights.
+        coords: labels along dimensions, for ArviZ.
+        dims: names of the dimensions of a site, in place of those of its plates.
+        resample: take the draws of an :class:`~lse_vi.AutoLSEICNN` by Pareto-smoothed importance
+            weights, which makes up for what the guide lacks where k-hat is below 0.7. With or
+            without it ``sample_stats`` holds their log weights, and the attributes k-hat, the
+            effective sample size, the ELBO and the log evidence.
+        seed: makes the result reproducible and leaves the global random state untouched.
+
+    Raises:
+        TypeError: for a number of samples that is no integer.
+        ValueError: for one below 1.
+
+    Example:
+        >>> ExportSettings(prior=False).num_samples
+        1000
+    """
+
+    num_samples: int = 1000
+    parallel: bool = False
+    prior: bool = True
+    sample_stats: Mapping[str, Any] | None = None
+    coords: Mapping[str, Sequence[Any]] | None = None
+    dims: Mapping[str, Sequence[str]] | None = None
+    resample: bool = False
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count("num_samples", self.num_samples)

@@ -1,0 +1,82 @@
+"""Keywords of a call that holds a Pyro model's arguments and settings of its own side by side."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyro.poutine.messenger import Messenger
+from torch import nn
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def settle(
+    name: str,
+    kind: type[Settings],
+    given: Settings | None,
+    model: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> tuple[Settings, dict[str, Any]]:
+    """The settings of a call, and what is left of its keywords for the model.
+
+    A keyword of the name of a setting is a setting, unless the model has an argument of that name
+    that is not given by its position: then it is the model's. So nothing that a model asks for is
+    swallowed.
+
+    Args:
+        name: of the argument that holds the settings as one object.
+        kind: their dataclass.
+        given: that argument, or None for the defaults.
+        model, args, kwargs: the model of the call, and what else the call holds.
+
+    Raises:
+        TypeError: for settings of another kind.
+
+    Example:
+        >>> from lse_vi.fitting.recipe import Recipe
+        >>> def model(y, seed): ...
+        >>> recipe = Recipe(steps=10, learning_rate=0.1)
+        >>> recipe, own = settle(
+        ...     "recipe", Recipe, recipe, model, (1.0,), {"seed": 3, "steps": 100}
+        ... )
+        >>> recipe.steps, recipe.seed, own
+        (100, 0, {'seed': 3})
+    """
+    if given is not None and not isinstance(given, kind):
+        raise TypeError(
+            f"{name} must be of {kind.__name__}, but got {given!r}; an argument of the model that "
+            "has this name can be given by its position"
+        )
+    free = argument_names(model)[len(args) :]
+    names = {field.name for field in fields(kind)} - set(free)
+    ours = {key: value for key, value in kwargs.items() if key in names}
+    settings = replace(given, **ours) if given is not None else kind(**ours)
+    return settings, {key: value for key, value in kwargs.items() if key not in names}
+
+
+def argument_names(model: Callable[..., Any]) -> list[str]:
+    """Names of the arguments of ``model``, also through poutine's handlers and partials.
+
+    What a ``functools.partial`` has bound is left out: it is decided.
+    """
+    if isinstance(model, nn.Module):
+        return argument_names(model.forward)
+    if isinstance(model, partial):
+        if model.args and isinstance(model.args[0], Messenger):  # a handler around a model
+            return argument_names(model.args[1])
+        free = argument_names(model.func)[len(model.args) :]
+        return [name for name in free if name not in model.keywords]
+    try:
+        parameters = inspect.signature(model).parameters.values()
+    except (TypeError, ValueError):  # written in C, and silent about its arguments
+        return []
+    return [p.name for p in parameters if p.kind in BY_NAME]

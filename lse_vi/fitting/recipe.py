@@ -1,0 +1,47 @@
+"""How a fit is trained: the settings that all fits share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lse_vi.checks import check_count, check_positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every fit is told; each wing adds what only it needs.
+
+    Args:
+        steps: the largest number of steps.
+        learning_rate: the largest of the schedule.
+        seed: makes the fit reproducible; the global random state is left alone.
+        progress: show a bar with the loss.
+        checkpoint: a file to write during the fit; an interrupted fit called again with the same
+            arguments goes on from it and ends where an uninterrupted one does.
+
+    Raises:
+        TypeError: for steps or a seed that are no integers, or a rate that is no number.
+        ValueError: for steps below 1, a negative seed, or a rate that is not positive.
+
+    Example:
+        >>> Recipe(steps=100, learning_rate=0.03, progress=False).decisive()
+        (100, 0.03, 0)
+    """
+
+    steps: int
+    learning_rate: float
+    seed: int = 0
+    progress: bool = True
+    checkpoint: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
+        check_positive("learning_rate", self.learning_rate)
+        check_count("seed", self.seed, minimum=0)
+
+    def decisive(self) -> tuple[Any, ...]:
+        """The settings that the result depends on, for a fingerprint."""
+        silent = ("progress", "checkpoint")
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in silent)
