@@ -46,7 +46,9 @@ def test_gaussian_mixtures_have_no_error(method, dim):
     pot, log_z = gaussians(0, dim, 4, batch_shape=(3,))
     q = LSEDensity(pot, method=method)
     torch.testing.assert_close(q.log_normalizer, log_z, rtol=0, atol=1e-10)
-    assert q.log_normalizer_error.max() < 2e-2 if isinstance(method, Envelope) else 1e-10
+    # An envelope's is one over its accepted draws, here all 100: a mode that none of them met.
+    error = 0.01 if isinstance(method, Envelope) else 0.0
+    torch.testing.assert_close(q.log_normalizer_error, torch.full((3,), error), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,59 +1,41 @@
-"""The best state of a fit, judged by points held out or by the objective."""
+"""The best state of a fit, for one member of a batch at a time."""
 
-import pytest
 import torch
 from torch import nn
 
-from lse_vi.fitting.best_state import Best, snapshot
+from lse_vi.fitting.best_state import Best, lift, snapshot, take_first
 
 
 class Number(nn.Module):
-    """Two numbers, one for each member of a batch."""
+    """A number for each member of a batch, and a row for each."""
 
-    def __init__(self):
+    def __init__(self, value):
         super().__init__()
-        self.value = nn.Parameter(torch.zeros(2))
-
-    def put(self, *values):
-        with torch.no_grad():
-            self.value.copy_(torch.tensor(values))
+        self.value = nn.Parameter(torch.tensor(value))
+        self.rows = nn.Parameter(torch.tensor(value).unsqueeze(-1).expand(-1, 3).clone())
 
 
-def best_of(module, losses):
-    return Best(snapshot(module), losses, torch.zeros(2))
+def test_a_member_is_kept_where_asked_and_brought_back():
+    module = Number([0.0, 0.0])
+    best = Best(state=snapshot(module), score=torch.tensor([2.0, 2.0]))
+    better = Number([1.0, 1.0])
+    best.keep(better, torch.tensor([True, False]), torch.tensor([1.5, 3.0]))
+    assert best.score.tolist() == [1.5, 2.0]
+    best.restore_(better)
+    assert better.value.tolist() == [1.0, 0.0]
+    assert better.rows.tolist() == [[1.0] * 3, [0.0] * 3]
 
 
-def test_without_points_held_out_the_objective_judges_each_member():
-    module, none = Number(), torch.empty(0, 2)
-    best = best_of(module, none)
-    module.put(1.0, 1.0)
-    best.look(module, torch.tensor([5.0, -100.0]), none)
-    assert best.state["value"].tolist() == [1.0, 0.0]
-    assert best.objective.tolist() == [5.0, 0.0]
-    assert best.score.tolist() == [-5.0, 0.0]
-    assert best.stale == 0
+def test_what_is_kept_does_not_move_with_the_module():
+    module = Number([1.0, 2.0])
+    best = Best(state=snapshot(module), score=torch.zeros(2))
+    with torch.no_grad():
+        module.value.zero_()
+    best.restore_(module)
+    assert module.value.tolist() == [1.0, 2.0]
 
 
-def test_an_objective_is_no_worse_within_its_error():
-    """The error is of the largest so far: many small losses do not add up."""
-    module, none = Number(), torch.empty(0, 2)
-    best = best_of(module, none)
-    for step in (1.0, 2.0, 3.0):
-        module.put(step, step)
-        best.look(module, torch.tensor([-step, -step]), none, noise=torch.tensor([2.0, 0.0]))
-    assert best.state["value"].tolist() == [2.0, 0.0]
-    assert best.objective.tolist() == [0.0, 0.0]
-
-
-@pytest.mark.parametrize("slack", [0.0, 1.0])
-def test_points_held_out_judge_whatever_the_objective(slack):
-    module, losses = Number(), torch.randn(50, 2)
-    best = best_of(module, losses)
-    module.put(1.0, 1.0)
-    worse = losses + torch.tensor([-0.1, 0.5])
-    best.look(module, torch.tensor([-3.0, 3.0]), worse, slack=slack)
-    assert best.state["value"].tolist() == [1.0, 0.0]
-    torch.testing.assert_close(best.losses[:, 1], losses[:, 1])
-    assert best.objective.tolist() == [0.0, 3.0]
-    best.look(module, torch.zeros(2), losses + 1.0, slack=slack)
-    assert best.stale == 1
+def test_a_state_becomes_a_batch_of_one_and_back():
+    state = snapshot(Number([1.0, 2.0]))
+    one = take_first(lift(state), torch.zeros(2, dtype=torch.long))
+    assert all(torch.equal(one[name], state[name]) for name in state)

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from lse_vi.fitting.random_state import fork_random_state, random_state, reseed, set_random_state
+from lse_vi.fitting.random_state import random_state, reseed, seeded, set_random_state
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -23,11 +23,21 @@ def gpu(monkeypatch):
 
 
 def test_the_same_numbers_as_by_torch():
-    with fork_random_state(CPU):
-        reseed(3, CPU)
+    before = torch.get_rng_state()
+    with seeded(3, CPU):
         x = torch.rand(5)
         torch.manual_seed(3)
         assert torch.equal(torch.rand(5), x)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_no_seed_leaves_the_state_to_go_on():
+    torch.manual_seed(3)
+    x = torch.rand(2)
+    torch.manual_seed(3)
+    with seeded(None):
+        assert torch.equal(torch.rand(1), x[:1])
+    assert torch.equal(torch.rand(1), x[1:])
 
 
 def test_numbers_go_on_from_a_state():
@@ -38,8 +48,7 @@ def test_numbers_go_on_from_a_state():
 
 
 def test_a_fit_on_the_cpu_leaves_gpus_alone(gpu):
-    with fork_random_state(CPU):
-        reseed(3, CPU)
+    with seeded(3, CPU):
         set_random_state(random_state(CPU), CPU)
     assert gpu["seeds"] == []
 
