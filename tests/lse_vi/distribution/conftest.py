@@ -1,4 +1,4 @@
-"""Distribution functions that samples are compared with."""
+"""Distribution functions that samples are compared with, and what the draws of a rule say."""
 
 import numpy as np
 import pytest
@@ -20,3 +20,18 @@ def cdfs(window):
         return [lambda x, c=column: np.interp(x, edges, c) for column in total.T]
 
     return of
+
+
+def _estimate(q, values):
+    """E_q of values (n, *batch, k) at the draws of a density's rule, and its standard error.
+
+    The error is that of a ratio of two means, by the delta method.
+    """
+    p = q.rule.probabilities(q.potential).unsqueeze(-1)
+    mean = (p * values).sum(0)
+    return mean, (p * (values - mean)).square().sum(0).sqrt()
+
+
+@pytest.fixture(scope="session")
+def estimate():
+    return _estimate

@@ -65,7 +65,7 @@ def test_errors_are_calibrated(separable, method, dim):
     z = (q.log_normalizer - known.log_normalizer) / q.log_normalizer_error
     assert 0.8 < z.std() < 1.25
     assert z.mean().abs() < 0.35
-    assert q.log_normalizer_error.max() < 0.2
+    assert q.log_normalizer_error.max() < 0.1  # 0.06 for the envelope in ten dimensions
 
 
 def walled(dim, seed):
@@ -104,10 +104,18 @@ def test_moments_fit_modes_with_steep_walls(dim):
 )
 @pytest.mark.parametrize("rho", [0.5, 2.0])
 @pytest.mark.parametrize(("dim", "bounds"), [(1, None), (1, BOX), (2, BOX)])
-def test_samples_agree_with_quadrature(random_potential, method, rho, dim, bounds):
-    """For any sharpness, on a box too: 10 comparisons, each within four and a half deviations."""
+def test_samples_agree_with_quadrature(random_potential, estimate, method, rho, dim, bounds):
+    """For any sharpness, on a box too: log Z and the masses of three modes of ten potentials.
+
+    Of 40 normal deviates the largest is below 4.5 but for one seed in 4,000. A standard error of a
+    mass is 0.004 to 0.013.
+    """
     pot = random_potential(5, dim, network=WhitenedICNN, rho=rho, batch_shape=(10,))
     sampled, exact = LSEDensity(pot, bounds, method=method), LSEDensity(pot, bounds)
     z = (sampled.log_normalizer - exact.log_normalizer) / sampled.log_normalizer_error
     assert z.abs().max() < 4.5
-    torch.testing.assert_close(sampled.mode_weights, exact.mode_weights, rtol=0, atol=0.1)
+    with torch.no_grad():
+        masses, error = estimate(sampled, pot.responsibilities(sampled.rule.points))
+    torch.testing.assert_close(sampled.mode_weights, masses)
+    assert error.max() < 0.02
+    assert ((masses - exact.mode_weights) / error).abs().max() < 4.5

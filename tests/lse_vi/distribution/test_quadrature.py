@@ -101,7 +101,7 @@ def test_ill_conditioned_frames(separable, dim):
     q = LSEDensity(known.potential)
     error = (q.log_normalizer - known.log_normalizer).abs()
     assert error < (1e-7 if dim == 2 else 4 * q.log_normalizer_error)
-    assert q.log_normalizer_error < 0.02
+    assert q.log_normalizer_error < 0.005  # 0.0018 from 8,192 draws
 
 
 @pytest.mark.parametrize(("network", "bounds"), CASES)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from lse_vi.fitting.checkpoint import Checkpoint
-from lse_vi.fitting.mode_search import Candidate, ModeSearch
+from lse_vi.fitting.mode_search import Candidate, Finish, ModeSearch
 
 
 def test_l_bfgs_is_spared_numbers_of_modes_that_it_cannot_save():
@@ -26,7 +26,8 @@ def test_l_bfgs_is_spared_numbers_of_modes_that_it_cannot_save():
         while candidate := search.promising():
             order.append(candidate.modes)
             gain = torch.tensor(10.0 if candidate.modes == 2 else 0.0)
-            search.replace(Candidate(candidate.modes, {}, candidate.objective + gain, {}, gain))
+            more = candidate.objective + gain
+            search.replace(Candidate(candidate.modes, {}, more, {}, finish=Finish(gain)))
         assert order == expected
 
 
@@ -34,12 +35,12 @@ def test_the_best_of_every_data_set_is_finished():
     """The first data set has two modes, the second one; three modes, a mere trial, are left."""
     search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
     for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0), (92.0, 54.0)), start=1):
-        trial = Candidate(modes, {}, torch.tensor(objectives), {}, gain=torch.zeros(2), left=200)
-        search.add(trial)
+        begun = Finish(gain=torch.zeros(2), left=200)
+        search.add(Candidate(modes, {}, torch.tensor(objectives), {}, finish=begun))
     order = []
     while candidate := search.unfinished():
         order.append(candidate.modes)
-        search.replace(replace(candidate, left=0))
+        search.replace(replace(candidate, finish=replace(candidate.finish, left=0)))
     assert order == [1, 2]
 
 
@@ -47,7 +48,8 @@ def test_l_bfgs_goes_to_the_best_of_every_data_set():
     search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
     for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0)), start=1):
         search.add(Candidate(modes, {}, torch.tensor(objectives), {}))
-    search.replace(Candidate(2, {}, torch.tensor([90.0, 52.0]), {}, torch.zeros(2)))
+    begun = Finish(torch.zeros(2))
+    search.replace(Candidate(2, {}, torch.tensor([90.0, 52.0]), {}, finish=begun))
     assert search.promising() is search.done[0]  # of the second: 50 - 5 > 52 - 10
 
 
@@ -58,7 +60,7 @@ def test_points_held_out_overrule_the_penalty_where_they_are_clear():
     clear = torch.tensor([0.5, 0.0])  # 0.5 +- 0.01 nats per point, and 0.00 +- 0.01
     for modes, losses in enumerate((1.0 + noise, 1.0 - clear + noise.flip(0)), start=1):
         objective = torch.full((2,), 20.0 * modes)
-        search.add(Candidate(modes, {}, objective, {}, torch.ones(2), losses))
+        search.add(Candidate(modes, {}, objective, {}, losses, Finish(torch.ones(2))))
     assert search.best().tolist() == [1, 0]
     search.add(Candidate(3, {}, torch.zeros(2), {}, losses=1.0 - clear.flip(0) + noise))
     assert search.best().tolist() == [1, 2]
@@ -78,7 +80,7 @@ def test_a_search_does_not_go_back_once_l_bfgs_has_begun():
     for modes in range(1, 6):
         search.add(Candidate(modes, {}, torch.tensor(0.0), {}))
     assert search.stalled
-    search.replace(Candidate(4, {}, torch.tensor(50.0), {}, torch.tensor(50.0)))
+    search.replace(Candidate(4, {}, torch.tensor(50.0), {}, finish=Finish(torch.tensor(50.0))))
     assert int(search.best()) == 3
     assert search.stalled
 
@@ -87,8 +89,8 @@ def search_of(*objectives, penalty=10.0):
     """A search that has tried every number of modes with L-BFGS."""
     search = ModeSearch(Checkpoint(None, dict), penalty, device=torch.device("cpu"))
     for modes, objective in enumerate(objectives, start=1):
-        trial = Candidate(modes, {}, torch.tensor(objective), {}, gain=torch.tensor(9.0), left=200)
-        search.add(trial)
+        begun = Finish(gain=torch.tensor(9.0), left=200)
+        search.add(Candidate(modes, {}, torch.tensor(objective), {}, finish=begun))
     return search
 
 
@@ -99,7 +101,7 @@ def test_mergers_start_from_the_best_and_go_on_while_they_cost_less_than_a_mode(
         assert search.mergeable().modes == 3
         fewer = search.merge(search.done[2], {}, left=200)
         assert fewer.modes == 2
-        search.improve(Candidate(2, {}, torch.tensor(merged), {}, gain=fewer.gain))
+        search.improve(Candidate(2, {}, torch.tensor(merged), {}, finish=Finish(fewer.finish.gain)))
         more = search.mergeable()
         assert (more.modes if more else None) == expected
 
@@ -107,14 +109,23 @@ def test_mergers_start_from_the_best_and_go_on_while_they_cost_less_than_a_mode(
 def test_a_merger_that_is_worse_is_forgotten():
     search = search_of(120.0, 130.0, 150.0)
     own = search.done[1]
-    search.improve(Candidate(2, {}, torch.tensor(129.0), {}, gain=torch.tensor(0.0)))
+    search.improve(Candidate(2, {}, torch.tensor(129.0), {}, finish=Finish(torch.tensor(0.0))))
     assert search.done[1] is own
 
 
 def test_what_steps_may_still_bring_is_weighed_before_they_are_taken():
     """Two modes lead three by 5, but have no steps left; three may gain 20."""
     search = search_of(0.0, 100.0, 105.0)
-    search.done[1].left = 0
+    two, three = search.done[1:]
+    search.replace(replace(two, finish=replace(two.finish, left=0)))
     assert int(search.best()) == 1
-    search.done[2].ahead = torch.tensor(20.0)
+    search.replace(replace(three, finish=replace(three.finish, ahead=torch.tensor(20.0))))
     assert search.unfinished() is search.done[2]
+
+
+def test_a_merger_is_noted_without_touching_the_candidate():
+    search = search_of(0.0, 100.0, 150.0)
+    three = search.done[2]
+    search.merge(three, {}, left=200)
+    assert not three.finish.merged
+    assert search.done[2].finish.merged

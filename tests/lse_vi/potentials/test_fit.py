@@ -212,7 +212,7 @@ class TestRuns:
         x, file = torch.rand(60) * 4 - 2, tmp_path / "fit.pt"
         options = QUICK | {"solver": solver, "polish": 4}
         whole = fit_potential(small(2), x, value=double_well(x), **options)
-        pot, record, calls = small(2), lse_vi.potentials.training._record, 0
+        pot, record, calls = small(2), lse_vi.potentials.training._note, 0
 
         def interrupt(*arguments):
             nonlocal calls
@@ -221,10 +221,10 @@ class TestRuns:
                 raise KeyboardInterrupt
             return record(*arguments)
 
-        monkeypatch.setattr(lse_vi.potentials.training, "_record", interrupt)
+        monkeypatch.setattr(lse_vi.potentials.training, "_note", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fit_potential(pot, x, value=double_well(x), checkpoint=file, **options)
-        monkeypatch.setattr(lse_vi.potentials.training, "_record", record)
+        monkeypatch.setattr(lse_vi.potentials.training, "_note", record)
         torch.manual_seed(7)
         before = torch.get_rng_state()
         resumed = fit_potential(pot, x, value=double_well(x), checkpoint=file, **options)
