@@ -19,7 +19,7 @@ from lse_vi.materials.rates import RelaxationRate
 from lse_vi.materials.steppers import Exponential
 
 STEPS = 110
-module = sys.modules["lse_vi.materials.fit"]
+module = sys.modules["lse_vi.materials.training"]
 
 
 def paths(n=12, times=15):

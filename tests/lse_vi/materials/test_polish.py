@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from lse_vi import LSEICNN, Elastic, Isotropic, Memory, Play, fit_memory, polish_memory
+from lse_vi import (
+    LSEICNN,
+    Elastic,
+    Isotropic,
+    Memory,
+    NonFiniteLossError,
+    Play,
+    fit_memory,
+    polish_memory,
+)
 from lse_vi.materials.rates import RelaxationRate
 from lse_vi.materials.steppers import Exponential
 
@@ -71,4 +80,27 @@ def test_an_interrupted_polish_ends_where_an_uninterrupted_one_does(tmp_path, mo
     resumed = polish(build("memory"), checkpoint=file)
     assert resumed.history == whole.history
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(monkeypatch):
+    """The first round is good, the second one ruins the parameters."""
+    strain, good = paths(), build("elastic")
+    polish_memory(good, strain, 2 * strain, steps=50, progress=False)
+    step, calls = torch.optim.LBFGS.step, []
+
+    def ruined(optimiser, closure):
+        calls.append(optimiser)
+        value = step(optimiser, closure)
+        if len(calls) == 2:
+            with torch.no_grad():
+                optimiser.param_groups[0]["params"][0].fill_(torch.nan)
+        return value
+
+    monkeypatch.setattr(torch.optim.LBFGS, "step", ruined)
+    model = build("elastic")
+    with pytest.raises(NonFiniteLossError, match="at step 50") as caught:
+        polish_memory(model, strain, 2 * strain, steps=100, progress=False)
+    assert caught.value.potential is model.potential
+    for ours, theirs in zip(model.parameters(), good.parameters(), strict=True):
         assert torch.equal(ours, theirs)
