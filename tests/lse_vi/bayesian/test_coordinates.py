@@ -32,7 +32,11 @@ def test_density_is_normalised_with_the_masses_asked_for(dim, hidden):
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_means_and_covariances_of_the_modes_are_the_coordinates(dim):
-    """One mode: exact samples have its mean, and its precision factor whitens them."""
+    """One mode: exact samples have its mean, and its precision factor whitens them.
+
+    Every mean and product of two coordinates is compared in units of its standard error, 0.007 to
+    0.02 from 20,000 draws: of 4 x 9 normal deviates the largest is below 4.5.
+    """
     at = coordinates(dim, (2 * dim,), modes=1)
     theta = draws(at, 4, spread=0.5)
     x = LSEDensity(at.potential(theta)).sample((20_000,))  # (n, 4, dim)
@@ -40,10 +44,11 @@ def test_means_and_covariances_of_the_modes_are_the_coordinates(dim):
     mean = SHIFT[:dim] + SCALE[:dim] * parts["mean"][:, 0]
     factor = at._precision_factor(parts)[:, 0]  # (4, dim, dim)
     white = ((x - mean).unsqueeze(-2) @ factor.mT).squeeze(-2)
-    torch.testing.assert_close(white.mean(0), torch.zeros(4, dim), atol=0.05, rtol=0)
-    for i in range(4):
-        cov = torch.cov(white[:, i].T).reshape(dim, dim)
-        torch.testing.assert_close(cov, torch.eye(dim), atol=0.08, rtol=0)
+    products = white.unsqueeze(-1) * white.unsqueeze(-2)
+    for values, expected in ((white, torch.zeros(dim)), (products, torch.eye(dim))):
+        error = values.std(0) / 20_000**0.5
+        assert error.max() < 0.03
+        assert ((values.mean(0) - expected) / error).abs().max() < 4.5
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

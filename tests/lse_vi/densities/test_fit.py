@@ -16,8 +16,9 @@ def two_modes(n=200, shift=4.0):
 def test_two_separate_modes_are_found(bounds):
     res = fit_density(two_modes(), bounds=bounds, modes=4, **QUICK)
     assert int(res.active_modes) == 2
-    # the weights are binomial: standard error 0.035
-    assert abs(float(res.mode_weights.max()) - 0.5) < 0.12
+    # Half of the points are in each; the share of them in the 180 that are trained on is
+    # hypergeometric, of standard error 0.012.
+    assert abs(float(res.mode_weights.max()) - 0.5) < 0.05
     assert "2 modes" in str(res)
     assert "weight" in str(res)
 
@@ -45,7 +46,11 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone():
 
 @pytest.mark.parametrize("dim", [2, 5])
 def test_modes_are_found_in_more_dimensions(dim):
-    """Weights and means of two separate normals, within four standard errors."""
+    """Weights and places of two separate normals, as of all points and not of the nine tenths.
+
+    The share of a third in 270 of 300 points has a standard error of 0.009, and the mean of 90 of
+    100 points differs from that of all by 0.033: the largest of ten or fourteen by 0.09.
+    """
     n = 300
     x = torch.randn(n, dim)
     x[: n // 3] += 6.0
@@ -56,7 +61,7 @@ def test_modes_are_found_in_more_dimensions(dim):
         res.mode_weights[order], torch.tensor([2 / 3, 1 / 3]), atol=0.02, rtol=0
     )
     truth = torch.stack([x[n // 3 :].mean(0), x[: n // 3].mean(0)])
-    torch.testing.assert_close(res.mode_locations[order], truth, atol=4 / (n / 3) ** 0.5, rtol=0)
+    torch.testing.assert_close(res.mode_locations[order], truth, atol=0.15, rtol=0)
 
 
 def test_the_fit_does_not_depend_on_units():
