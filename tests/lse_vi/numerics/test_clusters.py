@@ -1,0 +1,65 @@
+"""Groups of points: k-means with no group empty, and mixtures of Gaussians."""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from lse_vi.numerics.clusters import clusters, gaussian_mixture
+
+
+def groups(rng, n=600):
+    """Two thirds around (-5, 0), one third around (5, 1), correlated: (n, 2)."""
+    covariance = np.array([[1.0, 0.6], [0.6, 1.0]])
+    x = rng.multivariate_normal([0.0, 0.0], covariance, size=n)
+    return x + np.where(np.arange(n)[:, None] < 2 * n // 3, [-5.0, 0.0], [5.0, 1.0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_far_groups_are_the_clusters(seed):
+    rng = np.random.default_rng(seed)
+    centres, label = clusters(groups(rng), 2, rng)
+    left = centres[:, 0].argmin()
+    assert np.array_equal(label == left, np.arange(600) < 400)
+
+
+def test_no_cluster_is_empty_even_where_points_coincide():
+    """Three clusters of points at two places."""
+    rng = np.random.default_rng(0)
+    label = clusters(np.repeat([[0.0], [1.0]], 10, axis=0), 3, rng)[1]
+    assert set(label) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mixture_has_the_moments_of_its_groups(seed):
+    """Ten deviations apart each point belongs to one; 0.001 is added to the variances."""
+    rng = np.random.default_rng(seed)
+    x = groups(rng)
+    _, weight, mean, factor = gaussian_mixture(x, 2, rng)
+    order = mean[:, 0].argsort()
+    np.testing.assert_allclose(weight[order], [2 / 3, 1 / 3], atol=1e-4)
+    for k, own in zip(order, (x[:400], x[400:]), strict=True):
+        np.testing.assert_allclose(mean[k], own.mean(0), atol=1e-3)
+        white = (own - own.mean(0)) @ factor[k].T
+        np.testing.assert_allclose(np.cov(white.T, ddof=0), np.eye(2), atol=5e-3)
+
+
+def test_the_likelihood_is_that_of_the_mixture():
+    """Up to d/2 log 2 pi, and to the step that was still to come."""
+    rng = np.random.default_rng(0)
+    x = groups(rng)
+    told, weight, mean, factor = gaussian_mixture(x, 3, rng)
+    each = [
+        multivariate_normal(m, np.linalg.inv(f.T @ f)).logpdf(x) + np.log(w)
+        for w, m, f in zip(weight, mean, factor, strict=True)
+    ]
+    assert told == pytest.approx(logsumexp(each, axis=0).mean() + np.log(2 * np.pi), abs=1e-4)
+
+
+def test_equal_points_make_no_spike():
+    """All on one line: the covariance has a least variance across it."""
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.standard_normal(200), np.zeros(200)], axis=1)
+    factor = gaussian_mixture(x, 1, rng)[3]
+    assert np.isfinite(factor).all()
+    assert 10 < factor[0, 1, 1] < 100  # one over a deviation of 0.03
