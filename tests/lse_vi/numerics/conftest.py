@@ -47,10 +47,11 @@ def himmelblau(x):
 
 
 class Found(NamedTuple):
-    """Where SciPy's BFGS ended from each start: (n, dim), (n,)."""
+    """Where SciPy's BFGS ended from each start, (n, dim), (n,), and after how many looks, (n,)."""
 
     x: Tensor
     energy: Tensor
+    evaluations: Tensor
 
 
 class Problem:
@@ -78,19 +79,20 @@ class Problem:
         ]
         return torch.stack(rows, -2)
 
-    def by_scipy(self, starts: Tensor) -> Found:
+    def by_scipy(self, starts: Tensor, *, gtol: float = 1e-8) -> Found:
         ends = [
             minimize(
                 lambda z: float(self.function(torch.as_tensor(z))),
                 start.numpy(),
                 jac=lambda z: self.gradient(torch.as_tensor(z)).numpy(),
                 method="BFGS",
-                options={"gtol": 1e-8},
+                options={"gtol": gtol},
             )
             for start in starts
         ]
         x = torch.as_tensor(np.stack([end.x for end in ends]))
-        return Found(x, torch.tensor([end.fun for end in ends], dtype=torch.float64))
+        energy = torch.tensor([end.fun for end in ends], dtype=torch.float64)
+        return Found(x, energy, torch.tensor([end.nfev for end in ends]))
 
     @cached_property
     def expected(self) -> Found:
