@@ -1,4 +1,8 @@
-"""Checks of what comes in: each error names the argument, what was expected, and what came."""
+"""Checks of arguments: each error names the argument, what was expected, and what came.
+
+Call them first in a public function, before any work. A wrong kind of object raises TypeError, a
+wrong value ValueError. The checks of numbers and options return the value, converted.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from torch import Tensor
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> int:
-    """``value`` as an int >= ``minimum``."""
+    """``value`` as an int >= ``minimum``; a bool is refused."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, but got {value!r}")
     if value < minimum:
@@ -28,7 +32,7 @@ def check_counts(name: str, values: Any) -> tuple[int, ...]:
 
 
 def check_number(name: str, value: Any) -> float:
-    """``value`` as a float; a string is none."""
+    """``value`` as a float; a string of digits is refused."""
     if not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, but got {value!r}")
     return float(value)
@@ -51,7 +55,7 @@ def check_fraction(name: str, value: Any) -> float:
 
 
 def check_dim(name: str, x: Tensor, dim: int) -> None:
-    """The last dimension of ``x`` must be ``dim``."""
+    """``x`` must have last dimension ``dim``."""
     if x.dim() == 0 or x.shape[-1] != dim:
         raise ValueError(
             f"{name} must have last dimension {dim} (one entry per coordinate), "
@@ -69,7 +73,7 @@ def check_points(name: str, x: Any, dim: int, dtype: torch.dtype) -> None:
 
 
 def check_finite(name: str, x: Tensor) -> None:
-    """No NaN or infinity in ``x``."""
+    """``x`` must hold no NaN and no infinity."""
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise ValueError(
@@ -79,7 +83,7 @@ def check_finite(name: str, x: Tensor) -> None:
 
 
 def check_spread(name: str, low: Tensor, high: Tensor) -> None:
-    """The least and the largest of data, (*batch, dim), must differ in every column."""
+    """Data with minima ``low`` and maxima ``high`` (*batch, dim) must vary in every column."""
     constant = (low == high).reshape(-1, low.shape[-1]).any(0)
     if bool(constant.any()):
         raise ValueError(
@@ -89,7 +93,7 @@ def check_spread(name: str, low: Tensor, high: Tensor) -> None:
 
 
 def check_enough(name: str, n: int, dim: int) -> None:
-    """A density needs at least 2 (dim + 1) points."""
+    """``n`` must be at least 2 (dim + 1), twice what a covariance of full rank needs."""
     minimum = 2 * (dim + 1)
     if n < minimum:
         raise ValueError(
@@ -99,7 +103,7 @@ def check_enough(name: str, n: int, dim: int) -> None:
 
 
 def check_options(name: str, value: str, options: Iterable[str]) -> str:
-    """``value`` must be one of ``options``."""
+    """``value``, which must be one of ``options``."""
     options = sorted(options)
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(options)}, but got {value!r}")
@@ -107,6 +111,6 @@ def check_options(name: str, value: str, options: Iterable[str]) -> str:
 
 
 def check_object(name: str, value: Any, method: str, examples: str) -> None:
-    """``value`` must be an object that has ``method``, such as ``examples``."""
+    """``value`` must be an object, not a class, with ``method``; the error names ``examples``."""
     if isinstance(value, type) or not callable(getattr(value, method, None)):
         raise TypeError(f"{name} must be an object such as {examples}, but got {value!r}")

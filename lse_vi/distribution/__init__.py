@@ -2,8 +2,9 @@
 
 Begin with :mod:`~lse_vi.distribution.density`, the Pyro distribution. log Z is found in
 :mod:`~lse_vi.distribution.quadrature` (one and two dimensions) and
-:mod:`~lse_vi.distribution.importance` (any); both make a :class:`Rule`, a set of weighted points.
-:mod:`~lse_vi.distribution.bounds` is where the guarantees come from: convexity bounds exp(-E).
+:mod:`~lse_vi.distribution.importance` (any dimension); both make a :class:`Rule`, a set of weighted
+points. The guarantees come from :mod:`~lse_vi.distribution.bounds`: as the modes are convex,
+exp(-E) lies below a density that can be sampled.
 """
 
 from lse_vi.distribution.box import Box

@@ -1,8 +1,8 @@
-r"""Exact upper bounds of exp(-E) that can be sampled: where guarantees come from.
+r"""Upper bounds of exp(-E) that can be sampled: the basis of exact draws and bounded weights.
 
-Each f_k is convex, so it lies above its tangent planes, and above a tangent paraboloid where it is
-strongly convex. Either gives a bound of exp(-E) that is sampled in closed form. A proposal comes
-with its log acceptance probability exp(-E) / bound, at most one by convexity.
+Each f_k is convex, so it lies above its tangent planes; if it is strongly convex, it also lies
+above a tangent paraboloid. Both give a bound of exp(-E) that is sampled in closed form. A proposal
+comes with its log acceptance probability, log(exp(-E) / bound), at most zero by convexity.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
-MAX_CELLS = 2**16  # of a tangent bound: 256 per axis in two dimensions
+FIRST_CELLS = 32  # cells per axis of the first tangent bound, halved from there
+MAX_CELLS = 2**16  # largest number of cells of a tangent bound, for its memory: 256 x 256 in 2-D
+SMALL_GAIN = math.log(1.02)  # gain of log mass, in nats, below which cells are halved no more
+LEAST_SINH = 1e-4  # least |a| of log(sinh(a) / a), which is 1 + a^2/6: the error is 2e-9
+# Least slope times half-width of a truncated exponential: flatter densities are uniform to 1e-6,
+# and the quotient 0/0 is avoided.
+LEAST_RATE = 1e-6
 
 
 class Proposal(NamedTuple):
@@ -30,7 +36,7 @@ class Proposal(NamedTuple):
 
 
 class UpperBound(Protocol):
-    """An unnormalised density above exp(-E) everywhere, of mass exp(``log_mass``) (*batch,)."""
+    """An unnormalised density, nowhere below exp(-E), of mass exp(``log_mass``), (*batch,)."""
 
     log_mass: Tensor
 
@@ -44,13 +50,25 @@ class GaussianBound:
 
     In the frame of a mode f(u) >= f(v) + g.(u - v) + |u - v|^2/2 for every v, g = grad f(v). That
     is f(v) - |g|^2/2 + |u - c|^2/2 with c = v - g, so a proposal from N(c, I) is accepted with a
-    probability of at most one. With v the minimiser, g = 0 and the bound is tightest; that Newton
-    stops a rounding error away from it costs nothing in exactness.
+    probability of at most one. With v the minimiser, g = 0 and the bound is tightest. As it holds
+    for every v, it stays exact where Newton's method stops a rounding error away.
 
-    A mode drawn by the mass of its bound then gives, once accepted, a draw of the mixture
-    M(x) = sum_k (s_k/K)^p exp(-f_k), p = 1/rho. For rho = 1, M is exp(-E) itself; else
+    A proposal from a mode that is drawn by the mass of its bound is, once accepted, a draw of the
+    mixture M(x) = sum_k (s_k/K)^p exp(-f_k), p = 1/rho. For rho = 1, M is exp(-E) itself; else
     exp(-E) <= M for p <= 1 and exp(-E) <= K^(p-1) M for p >= 1, and a second rejection leaves
     exp(-E). With a ``box``, draws outside it are never accepted.
+
+    Args:
+        pot: with strongly convex modes.
+        box: the support; None for R^d.
+
+    Raises:
+        ValueError: for plain modes.
+
+    Example:
+        >>> from lse_vi import WhitenedICNN
+        >>> GaussianBound(LSEICNN(3, 2, network=WhitenedICNN)).propose(5).x.shape
+        torch.Size([5, 3])
     """
 
     def __init__(self, pot: LSEICNN, box: Box | None = None) -> None:
@@ -75,7 +93,7 @@ class GaussianBound:
         """``n`` draws: a mode by its mass, then N(c, I) in its frame."""
         mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
         u = self.centers.new_empty((*mode.shape, self.pot.dim)).normal_()
-        # In the frames of all modes, then picked: a frame for each draw would fill the memory.
+        # Solve in the frames of all modes, then pick: a frame for each draw would fill the memory.
         columns = u.unsqueeze(-2).movedim(0, -1)  # (*batch, 1, dim, n)
         steps = torch.linalg.solve_triangular(self.factor, columns, upper=False).movedim(-1, 0)
         x = torch.take_along_dim(self.centers + steps, mode[..., None, None], dim=-2).squeeze(-2)
@@ -83,7 +101,7 @@ class GaussianBound:
         f = self.pot.mode_potentials(x)
         own = f.gather(-1, mode.unsqueeze(-1)).squeeze(-1)
         log_m = torch.logsumexp(log_weights(self.pot) - f, dim=-1)
-        # Two rejections in one: exp(floor - f_k) leaves a draw of M, exp(-E) / (C M) one of q.
+        # Two rejections in one: exp(floor - f_k) gives a draw of M, then exp(-E) / (C M) one of q.
         log_accept = (floor - own) + (-self.pot(x) - log_m - log_factor(self.pot))
         if self.box is not None:
             log_accept = log_accept.masked_fill(~self.box.contains(x), -torch.inf)
@@ -91,17 +109,25 @@ class GaussianBound:
 
 
 class TangentBound:
-    r"""Any convex modes, any rho, on a box in one or two dimensions, cell by cell.
+    r"""A bound for any convex modes and any rho, on a box in 1-2 dimensions, cell by cell.
 
     On a cell with centre c and half-width h, f_k lies above its tangent plane at c, so exp(-E) lies
     below exp(U) with U(x) = log(sum_k s_k/K exp(-rho tangent_k(x))) / rho. U is convex, so
-    U(x) + g.(x - c) is largest at a corner, for any slope g; with g = grad E(c) that is nearly
-    flat. The bound exp(max - g.(x - c)) has a mass of sinh terms and is drawn from as a product of
-    truncated exponentials: adaptive rejection sampling (Gilks & Wild 1992) on a fixed grid,
-    carried over from log-concave densities to soft minima of convex functions.
+    U(x) + g.(x - c) is largest at a corner, for any slope g; with g = grad E(c) it is nearly
+    constant, so its maximum is close everywhere. The bound exp(max - g.(x - c)) has a mass of sinh
+    terms, and a draw from it has a truncated exponential in each coordinate. This is adaptive
+    rejection sampling (Gilks & Wild 1992) on a fixed grid, generalised from log-concave densities
+    to soft minima of convex functions.
 
     Args:
+        pot: with modes of either kind.
+        box: the support.
         cells: cells per axis.
+
+    Example:
+        >>> box = Box.of((-1, 1), 2, torch.zeros(()))
+        >>> TangentBound(LSEICNN(2, 3), box, cells=8).propose(5).x.shape
+        torch.Size([5, 2])
     """
 
     def __init__(self, pot: LSEICNN, box: Box, *, cells: int) -> None:
@@ -113,9 +139,8 @@ class TangentBound:
         corners = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0])] * pot.dim))
         corners = corners.reshape(-1, pot.dim).to(self.half) * self.half
         with torch.no_grad():
-            f, slopes = SingleModes(pot.network.stack()).value_and_gradient(
-                points
-            )  # (cells, *batch, modes[, dim])
+            modes = SingleModes(pot.network.stack())
+            f, slopes = modes.value_and_gradient(points)  # (cells, *batch, modes[, dim])
             log_gates, rho = pot.log_gates - math.log(pot.modes), pot.rho.unsqueeze(-1)
             share = torch.softmax(log_gates - rho * f, dim=-1)
             self.slope = (share.unsqueeze(-1) * slopes).sum(-2)  # grad E, (cells, *batch, dim)
@@ -125,9 +150,8 @@ class TangentBound:
                 for corner in corners
             ]
             self.top = torch.stack(top).amax(0)  # (cells, *batch)
-            log_masses = self.top + (
-                _log_sinhc(self.slope * self.half) + (2 * self.half).log()
-            ).sum(-1)
+            log_integrals = _log_sinhc(self.slope * self.half) + (2 * self.half).log()
+            log_masses = self.top + log_integrals.sum(-1)
             self.log_masses = log_masses.movedim(0, -1)
             self.log_mass = torch.logsumexp(self.log_masses, -1)
 
@@ -143,19 +167,22 @@ class TangentBound:
 
 
 def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
-    """The bound that fits: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
+    """The bound for a support: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
 
-    The tangents' cells are halved until that gains less than 2% of the mass, for the bound then
-    exceeds exp(-E) by about as much: its excess falls with the square of the cells' width.
+    The cells of the tangents are halved until this gains less than 2 % of the mass. The excess over
+    exp(-E) falls with the square of their width: what is left is about a third of the last gain.
+
+    Raises:
+        ValueError: for plain modes without a box or in more than two dimensions.
     """
     if box is None or pot.dim > 2:
         return GaussianBound(pot, box)
-    cells = 32
+    cells = FIRST_CELLS
     bound = TangentBound(pot, box, cells=cells)
     while (2 * cells) ** pot.dim <= MAX_CELLS:
         cells, previous = 2 * cells, bound.log_mass
         bound = TangentBound(pot, box, cells=cells)
-        if (previous - bound.log_mass).max() < math.log(1.02):
+        if (previous - bound.log_mass).max() < SMALL_GAIN:
             break
     return bound
 
@@ -170,12 +197,12 @@ def take_along_batch(values: Tensor, index: Tensor, event_dims: int) -> Tensor:
 
 def _log_sinhc(a: Tensor) -> Tensor:
     """log(sinh(a) / a), even in a and smooth through zero."""
-    a = a.abs().clamp_min(1e-4)  # the series is 1 + a^2/6: 1e-9 at the clamp
+    a = a.abs().clamp_min(LEAST_SINH)
     return a + torch.log(-torch.expm1(-2 * a)) - torch.log(2 * a)
 
 
 def _truncated_exponential(slope: Tensor, half: Tensor) -> Tensor:
     """Draws on [-half, half] from a density proportional to exp(-slope t)."""
-    rate = (slope * half).abs().clamp_min(1e-6)
+    rate = (slope * half).abs().clamp_min(LEAST_RATE)
     t = -torch.log1p(torch.rand_like(slope) * torch.expm1(-2 * rate)) / rate - 1.0
     return torch.where(slope < 0, -t, t) * half

@@ -1,4 +1,4 @@
-"""Where a density lives: a box, or all of R^d."""
+"""The bounded support of a density: a box; None stands for all of R^d."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 class Box(NamedTuple):
-    """An axis-aligned box; ``low`` and ``high`` are (dim,)."""
+    """An axis-aligned box with corners ``low`` and ``high``, (dim,); make it with :meth:`of`."""
 
     low: Tensor
     high: Tensor
 
     @property
     def width(self) -> Tensor:
-        """Lengths of the sides."""
+        """Lengths of the sides, (dim,)."""
         return self.high - self.low
 
     @property
@@ -25,7 +25,7 @@ class Box(NamedTuple):
         return self.width.log().sum()
 
     def contains(self, x: Tensor) -> Tensor:
-        """(*shape, dim) -> (*shape)."""
+        """Whether each point is inside: (*shape, dim) -> (*shape)."""
         return ((x >= self.low) & (x <= self.high)).all(-1)
 
     def to(self, dtype: torch.dtype) -> Box:
@@ -36,8 +36,18 @@ class Box(NamedTuple):
     def of(cls, bounds: Any, dim: int, like: Tensor) -> Box:
         """A box from ``bounds`` = (low, high), each a number or ``dim`` numbers.
 
+        Args:
+            bounds: as users give them, in the units of x.
+            dim: dimension of x.
+            like: a tensor of the dtype and device that the box gets.
+
         Raises:
-            ValueError: if there are not two bounds of the right length, or low >= high.
+            ValueError: if there are not two bounds of the right length, one is not finite, or
+                low >= high.
+
+        Example:
+            >>> Box.of((0, [1, 2]), 2, torch.zeros(())).width
+            tensor([1., 2.])
         """
         try:
             low, high = (torch.as_tensor(b).to(like) for b in bounds)

@@ -19,21 +19,23 @@ from lse_vi.distribution.rule import Method, Rule
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 
+# The ways to find log Z, as errors name them.
 METHODS = "Quadrature(), MomentMixture(), LaplaceMixture() or Envelope()"
 
 
 class LSEDensity(TorchDistribution):
     r"""q(x) = exp(-E(x)) / Z of an LSE-ICNN potential E.
 
-    (The paper's Eq. 20 has the sign of E reversed.) Integrable by construction: either the modes
-    are strongly convex (:class:`~lse_vi.WhitenedICNN`), or the support is a box. ``log_prob`` is
-    normalised, and its gradient holds the gradient of log Z; ``sample`` is exact, by rejection
-    from a bound that convexity proves. There is no ``rsample``.
+    Use it to evaluate or sample a potential as a density, alone or in a Pyro model. (The paper's
+    Eq. 20 has the sign of E reversed.) It is integrable by construction: either the modes are
+    strongly convex (:class:`~lse_vi.WhitenedICNN`), or the support is a box. ``log_prob`` is
+    normalised, and its gradient includes the gradient of log Z; ``sample`` is exact, by rejection
+    from an upper bound that follows from convexity. There is no ``rsample``.
 
     The distribution reads the potential's parameters when it is first used, like any
     ``torch.distributions`` object: after an optimiser step, build it anew. Where the potential is
-    done (under NUTS, say), ``potential.requires_grad_(False)`` makes ``log_prob`` much faster:
-    log Z is then found once.
+    not trained any more (under NUTS, say), ``potential.requires_grad_(False)`` makes ``log_prob``
+    much faster, as log Z is then found only once.
 
     Args:
         potential: the potential E, of any ``batch_shape``.
@@ -43,8 +45,8 @@ class LSEDensity(TorchDistribution):
             :class:`~lse_vi.Envelope`.
 
     Raises:
-        TypeError: for a potential or a method that is no such object.
-        ValueError: plain modes without bounds, or with bounds in more than two dimensions.
+        TypeError: for a potential that is no :class:`LSEICNN`, or a method that has no ``rule``.
+        ValueError: for plain modes without bounds, or with bounds in more than two dimensions.
 
     Example:
         >>> pot = LSEICNN(2, 3, rho=1.0, network=WhitenedICNN)
@@ -96,10 +98,10 @@ class LSEDensity(TorchDistribution):
         return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> LSEDensity:
-        """The same density over a larger ``batch_shape``; the rule for log Z is shared.
+        """The same density with a larger ``batch_shape``, for plates; the rule for log Z is shared.
 
         Raises:
-            ValueError: unless dimensions are added on the left, or of size one and now larger.
+            ValueError: if ``batch_shape`` is not one that the own batch shape broadcasts to.
         """
         batch_shape = Size(batch_shape)
         try:
@@ -120,7 +122,7 @@ class LSEDensity(TorchDistribution):
 
     @property
     def rule(self) -> Rule:
-        """The integration rule: weighted points that stand for exp(-E)."""
+        """The integration rule for exp(-E), found at the first use: weighted points."""
         if self._rule is None:
             self._rule = self.method.rule(self.potential, self.box)
         return self._rule
@@ -144,7 +146,7 @@ class LSEDensity(TorchDistribution):
 
     @property
     def mode_weights(self) -> Tensor:
-        """Mass of each mode, E_q[r_k], (*batch, modes): s_k Z_k normalised, for rho = 1."""
+        """Mass of each mode, E_q[r_k], (*batch, modes); for rho = 1, s_k Z_k over their sum."""
         return self.rule.mode_weights(self.potential).expand(*self.batch_shape, -1)
 
     @property
@@ -159,6 +161,7 @@ class LSEDensity(TorchDistribution):
         return self._moment((self.rule.points - centre) ** 2).expand(self._extended_shape())
 
     def _moment(self, values: Tensor) -> Tensor:
+        """E_q of ``values`` at the points of the rule, (n, *batch or 1s, dim) -> (*batch, dim)."""
         return (self.rule.probabilities(self.potential).unsqueeze(-1) * values).sum(0)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -176,7 +179,7 @@ class LSEDensity(TorchDistribution):
         own = self.potential.batch_shape
         depth = len(own)
         split = len(self.batch_shape) - depth
-        # expand() may have grown batch dimensions of size one: those are draws of their own.
+        # expand() may have widened batch dimensions of size one: their entries are separate draws.
         grown = [n // m for n, m in zip(self.batch_shape[split:], own, strict=True)]
         lead = Size(sample_shape) + self.batch_shape[:split]
         if self._bound is None:

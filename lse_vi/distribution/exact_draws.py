@@ -17,10 +17,11 @@ from lse_vi.network.potential import LSEICNN
 
 @dataclass(frozen=True)
 class ExactDraws:
-    """Exact draws of the density itself, as a rule of equal weights.
+    """Exact draws of the density itself, as a rule of equal weights under q.
 
-    The rule needs log Z for its scale, which it takes from ``scale``; what is integrated with it
-    relative to Z, such as the gradient of an ELBO, does not depend on that.
+    Use it for expectations under q without the variance of importance weights, such as the
+    gradient of an ELBO. The rule also needs log Z, for its scale, and takes it from the method
+    ``scale``; expectations under q do not depend on it.
 
     Args:
         samples: number of draws.

@@ -1,7 +1,8 @@
 """log Z by importance samples, in any dimension.
 
 The proposals are Gaussians, or the exact upper bound of :mod:`lse_vi.distribution.bounds`. A share
-of the draws always comes from that bound, so that the weights are bounded and their errors honest.
+of the draws always comes from that bound: the weights are then bounded, and the error that is
+estimated from them can be trusted.
 """
 
 from __future__ import annotations
@@ -22,24 +23,30 @@ from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
-PILOT, ROUNDS = 4096, 4  # draws from which moments are estimated, and how often at most
-ENOUGH, GROWTH = 100, 1.5  # effective draws that tell, and their growth that calls for more
-SPARE_SHARE = 0.01  # share of the draws that all modes together get whatever their masses
+# Draws of a pilot, from which moments are estimated (half the default of the rule, so that pilots
+# cost about as much as the rule), and the largest number of pilots.
+PILOT, ROUNDS = 4096, 4
+PILOT_DEFENSIVE = 0.5  # share of the envelope in the first pilot: Laplace's mixture may be far off
+# Effective draws that estimate moments well enough, and the factor of their growth from which on
+# another pilot is worth its cost.
+ENOUGH, GROWTH = 100, 1.5
+SPARE_SHARE = 0.01  # mass that is spread over the modes, so that one the pilot missed gets draws
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """Importance samples from the exact upper bound: bounded weights, so an honest error.
+    """Importance samples from the exact upper bound, whose weights are bounded.
 
-    Each weight exp(-E) / bound is an acceptance probability, in (0, 1]; their mean is unbiased for
-    Z over the bound's mass, and its variance is finite whatever the potential.
+    Use it where the error of log Z must be trustworthy whatever the potential. Each weight
+    exp(-E) / bound is an acceptance probability, in (0, 1]; the mean weight is an unbiased estimate
+    of Z / (mass of the bound), of finite variance.
 
     Args:
         samples: number of draws.
 
     Raises:
-        ValueError: for fewer than two samples; when used where there is no bound: plain modes
-            without a box, or in more than two dimensions.
+        ValueError: for fewer than two samples; when used where there is no bound, which is for
+            plain modes without a box or in more than two dimensions.
 
     Example:
         >>> from lse_vi import LSEDensity
@@ -59,14 +66,15 @@ class Envelope:
         bound = upper_bound(pot, box)
         x, log_accept = bound.propose(self.samples)
         rule = _Draws(x, pot(x), bound.log_mass + log_accept).checked().rule()
-        # One over the expected number of accepted draws: a mode that none of them met.
+        # A mode that no draw met is not in the estimated error. One over the expected number of
+        # accepted draws allows for it.
         unseen = (-torch.logsumexp(log_accept, dim=0)).exp()
         return Rule(rule.points, rule.log_weights, torch.hypot(rule.error, unseen))
 
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Draws from a Gaussian for each mode, and a share from the exact envelope."""
+    """Base of the two mixtures: a Gaussian for each mode, and a share from the exact envelope."""
 
     samples: int = 8192
     defensive: float = 0.1
@@ -88,6 +96,7 @@ class _Mixture:
         return proposal.draw(pot, box, self.samples, sobol=self.sobol).rule()
 
     def _proposal(self, bound: GaussianBound, box: Box | None) -> _Proposal:
+        """The mixture that the draws come from."""
         raise NotImplementedError
 
 
@@ -95,19 +104,22 @@ class _Mixture:
 class LaplaceMixture(_Mixture):
     r"""Importance samples from the Laplace mixture, with a share from the exact envelope.
 
-    The proposal is sum_k pi_k N(x_k*, H_k^-1) at the minimum of each mode, mixed with the Gaussian
-    envelope: that share bounds the weights (Hesterberg 1995, defensive mixtures), the rest makes
-    them nearly equal where modes are nearly normal. A mode with steep walls is not: its minimum may
-    sit in a corner. There :class:`MomentMixture` is better.
+    Use it where the modes are nearly normal: the weights are then nearly equal, and no pilot draws
+    are needed. The proposal is sum_k pi_k N(x_k*, H_k^-1), with x_k* the minimum of a mode and H_k
+    its Hessian there, mixed with the Gaussian envelope, which bounds the weights (Hesterberg 1995,
+    defensive mixtures). For modes with steep walls, whose minimum may sit in a corner,
+    :class:`MomentMixture` is better.
 
     Args:
         samples: number of draws.
         defensive: share of the draws that comes from the envelope, in (0, 1).
-        sobol: scrambled Sobol points in place of independent draws: several times less error in
-            a few dimensions, and the error that is reported is then too large.
+        sobol: use scrambled Sobol points in place of independent draws. In a few dimensions their
+            error is several times smaller; the reported error does not show this, it is too large.
 
     Raises:
-        ValueError: when used with plain modes, or on a box that no draw falls into.
+        TypeError: for samples that are no integer, or a share that is no number.
+        ValueError: for fewer than two samples, or a share outside (0, 1); when used with plain
+            modes, or on a box that no draw falls into.
 
     Example:
         >>> pot = LSEICNN(3, 2, rho=1.0, network=WhitenedICNN)
@@ -125,18 +137,19 @@ class LaplaceMixture(_Mixture):
 class MomentMixture(_Mixture):
     r"""Importance samples from Gaussians with the mass, mean and covariance of each mode.
 
-    The proposal is sum_k pi_k N(E_k[x], Cov_k[x]) under q_k: of all Gaussians they have the least
-    Kullback-Leibler divergence from q_k. As in :class:`LaplaceMixture` a share comes from the
-    Gaussian envelope. Moments are estimated from draws of that mixture, then from draws of their
-    own until no more of them count (adaptive importance sampling, Oh & Berger 1992). With steep
-    walls in four dimensions two in five draws count, where it is one in seventy of the Laplace
-    mixture's.
+    Use it in three or more dimensions, where it is the default. The proposal is
+    sum_k pi_k N(E_k[x], Cov_k[x]), with moments under q_k: of all Gaussians, these minimise
+    KL(q_k || N). As in :class:`LaplaceMixture`, a share of the draws comes from the Gaussian
+    envelope. The moments are first estimated from a Laplace mixture, then from draws of their own
+    mixture until the effective number of draws stops growing (adaptive importance sampling,
+    Oh & Berger 1992). With steep walls in four dimensions the effective draws are two in five, but
+    one in seventy with the Laplace mixture.
 
     Args:
         samples, defensive, sobol: as for :class:`LaplaceMixture`.
 
     Raises:
-        ValueError: as :class:`LaplaceMixture`.
+        TypeError, ValueError: as :class:`LaplaceMixture`.
 
     Example:
         >>> pot = LSEICNN(3, 2, rho=1.0, network=WhitenedICNN)
@@ -145,11 +158,12 @@ class MomentMixture(_Mixture):
     """
 
     def _proposal(self, bound: GaussianBound, box: Box | None) -> _Proposal:
-        proposal, used = _laplace(bound, 0.5), torch.zeros_like(bound.pot.log_rho)
+        proposal, used = _laplace(bound, PILOT_DEFENSIVE), torch.zeros_like(bound.pot.log_rho)
         for _ in range(ROUNDS):
             pilot = proposal.draw(bound.pot, box, PILOT, sobol=self.sobol)
             proposal = _moments(bound, pilot, self.defensive)
-            before, used = used, 1 / pilot.probabilities.square().sum(0)
+            before, used = used, 1 / pilot.probabilities.square().sum(0)  # effective draws
+            # They suffice, and have stopped growing or are most of the pilot.
             if bool(((used > ENOUGH) & ((used < GROWTH * before) | (used > PILOT / 2))).all()):
                 break
         return proposal
@@ -168,7 +182,7 @@ class _Draws(NamedTuple):
         return torch.softmax(self.log_ratio, dim=0)
 
     def checked(self) -> _Draws:
-        """These draws, if one or more of them fell into the box."""
+        """These draws, or a ValueError if none of them fell into the box."""
         if bool((self.log_ratio.amax(0) == -torch.inf).any()):
             raise ValueError(
                 f"bounds: none of {len(self.x)} draws from the modes fell inside; the modes lie "
@@ -186,9 +200,9 @@ class _Draws(NamedTuple):
 
 
 class _Proposal(NamedTuple):
-    """Gaussians of precision R R^T, (*batch, parts, ...): x = loc + R^-T z with z white.
+    """A mixture of Gaussians of precision R R^T: x = loc + R^-T z with z white.
 
-    One for each mode, then the envelope's.
+    All are (*batch, parts, ...). The parts are one Gaussian for each mode, then the envelope's.
     """
 
     log_share: Tensor
@@ -197,7 +211,7 @@ class _Proposal(NamedTuple):
     log_det: Tensor  # log |det R|
 
     def draw(self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool) -> _Draws:
-        """``n`` draws; those outside the ``box`` weigh nothing."""
+        """``n`` draws; those outside the ``box`` have weight zero."""
         component, z = (_sobol_draws if sobol else _draws)(n, self.log_share, pot.dim)
         each = self.loc + _times(torch.linalg.inv(self.root).mT, z.unsqueeze(-2))
         x = torch.take_along_dim(each, component[..., None, None], dim=-2).squeeze(-2)
@@ -216,14 +230,14 @@ class _Proposal(NamedTuple):
 def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Matrices (*batch, parts, dim, dim) times vectors (n, *batch, parts, dim).
 
-    In one product for all n: one for each vector would copy the matrices n times.
+    One product takes all n: a product for each vector would copy the matrices n times.
     """
     return (matrices @ vectors.movedim(0, -1)).movedim(-1, 0)
 
 
 def _laplace(bound: GaussianBound, defensive: float) -> _Proposal:
     """Laplace's approximation of each mode, at its minimum."""
-    # In the frame its precision is no less than one, so it has a Cholesky factor in any precision.
+    # In the frame no eigenvalue of the Hessian is below one: float32 has its Cholesky factor too.
     curved = torch.linalg.cholesky(bound.minima.hessian)
     log_mass = log_weights(bound.pot) - bound.minima.f - log_det(curved) - log_det(bound.factor)
     return _defended(bound, log_mass, bound.minima.x, curved, log_det(curved), defensive)
@@ -232,14 +246,16 @@ def _laplace(bound: GaussianBound, defensive: float) -> _Proposal:
 def _moments(bound: GaussianBound, pilot: _Draws, defensive: float) -> _Proposal:
     """The moments of each mode, estimated from draws in the frame of that mode.
 
-    Where few draws tell they are drawn towards Laplace's approximation. By the theorem of Brascamp
-    & Lieb no variance exceeds one in the frame.
+    With few effective draws they are shrunk towards Laplace's approximation. By the theorem of
+    Brascamp & Lieb (1976) no variance exceeds one in the frame.
     """
     pot, x = bound.pot, pilot.x
     share = pilot.probabilities.unsqueeze(-1) * pot.responsibilities(x)  # (n, *batch, modes)
     mass = share.sum(0)
     share = share / mass.clamp_min(torch.finfo(mass.dtype).tiny)
     drawn = 1 / share.square().sum(0).clamp_min(torch.finfo(mass.dtype).tiny)
+    # The weight of the estimate is n / (n + dim + 1) for n effective draws: dim + 1 of them are
+    # what a covariance of full rank needs.
     trust = (drawn / (drawn + pot.dim + 1))[..., None].where(mass[..., None] > 0, 0.0)
 
     u = _times(bound.factor, x.unsqueeze(-2) - bound.minima.x)
@@ -264,7 +280,7 @@ def _defended(
     log_det_inner: Tensor,
     defensive: float,
 ) -> _Proposal:
-    """Gaussians at ``loc`` with precision ``inner inner^T`` in the frames, and the envelope's."""
+    """Gaussians at ``loc``, of precision ``inner inner^T`` in the frames, and the envelope's."""
     wide = bound.factor.mT
     log_shares = [
         torch.log_softmax(log_mass, -1) + math.log(1 - defensive),
@@ -287,10 +303,10 @@ def _draws(n: int, log_share: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def _sobol_draws(n: int, log_share: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """The same from Sobol points, shared by the batch; scrambled by torch's random state."""
+    """As :func:`_draws`, from Sobol points shared by the batch, scrambled by the random state."""
     seed = int(torch.randint(2**31, ()))
     engine = torch.quasirandom.SobolEngine(dim + 1, scramble=True, seed=seed)
-    tiny = 2.0**-31  # half of the engine's resolution
+    tiny = 2.0**-31  # half of the engine's resolution: the normal quantile of 0 would be infinite
     u = engine.draw(n, dtype=torch.float64).clamp(tiny, 1 - tiny).to(log_share.device)
     u = u.reshape(n, *(1,) * (log_share.dim() - 1), dim + 1)
     reached = log_share.exp().cumsum(-1) <= u[..., :1]

@@ -1,4 +1,4 @@
-"""The geometry of the modes: where each is least, and what it weighs in the mixture M."""
+"""The modes one by one: the minimum of each, and its weight in the mixture M of the bounds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lse_vi.numerics.newton import descend
 
 
 class ModeMinima(NamedTuple):
-    """The minimiser of every mode: ``x``, f and its derivatives there; all (*batch, modes, ...).
+    """The minimiser x of every mode, with f and its derivatives there; all (*batch, modes, ...).
 
-    The derivatives are in the mode's frame: the gradient is zero up to rounding, and no eigenvalue
-    of the Hessian is below one.
+    The derivatives are by the coordinates u of the mode's frame: there the gradient is zero up to
+    rounding, and no eigenvalue of the Hessian is below one.
     """
 
     x: Tensor
@@ -34,12 +34,12 @@ def log_weights(pot: LSEICNN) -> Tensor:
 
 
 def log_factor(pot: LSEICNN) -> Tensor:
-    """log of the least C with exp(-E) <= C M: (p - 1) log K for p >= 1, else 0."""
+    """log of the least C with exp(-E) <= C M, (*batch,): (p - 1) log K for p >= 1, else 0."""
     return ((1 / pot.rho - 1) * math.log(pot.modes)).clamp_min(0.0)
 
 
 class SingleModes:
-    """The modes of a stack, each on its own: a batch (*batch, modes) of convex functions."""
+    """The modes of a stack as a batch (*batch, modes) of convex functions, each at its own x."""
 
     def __init__(self, stack: ConvexStack) -> None:
         self.stack = stack.unstack()
@@ -62,7 +62,15 @@ class SingleModes:
 def mode_minima(pot: LSEICNN) -> ModeMinima:
     """Minimise every strongly convex mode by Newton's method, in its own frame.
 
-    In the frame the curvature is at least one, so the conditioning of L_k plays no part.
+    In the frame the curvature is at least one, so a badly conditioned L_k does no harm.
+
+    Raises:
+        ValueError: for plain modes.
+
+    Example:
+        >>> from lse_vi import WhitenedICNN
+        >>> mode_minima(LSEICNN(2, 3, network=WhitenedICNN)).x.shape
+        torch.Size([3, 2])
     """
     network = whitened(pot.network)
     modes = SingleModes(network.frame_stack())

@@ -19,28 +19,40 @@ from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
+ROUNDINGS = 16  # machine epsilons of log Z that the tolerance is at least: sums round about as much
+BEYOND = 100  # the mass beyond the outermost nodes on R^d is at most the tolerance over this
+CONTRACTIONS = 40  # steps to the stretch c, whose error falls by a factor tanh(c) / c in each
+LEAST_STRETCH = 1e-3  # least c: sinh(c) / c is then one up to 2e-7, and never 0/0
+TRAPEZOIDS = 4  # points of a panel on R^d: the rule is halved, so its panels may be small
+
 
 @dataclass(frozen=True)
 class Quadrature:
-    """Product rules in one or two dimensions, refined until log Z stands still.
+    """Product rules in one or two dimensions, refined until log Z does not change any more.
 
-    On a box: Gauss-Legendre panels. A mode so narrow that it hides between the nodes shows in the
-    tangent bound of Z, and the panels are halved for it. On R^d each strongly convex mode is
-    integrated along the axes of its own minimum, weighted by its share of the mixture M, a
-    partition of unity: the trapezoidal rule, which converges exponentially for an analytic
-    integrand that dies at both ends, on nodes that are as dense at the minimum as its curvature
-    asks and reach as far as its frame does.
+    Use it in one and two dimensions, where it is the default: its error is far below that of
+    importance samples. On a box the rules are Gauss-Legendre panels. If a mode is so narrow that it
+    lies between the nodes, the tangent bound of Z is far above the rule, and the panels are halved.
+
+    On R^d each strongly convex mode is integrated along the axes of its own minimum, weighted by
+    its share of the mixture M, a partition of unity. The rule is the trapezoidal rule, which
+    converges exponentially for an analytic integrand that vanishes at both ends. The density of its
+    nodes at the minimum follows the curvature there; its outermost nodes follow the frame.
 
     The error is the last change of log Z, a bound on the error of the finer rule.
 
     Args:
-        tolerance: refinement stops once no log Z of the batch changes by more (or by rounding).
-        panels: per axis, to start with: panels of ``nodes`` on a box, of four points on R^d.
+        tolerance: refinement stops once no log Z of the batch changes by more, in nats; at least
+            the rounding error.
+        panels: per axis at the start; a panel has ``nodes`` points on a box, four on R^d.
         nodes: Gauss-Legendre nodes per panel and axis.
-        max_nodes: refinement stops here too; the error then says how far it got.
+        max_nodes: refinement also stops before it needs more nodes; the error is then larger than
+            the tolerance.
 
     Raises:
-        ValueError: when used in more than two dimensions.
+        TypeError: for a tolerance that is no number, or panels or nodes that are no integers.
+        ValueError: for a tolerance that is not positive, fewer than one panel or two nodes; when
+            used in more than two dimensions.
 
     Example:
         >>> from lse_vi import LSEDensity
@@ -67,7 +79,7 @@ class Quadrature:
                 f"Quadrature is for 1 or 2 dimensions, but the potential has {pot.dim}; "
                 "use LaplaceMixture() or Envelope()"
             )
-        tolerance = max(self.tolerance, 16 * torch.finfo(pot.alpha.dtype).eps)
+        tolerance = max(self.tolerance, ROUNDINGS * torch.finfo(pot.alpha.dtype).eps)
         grid = _ModeGrid(pot, tolerance) if box is None else _BoxGrid(pot, box, self.nodes)
         panels, previous = self.panels, None
         while True:
@@ -98,7 +110,11 @@ class _BoxGrid:
         return points.reshape(-1, *ones, self.pot.dim), log_w.reshape(-1, *ones)
 
     def unseen(self, panels: int, value: Tensor) -> Tensor:
-        """By how much log Z may exceed ``value``, from a bound; 0 once that is within log 2."""
+        """How far log Z may exceed ``value``, by the tangent bound; 0 if that is at most log 2.
+
+        The bound always exceeds log Z a little. A missed mode shows once it has as much mass as
+        all that the rule has found, which is a gap of log 2.
+        """
         gap = TangentBound(self.pot, self.box, cells=panels).log_mass - value
         return gap.where(gap > math.log(2.0), 0.0)
 
@@ -108,24 +124,26 @@ class _ModeGrid:
 
     def __init__(self, pot: LSEICNN, tolerance: float) -> None:
         self.pot, self.minima = pot, mode_minima(pot)
-        # f_k >= f_k* + |u - u*|^2/2, so outside this radius of the frame lies no more than a
-        # hundredth of the tolerance, C included, by which exp(-E) may exceed M for rho < 1.
-        self.radius = math.sqrt(2.0 * (math.log(100 / tolerance) + float(log_factor(pot).max())))
+        # f_k >= f_k* + |u - u*|^2/2, so the mass outside this radius of the frame is at most a
+        # hundredth of the tolerance. That allows for C, by which exp(-E) may exceed M if rho < 1.
+        outside = math.log(BEYOND / tolerance) + float(log_factor(pot).max())
+        self.radius = math.sqrt(2.0 * outside)
         factor = whitened(pot.network).precision_factor()
-        moduli, axes = torch.linalg.eigh(self.minima.hessian)  # in the frame: at least one
+        moduli, axes = torch.linalg.eigh(self.minima.hessian)  # moduli are at least one
         self.to_x = torch.linalg.solve_triangular(factor, axes, upper=False)
         self.log_det = -log_det(factor)
-        # Nodes at u = radius sinh(c t) / sinh(c), |t| <= 1: their density at the minimum exceeds
-        # the uniform one by sinh(c) / c, which is to be the root of the curvature.
+        # The nodes are u = radius sinh(c t) / sinh(c), |t| <= 1. Their density at the minimum is
+        # sinh(c) / c times the uniform one, which must be the root of the curvature. This is solved
+        # for c by the fixed point c = asinh(density c), from above.
         density = moduli.clamp_min(1.0).sqrt()
         c = density.log() + 1.0
-        for _ in range(40):  # a contraction, by the factor tanh(c) / c
+        for _ in range(CONTRACTIONS):
             c = torch.asinh(density * c)
-        self.stretch = c.clamp_min(1e-3)
+        self.stretch = c.clamp_min(LEAST_STRETCH)
 
     def nodes(self, panels: int) -> tuple[Tensor, Tensor]:
         """Points (n, *batch, dim) and log weights (n, *batch)."""
-        pot, count = self.pot, 4 * panels
+        pot, count = self.pot, TRAPEZOIDS * panels
         ticks = (2 * torch.arange(count).to(self.log_det) + 1) / count - 1
         t = torch.cartesian_prod(*[ticks] * pot.dim)
         t = t.reshape(-1, *(1,) * self.log_det.dim(), pot.dim)
@@ -141,7 +159,7 @@ class _ModeGrid:
         return x.flatten(0, 1), (log_w + share).flatten(0, 1)
 
     def unseen(self, panels: int, value: Tensor) -> Tensor:
-        """Nothing: the nodes are where the modes are."""
+        """Zero: the nodes are placed on the modes, so they miss none."""
         return torch.zeros_like(value)
 
 

@@ -1,9 +1,9 @@
-r"""log Z and other integrals of exp(-E): a method makes a rule, a rule is a set of weighted points.
+r"""Integrals of exp(-E), such as log Z: a method makes a rule, which is a set of weighted points.
 
 .. math:: \int g(x) e^{-E(x)} dx \approx \sum_i w_i g(x_i) e^{-E(x_i)}
 
-Quadrature nodes and importance samples have the same form, so log Z, its gradient, mode masses and
-moments are each written once. The points and weights carry no gradient; log Z does, through E:
+Quadrature nodes and importance samples both have this form, so log Z, its gradient, mode masses and
+moments have one formula each. The points and weights carry no gradient; log Z has one through E:
 d log Z = -E_q[dE].
 """
 
@@ -22,14 +22,30 @@ from lse_vi.network.potential import LSEICNN
 
 @dataclass(frozen=True)
 class Rule:
-    """Points (n, *batch or 1s, dim), log weights (n, *batch or 1s), error of log Z (*batch,)."""
+    """Weighted points for exp(-E), as a :class:`Method` makes them.
+
+    Attributes:
+        points: (n, *batch or 1s, dim).
+        log_weights: log w_i, (n, *batch or 1s).
+        error: of log Z, (*batch,), in nats.
+
+    Example:
+        >>> from lse_vi.distribution.quadrature import Quadrature
+        >>> pot = LSEICNN(1, 3)
+        >>> rule = Quadrature().rule(pot, Box.of((-1, 1), 1, pot.alpha))
+        >>> rule.log_normalizer(pot).shape, rule.mode_weights(pot).shape
+        (torch.Size([]), torch.Size([3]))
+    """
 
     points: Tensor
     log_weights: Tensor
     error: Tensor
 
     def part(self, index: int, parts: int) -> Rule:
-        """One of ``parts`` runs of points, for the whole: of draws, each is a rule of its own."""
+        """Part ``index`` (modulo ``parts``) of the points, reweighted to stand for all of them.
+
+        Use it for minibatches of a rule of random draws, of which each part is a rule too.
+        """
         size = len(self.points) // parts
         own = slice(index % parts * size, (index % parts + 1) * size)
         log_weights = self.log_weights[own] + math.log(len(self.points) / size)
@@ -41,7 +57,7 @@ class Rule:
 
     @torch.no_grad()
     def probabilities(self, pot: LSEICNN) -> Tensor:
-        """The weight of each point under q, (n, *batch); they sum to one over the points."""
+        """The weight of each point under q, (n, *batch), which sum to one over the points."""
         return torch.softmax(self.log_weights - pot(self.points), dim=0)
 
     @torch.no_grad()

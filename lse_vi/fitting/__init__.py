@@ -1,7 +1,7 @@
 """What all fits share: checkpoints, seeds, processes, the best state, the search for K.
 
-Begin with :mod:`~lse_vi.fitting.mode_search`: there the number of modes of a density or a potential
-is chosen. Nothing here knows what is fitted.
+Begin with :mod:`~lse_vi.fitting.mode_search`, which chooses the number of modes K of a density or a
+potential. Nothing here depends on the objective of a fit.
 """
 
 from lse_vi.fitting.errors import NonFiniteLossError

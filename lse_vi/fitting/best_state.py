@@ -1,4 +1,4 @@
-"""The best state of a fit, kept for one member of a batch at a time."""
+"""The best state of a fit, kept for each member of a batch separately."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-State = dict[str, Tensor]
+State = dict[str, Tensor]  # parameters by name, each (*batch, ...)
 
 
 def snapshot(module: nn.Module) -> State:
-    """A copy of every parameter."""
+    """A copy of every parameter, which later steps do not change."""
     return {name: p.detach().clone() for name, p in module.state_dict().items()}
 
 
@@ -30,18 +30,18 @@ def take_first(state: State, index: Tensor) -> State:
 
 
 def lift(state: Mapping[str, Tensor]) -> State:
-    """The state as that of a batch of one, on a new first axis."""
+    """The state with a new first axis of size one, as :func:`take_first` needs."""
     return {name: p.unsqueeze(0) for name, p in state.items()}
 
 
 @dataclass(kw_only=True)
 class Best:
-    """The best state so far of every member of a batch.
+    """The best state so far of every member of a batch, to end a fit on it.
 
     Attributes:
         state: its parameters.
-        score: how good they are, (*batch,); what is to be small.
-        stale: looks in a row that found nothing better.
+        score: its score, (*batch,); lower is better.
+        stale: the number of evaluations since the last improvement, which the caller counts.
 
     Example:
         >>> module = nn.Linear(1, 1)
@@ -57,7 +57,7 @@ class Best:
     stale: int = 0
 
     def keep(self, module: nn.Module, where: Tensor, score: Tensor) -> None:
-        """Take the parameters as they are, with their ``score``, ``where`` (*batch,) holds."""
+        """Keep the module's current parameters and ``score`` where the mask (*batch,) holds."""
         self.state = replace_where(where, snapshot(module), self.state)
         self.score = torch.where(where, score, self.score)
 
@@ -67,5 +67,5 @@ class Best:
 
 
 def _align(small: Tensor, large: Tensor) -> Tensor:
-    """``small`` with trailing axes added, to broadcast over the parameters of each potential."""
+    """``small`` (*batch,) with trailing axes, to broadcast with ``large`` (*batch, ...)."""
     return small.reshape(small.shape + (1,) * (large.dim() - small.dim()))

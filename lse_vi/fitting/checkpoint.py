@@ -13,15 +13,23 @@ from lse_vi.network.archive import read_archive
 
 
 class Checkpoint:
-    """A file that holds the state of one fit; ``path=None`` makes every call do nothing.
+    """A file with the state of one fit, so that an interrupted fit can be resumed.
 
     Args:
-        path: where to write; None for no checkpoint.
-        fingerprint: gives what the fit depends on (data, settings): a checkpoint of another fit is
-            refused rather than resumed. Called only where there is a path.
+        path: where to write; None for no checkpoint, then every call does nothing.
+        fingerprint: returns what the fit depends on (data, settings), so that a checkpoint of
+            another fit is refused. It is called only if there is a path.
 
     Raises:
         ValueError: for a path that cannot be written, before any work is done.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Checkpoint(f"{folder}/fit.pt", lambda: {"steps": 100})
+        ...     file.save({"step": 50})
+        ...     file.load()
+        {'step': 50}
     """
 
     def __init__(self, path: str | Path | None, fingerprint: Callable[[], dict[str, Any]]) -> None:
@@ -43,7 +51,7 @@ class Checkpoint:
         try:
             content = read_archive(self.path)
             fingerprint, state = content["fingerprint"], content["state"]
-        except Exception as error:  # whatever a damaged file makes torch raise
+        except Exception as error:  # a damaged file can make torch raise anything
             raise ValueError(
                 f"checkpoint: {self.path} is not a checkpoint of this library or is corrupt; "
                 "delete it to start afresh"
@@ -57,7 +65,7 @@ class Checkpoint:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write ``state``; a reader never sees half a file."""
+        """Write ``state`` in one move, so that an interruption leaves no half-written file."""
         if self.path is None:
             return
         part = self.path.with_name(self.path.name + ".part")

@@ -1,4 +1,4 @@
-"""What a fit raises when it cannot go on."""
+"""The error that a fit raises when its loss is not finite."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from lse_vi.network.potential import LSEICNN
 class NonFiniteLossError(RuntimeError):
     """A fit met a loss that is not finite; ``potential`` is the last good state.
 
+    Catch it to keep that state, or to fit again with a smaller learning rate.
+
     Args:
-        step: at which it happened.
-        potential: the state before.
+        step: the step with the loss that is not finite.
+        potential: the last state with a finite loss.
 
     Example:
         >>> try:

@@ -1,4 +1,4 @@
-"""Fingerprints of data, settings and models, by which a checkpoint knows its own fit."""
+"""Fingerprints of data, settings and models, to recognise the checkpoint of a fit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# what repr() says all of, and alike in every process
+# Types whose repr() shows the whole value, and is the same in every process.
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, Path)
 
 
 def digest(parts: Iterable[Any]) -> str:
-    """A fingerprint of some things, in order, by their content; alike in every process.
+    """A fingerprint of objects, in order, by their content; the same in every process.
 
-    Tensors and arrays count with their shapes, types and bits; numbers and strings as they are;
-    containers, modules and plain objects (a solver, a stepper) with all that they hold; classes and
-    functions of a module by their names.
+    Use it for what a result depends on. Tensors and arrays enter by their shapes, types and bits;
+    numbers and strings by their values; containers, modules and plain objects (a solver, a stepper)
+    by all that they hold; classes and functions of a module by their names.
 
     Raises:
-        ValueError: for what cannot be told from another thing: a lambda or a local function, which
+        ValueError: for an object without a content to compare: a lambda or a local function, which
             may hold anything, or an object without attributes.
 
     Example:
@@ -32,7 +32,7 @@ def digest(parts: Iterable[Any]) -> str:
         (True, False)
     """
     total = hashlib.sha256()
-    for part in parts:  # one at a time: they may be too large to be held together
+    for part in parts:  # one at a time: together they may be too large for the memory
         for piece in _pieces(part, seen=set()):
             total.update(piece)
     return total.hexdigest()
@@ -44,7 +44,7 @@ def _pieces(part: Any, seen: set[int]) -> Iterable[bytes]:
         yield f"{type(part).__name__} {part!r};".encode()
     elif isinstance(part, Tensor):
         yield f"tensor {tuple(part.shape)} {part.dtype};".encode()
-        # a tensor of one entry passes for contiguous whatever its stride, so it is copied
+        # Copy: a tensor of one entry counts as contiguous whatever its stride, but view needs one.
         bits = part.detach().cpu().clone(memory_format=torch.contiguous_format)
         yield bits.reshape(-1).view(torch.uint8).numpy().tobytes()
     elif hasattr(part, "__array__") and not (array := np.asarray(part)).dtype.hasobject:
@@ -80,6 +80,7 @@ def _contents(part: Any) -> Iterable[Any]:
 
 
 def _unknown(part: Any) -> ValueError:
+    """The error for an object without a content to compare."""
     return ValueError(
         f"checkpoint: an argument of type {type(part).__name__} cannot be told from another one, "
         "so the file would not know its fit; give tensors, arrays of numbers, numbers, strings, "

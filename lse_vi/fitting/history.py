@@ -1,15 +1,15 @@
-"""The history of a fit: lists of equal length, one entry for each look at it."""
+"""The history of a fit: lists of equal length, one entry for each evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-History = dict[str, list[Any]]
+History = dict[str, list[Any]]  # by quantity; "step" is among them
 
 
 def note(history: History, **entries: Any) -> None:
-    """Add a look.
+    """Add the entries of one evaluation, in place.
 
     Example:
         >>> history = {}
@@ -23,7 +23,7 @@ def note(history: History, **entries: Any) -> None:
 
 
 def join(histories: Sequence[History]) -> History:
-    """The histories of fits that followed one another, their steps counted on.
+    """One history of fits that followed one another, with their steps counted through.
 
     Example:
         >>> join([{"step": [50, 100], "loss": [3, 2]}, {"step": [50], "loss": [1]}])

@@ -1,4 +1,4 @@
-"""Keywords of a call that holds a Pyro model's arguments and settings of its own side by side."""
+"""Keywords of a call that takes the arguments of a Pyro model along with its own settings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+# Kinds of arguments that can be given by name.
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -26,20 +27,22 @@ def settle(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> tuple[Settings, dict[str, Any]]:
-    """The settings of a call, and what is left of its keywords for the model.
+    """The settings of a call, and the keywords that remain for its model.
 
-    A keyword of the name of a setting is a setting, unless the model has an argument of that name
-    that is not given by its position: then it is the model's. So nothing that a model asks for is
-    swallowed.
+    Use it in a function with the signature ``f(model, *args, recipe=None, **kwargs)``. A keyword
+    with the name of a setting is a setting, unless the model has an argument of that name that
+    ``args`` does not give: then it goes to the model. So every argument of a model can be given.
 
     Args:
-        name: of the argument that holds the settings as one object.
-        kind: their dataclass.
-        given: that argument, or None for the defaults.
-        model, args, kwargs: the model of the call, and what else the call holds.
+        name: of the argument that holds all settings as one object, for the error.
+        kind: the dataclass of the settings.
+        given: the value of that argument; None for the defaults.
+        model: the model of the call.
+        args: its arguments by position.
+        kwargs: all keywords of the call.
 
     Raises:
-        TypeError: for settings of another kind.
+        TypeError: for settings that are no ``kind``.
 
     Example:
         >>> from lse_vi.fitting.recipe import Recipe
@@ -64,19 +67,24 @@ def settle(
 
 
 def argument_names(model: Callable[..., Any]) -> list[str]:
-    """Names of the arguments of ``model``, also through poutine's handlers and partials.
+    """Names of the arguments that ``model`` takes by name, in order.
 
-    What a ``functools.partial`` has bound is left out: it is decided.
+    Modules, handlers of ``pyro.poutine`` and ``functools.partial`` are looked through; arguments
+    that a partial has bound are left out.
+
+    Example:
+        >>> argument_names(partial(lambda x, y, *rest, z: None, 1.0))
+        ['y', 'z']
     """
     if isinstance(model, nn.Module):
         return argument_names(model.forward)
     if isinstance(model, partial):
-        if model.args and isinstance(model.args[0], Messenger):  # a handler around a model
+        if model.args and isinstance(model.args[0], Messenger):  # a poutine handler of a model
             return argument_names(model.args[1])
         free = argument_names(model.func)[len(model.args) :]
         return [name for name in free if name not in model.keywords]
     try:
         parameters = inspect.signature(model).parameters.values()
-    except (TypeError, ValueError):  # written in C, and silent about its arguments
+    except (TypeError, ValueError):  # functions written in C may have no signature
         return []
     return [p.name for p in parameters if p.kind in BY_NAME]

@@ -1,4 +1,4 @@
-"""The search for the number of modes: 1, 2, ... are fitted in turn, and the best is kept."""
+"""The search for the number of modes: fits with 1, 2, ... modes in turn, and the best is kept."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ from lse_vi.fitting.random_state import random_state, set_random_state
 from lse_vi.network.gates import CLOSED
 from lse_vi.network.potential import LSEICNN
 
-IDLE_NUMBERS = 3  # of modes without gain end a search: four modes may look like one, not two
-HOPE = 1.5  # times what others gained by L-BFGS: who is no farther behind may still win
-CLEAR = 2.5  # standard errors by which points held out may overrule the penalty
+# Numbers of modes in a row without gain that end a search: two modes may be no better than one
+# where four modes are.
+IDLE_NUMBERS = 3
+# A candidate may still become the best if it is behind by at most this many times the largest gain
+# of others by L-BFGS: a gain may be half as large again as others.
+HOPE = 1.5
+# Standard errors by which a gain on held-out points must differ from zero to overrule the penalty:
+# chance alone does so in 0.6 % of cases.
+CLEAR = 2.5
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How far L-BFGS has taken a candidate.
+    """How far L-BFGS has improved a candidate.
 
     Attributes:
-        gain: of the objective by its first steps, (*batch,); None before them.
-        left: steps that may still help.
-        ahead: what these may bring the objective, (*batch,).
-        merged: whether two of its modes were made one, as a start with a mode less.
+        gain: gain of the objective by the first steps of L-BFGS, (*batch,); None before them.
+        left: number of steps that may still improve it.
+        ahead: the gain of the objective that is expected of these steps, (*batch,).
+        merged: whether a start with one mode less was made from it, by a merger of two modes.
     """
 
     gain: Tensor | None = None
@@ -43,12 +49,12 @@ class Candidate:
     """The best restart for each data set, with one number of modes.
 
     Attributes:
-        modes: their number.
+        modes: the number of modes.
         state: the parameters.
-        objective: by which the number of modes is judged, (*batch,).
+        objective: before the penalty for modes, (*batch,); larger is better.
         history: of the training.
-        losses: of the points held out, (n, *batch); None where not looked at.
-        finish: what L-BFGS has made of it.
+        losses: of held-out points, (n, *batch); None where they were not computed.
+        finish: how far L-BFGS has improved it.
     """
 
     modes: int
@@ -60,26 +66,32 @@ class Candidate:
 
     @property
     def expected(self) -> Tensor:
-        """The objective once no steps are left, (*batch,)."""
+        """The objective expected after the steps that are left, (*batch,)."""
         return self.objective + self.finish.ahead
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as a checkpoint holds it."""
+        """The candidate as plain dictionaries, for a checkpoint."""
         return {**vars(self), "finish": vars(self.finish)}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Candidate:
-        """Undo :meth:`as_dict`."""
+        """The candidate that :meth:`as_dict` described."""
         return cls(**{**saved, "finish": Finish(**saved["finish"])})
 
 
 class ModeSearch:
-    """The candidates with 1, 2, ... modes so far and the run of the next, as a checkpoint has them.
+    """The candidates with 1, 2, ... modes so far, and the run that fits the next one.
+
+    Use it in the loop over numbers of modes: it decides which candidate is trained next, and keeps
+    the checkpoint.
 
     Args:
         file: read when the search is made, written when a candidate is added or a run is saved.
         penalty: what a mode costs, in units of the objective.
-        device: of the fit, whose random state a checkpoint holds.
+        device: of the fit; a checkpoint holds the state of its random generators.
+
+    Raises:
+        ValueError: if the file is corrupt or belongs to another fit.
     """
 
     def __init__(self, file: Checkpoint, penalty: float, device: torch.device) -> None:
@@ -91,11 +103,11 @@ class ModeSearch:
         self.restore_random_state()
 
     def restore_random_state(self) -> None:
-        """Go on from the random state that the checkpoint was written in."""
+        """Restore the random state of the checkpoint, or that of the start if there is none."""
         set_random_state(self.rng, self.device)
 
     def save(self, run: dict[str, Any] | None) -> None:
-        """Write the candidates, and the state of the run that makes the next."""
+        """Write the candidates and the state of the current ``run`` to the checkpoint."""
         done = [candidate.as_dict() for candidate in self.done]
         self.file.save({"done": done, "run": run, "rng": random_state(self.device)})
 
@@ -106,12 +118,12 @@ class ModeSearch:
         self.save(None)
 
     def replace(self, candidate: Candidate) -> None:
-        """Put ``candidate`` in the place of the one with as many modes."""
+        """Replace the candidate with as many modes by ``candidate``."""
         self.done[candidate.modes - 1] = candidate
         self.save(None)
 
     def improve(self, candidate: Candidate) -> None:
-        """Put ``candidate`` in the place of the one with as many modes, where it is better."""
+        """As :meth:`replace`, only for the data sets for which ``candidate`` is better."""
         old, new = self.done[candidate.modes - 1], candidate
         better = new.expected > old.expected
         if bool(better.any()):
@@ -131,11 +143,10 @@ class ModeSearch:
         self.save(None)
 
     def best(self) -> Tensor:
-        """Index of the best candidate: (*batch,).
+        """Index of the best candidate for each data set, (*batch,).
 
-        That is the one with the largest penalised objective, unless points held out are clearly
-        better explained with more modes: with many parameters for few points, BIC asks for more
-        than a mode brings.
+        It has the largest penalised objective, unless held-out points have a clearly lower loss
+        with more modes: with many parameters for few points, the penalty of BIC is too large.
         """
         best = self._worth().argmax(0)
         for k, candidate in enumerate(self.done):
@@ -143,9 +154,10 @@ class ModeSearch:
         return best
 
     def promising(self) -> Candidate | None:
-        """The best of those that L-BFGS has not had and may make the best of any data set, if any.
+        """The most promising candidate without L-BFGS steps, or None.
 
-        It may if half as much again as others gained would do.
+        It is or may become the best for a data set: its penalised objective would be the largest
+        after a gain of HOPE times the largest gain of other candidates.
         """
         worth = self._worth()  # (candidates, *batch)
         gains = [c.finish.gain for c in self.done if c.finish.gain is not None]
@@ -159,10 +171,10 @@ class ModeSearch:
         return None
 
     def mergeable(self) -> Candidate | None:
-        """One from which a mode less may be as good for a data set, if any; most modes first.
+        """A candidate of which two modes may be merged without loss, or None; most modes first.
 
-        It has no more modes than the best, and is behind by less than a mode costs. A merger that
-        is worse may lead to one that is better.
+        For some data set it has no more modes than the best candidate, and is behind it by at most
+        the penalty of one mode: a merger that is worse may itself lead to a better one.
         """
         worth, best = self._worth(), self.best()
         behind = torch.take_along_dim(worth, best[None], 0) - worth
@@ -175,8 +187,8 @@ class ModeSearch:
         return None
 
     def merge(self, candidate: Candidate, state: State, left: int) -> Candidate:
-        """What starts from ``state``, made of ``candidate``, with a mode less and steps left."""
-        # Not saved before the merger is done: a resumed fit takes it up again.
+        """A new candidate with a mode less than ``candidate``, from its merged ``state``."""
+        # The mark is not saved here: a fit that is interrupted during the merger repeats it.
         finish = replace(candidate.finish, merged=True)
         self.done[candidate.modes - 1] = replace(candidate, finish=finish)
         rival = self.done[candidate.modes - 2]
@@ -185,7 +197,7 @@ class ModeSearch:
         return Candidate(rival.modes, state, nothing, rival.history, finish=begun)
 
     def unfinished(self) -> Candidate | None:
-        """One that is the best of a data set and has steps left, if any."""
+        """A candidate that is the best for a data set and has steps left, or None."""
         leading = torch.stack([self.best(), self._worth().argmax(0)])
         for k in leading.unique().tolist():
             if self.done[k].finish.left:
@@ -194,9 +206,9 @@ class ModeSearch:
 
     @property
     def stalled(self) -> bool:
-        """Have the last few numbers of modes helped no data set, or has L-BFGS begun?"""
+        """Whether further modes are not tried: the last few helped no data set, or L-BFGS began."""
         if any(c.finish.gain is not None for c in self.done):
-            return True  # a resumed fit, too, does not go back
+            return True  # so that a resumed fit does not add modes either
         return len(self.done) > IDLE_NUMBERS and bool(
             (self.best() < len(self.done) - IDLE_NUMBERS).all()
         )
@@ -223,7 +235,7 @@ class ModeSearch:
         return torch.stack([c.expected - self.penalty * c.modes for c in self.done])
 
     def _clearly_above(self, candidate: Candidate, best: Tensor) -> Tensor:
-        """Do points held out prefer ``candidate`` to the one that is ``best``, (*batch,)?"""
+        """Whether held-out points clearly favour ``candidate`` over the ``best`` one, (*batch,)."""
         losses = candidate.losses
         if losses is None or len(losses) < 2:
             return torch.zeros_like(best, dtype=torch.bool)
@@ -233,5 +245,5 @@ class ModeSearch:
 
 
 def _where(mask: Tensor, new: Tensor | None, old: Tensor | None) -> Tensor | None:
-    """``new`` where ``mask`` holds, else ``old``; None where one of them is."""
+    """``new`` where ``mask`` holds, else ``old``; None if one of them is None."""
     return None if new is None or old is None else torch.where(mask, new, old)

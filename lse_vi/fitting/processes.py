@@ -1,4 +1,4 @@
-"""Work shared by the processes of ``torch.distributed``; alone, everything stays as it is."""
+"""Work shared by the processes of ``torch.distributed``; a single process changes nothing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def processes() -> int:
-    """How many work together: one, unless ``torch.distributed`` was initialised."""
+    """Number of processes that work together: one unless ``torch.distributed`` is initialised."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def own_share(x: Tensor) -> Tensor:
-    """The rows of ``x`` that are this process's: every row is one process's, in turn.
+    """The rows of ``x`` for this process to work on: the rows are dealt out in turn.
 
     Example:
         >>> own_share(torch.arange(3))
@@ -26,7 +26,7 @@ def own_share(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its mean over the processes, in place: one message for all.
+    """Replace each tensor by its mean over the processes, in place, with one message for all.
 
     For data-parallel training: call it with the gradients, between ``backward`` and the optimiser's
     step.

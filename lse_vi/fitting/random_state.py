@@ -1,6 +1,6 @@
 """The random generators of a fit: the CPU's, and that of its GPU if it runs on one.
 
-``torch.manual_seed`` seeds every GPU, also those that the fit has nothing to do with.
+They are seeded one by one: ``torch.manual_seed`` would also seed GPUs that the fit does not use.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 @contextmanager
 def seeded(seed: int | None, device: torch.device | str | None = None) -> Iterator[None]:
-    """The generators start from ``seed``, and are afterwards as they were.
+    """Seed the generators, and restore their states at the end: for reproducible fits.
 
     Args:
-        seed: None leaves everything as it is.
-        device: of the fit; None where it is not known, which takes in every GPU.
+        seed: None changes nothing.
+        device: of the fit; None where it is not known, which seeds every GPU.
 
     Example:
         >>> before = torch.get_rng_state()
@@ -41,7 +41,7 @@ def seeded(seed: int | None, device: torch.device | str | None = None) -> Iterat
 
 
 def reseed(seed: int, device: torch.device) -> None:
-    """Start the generators from ``seed``."""
+    """Seed the generators of ``device`` and the CPU; their states are not restored."""
     torch.default_generator.manual_seed(seed)
     for gpu in _gpus(device):
         with torch.cuda.device(gpu):
@@ -49,16 +49,17 @@ def reseed(seed: int, device: torch.device) -> None:
 
 
 def random_state(device: torch.device) -> list[Tensor]:
-    """The states of the generators."""
+    """The states of the generators of the CPU and ``device``, for :func:`set_random_state`."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(gpu) for gpu in _gpus(device))]
 
 
 def set_random_state(states: list[Tensor], device: torch.device) -> None:
-    """Go on from ``states`` that :func:`random_state` gave."""
+    """Restore ``states`` that :func:`random_state` returned."""
     torch.set_rng_state(states[0])
-    for gpu, state in zip(_gpus(device), states[1:], strict=False):  # one may move to a GPU
+    for gpu, state in zip(_gpus(device), states[1:], strict=False):  # a fit may resume on a GPU
         torch.cuda.set_rng_state(state, gpu)
 
 
 def _gpus(device: torch.device) -> list[torch.device]:
+    """``device`` in a list if it is a GPU, else an empty list."""
     return [device] if device.type == "cuda" else []

@@ -1,4 +1,4 @@
-"""How a fit is trained: the settings that all fits share."""
+"""The settings of training that all fits share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lse_vi.checks import check_count, check_positive
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What every fit is told; each wing adds what only it needs.
+    """The settings of any fit; each kind of fit derives its own recipe with further settings.
 
     Args:
         steps: the largest number of steps.
-        learning_rate: the largest of the schedule.
-        seed: makes the fit reproducible; the global random state is left alone.
-        progress: show a bar with the loss.
-        checkpoint: a file to write during the fit; an interrupted fit called again with the same
-            arguments goes on from it and ends where an uninterrupted one does.
+        learning_rate: the largest learning rate of the schedule.
+        seed: makes the fit reproducible; the global random state is not changed.
+        progress: show a progress bar with the loss.
+        checkpoint: a file to write during the fit. An interrupted fit that is called again with the
+            same arguments resumes from it, with the same result as without the interruption.
 
     Raises:
         TypeError: for steps or a seed that are no integers, or a rate that is no number.
@@ -42,6 +42,6 @@ class Recipe:
         check_count("seed", self.seed, minimum=0)
 
     def decisive(self) -> tuple[Any, ...]:
-        """The settings that the result depends on, for a fingerprint."""
+        """The values of the settings that the result depends on, for a fingerprint."""
         silent = ("progress", "checkpoint")
         return tuple(getattr(self, f.name) for f in fields(self) if f.name not in silent)

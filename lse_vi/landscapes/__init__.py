@@ -1,7 +1,7 @@
 """Landscapes: motion on a potential, its stationary points, and blends of two potentials.
 
-Begin with :mod:`~lse_vi.landscapes.landscape`: whatever has an energy, a gradient and a Hessian can
-be walked on, a fitted :class:`~lse_vi.LSEICNN` or a formula of your own.
+Begin with :mod:`~lse_vi.landscapes.landscape`: the functions here take any object with an energy, a
+gradient and a Hessian, such as a fitted :class:`~lse_vi.LSEICNN` or a formula of your own.
 """
 
 from lse_vi.landscapes.blend import Blend, Mixture

@@ -1,4 +1,4 @@
-"""Blends of two landscapes, for one that changes with time."""
+"""Blends of two landscapes, for a landscape that changes with time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lse_vi.landscapes.landscape import Landscape
 
 @dataclass(frozen=True)
 class Mixture:
-    """(1 - s) E_1 + s E_2 for one number s."""
+    """(1 - s) E_1 + s E_2 for one number s: a :class:`Blend` at one time, itself a landscape."""
 
     first: Landscape
     second: Landscape
@@ -41,13 +41,15 @@ class Mixture:
 class Blend:
     """A landscape that turns from one potential into another: (1 - s(t)) E_1 + s(t) E_2.
 
+    Use it with :func:`gradient_flow` for motion while a condition, such as a signal, changes.
+
     Args:
         first: E_1.
         second: E_2, of the same dimension.
-        weight: s, from a time to a number.
+        weight: s(t), a function from a time to a number.
 
     Raises:
-        ValueError: for two dimensions that differ.
+        ValueError: if the dimensions differ.
 
     Example:
         >>> from lse_vi import LSEICNN

@@ -1,4 +1,4 @@
-"""Motion down a landscape: the gradient flow, and the basins that it ends in."""
+"""Motion down a landscape: the gradient flow, and the basins of attraction of its minima."""
 
 from __future__ import annotations
 
@@ -12,16 +12,24 @@ from lse_vi.checks import check_positive
 from lse_vi.landscapes.blend import Blend
 from lse_vi.landscapes.landscape import Landscape, check_sample
 
+RELAXATIONS = 10.0  # first time of a flow, in slowest relaxation times: exp(-10) = 5e-5 remains
+# Least error of the flow's end, relative to 1 + |minimum|: a hundred times the default tolerance
+# of a step. In float32 the root of the machine epsilon is larger.
+FLOW_ERROR = 1e-6
+REACH = 1e-3  # distance at which a point has arrived, in spreads of the points and minima
+
 
 @torch.no_grad()
 def gradient_flow(
     landscape: Landscape | Blend, x0: Tensor, times: Any, *, tolerance: float = 1e-8
 ) -> Tensor:
-    """Follow dx/dt = -grad E from many starts at once (Dormand & Prince's method, adaptive).
+    """Follow dx/dt = -grad E from many starts at once, for paths at given times.
+
+    The method is that of Dormand & Prince (1980), with adaptive steps.
 
     Args:
         landscape: E; a :class:`Blend` for one that changes with time.
-        x0: starts (*sample, dim), where the paths are at the first time.
+        x0: starts (*sample, dim), at the first time.
         times: (times,), increasing.
         tolerance: relative and absolute error allowed in a step.
 
@@ -29,7 +37,9 @@ def gradient_flow(
         Paths (times, *sample, dim).
 
     Raises:
-        ValueError: for times that do not increase, or starts that are not finite.
+        TypeError: for starts that are no floating tensor.
+        ValueError: for times that do not increase, starts that are not finite or of another
+            dimension, or a tolerance that is not positive.
 
     Example:
         >>> from lse_vi import LSEICNN
@@ -52,17 +62,24 @@ def gradient_flow(
 
 @torch.no_grad()
 def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 8) -> Tensor:
-    """Which minimum the gradient flow from each point reaches: (*sample), -1 for none of them.
+    """The index of the minimum that the gradient flow from each point reaches, -1 for none.
+
+    Use it to assign data to wells.
 
     Args:
         landscape: E.
         x: points (*sample, dim).
         minima: (m, dim), as from :func:`stationary_points` or :meth:`LSEICNN.minima`.
-        doublings: the flow is followed for ten times the slowest relaxation time of the minima,
-            and so many times twice as long for those that have not arrived.
+        doublings: the flow is first followed for ten times the slowest relaxation time of the
+            minima. Points that have not arrived go on this many times, each twice as long as the
+            time before.
+
+    Returns:
+        Indices into ``minima``, (*sample).
 
     Raises:
-        ValueError: for no minima or minima of no positive curvature, no points, or points of
+        TypeError: for points or minima that are no floating tensors of one dtype.
+        ValueError: for no minima, minima without positive curvature, no points, or points of
             another dimension.
 
     Example:
@@ -89,10 +106,10 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         )
     points = x.reshape(-1, landscape.dim).clone()
     label = torch.full(points.shape[:1], -1, device=x.device)
-    time = 10.0 / float(slowest)
-    # Points that are all at the one minimum have no spread: what counts there is the flow's error.
-    error = max(1e-6, torch.finfo(x.dtype).eps ** 0.5) * (1 + minima.norm(dim=-1))
-    reach = 1e-3 * torch.cat([minima, points]).std(0).norm() + error
+    time = RELAXATIONS / float(slowest)
+    # Points that are all at a single minimum have no spread: then the error of the flow decides.
+    error = max(FLOW_ERROR, torch.finfo(x.dtype).eps ** 0.5) * (1 + minima.norm(dim=-1))
+    reach = REACH * torch.cat([minima, points]).std(0).norm() + error
     for _ in range(doublings + 1):
         away = label < 0
         points[away] = gradient_flow(landscape, points[away], [0.0, time])[-1]

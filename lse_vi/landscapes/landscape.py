@@ -1,4 +1,4 @@
-"""What can be walked on: E with two derivatives."""
+"""The protocol of a landscape: an energy E with two derivatives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from lse_vi.checks import check_finite, check_points
 
 
 class Landscape(Protocol):
-    """E with two derivatives: a :class:`lse_vi.LSEICNN`, or a :class:`Blend` at one time."""
+    """E with two derivatives: a :class:`lse_vi.LSEICNN`, a :class:`Blend` at one time, or yours.
+
+    Give a class of your own these four members to use it with the functions of this package.
+    """
 
     @property
     def dim(self) -> int:

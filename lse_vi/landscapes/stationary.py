@@ -9,8 +9,14 @@ from torch import Tensor
 
 from lse_vi.checks import check_positive
 from lse_vi.landscapes.landscape import Landscape, check_sample
-from lse_vi.numerics.minima import distinct, spread_of
+from lse_vi.numerics.minima import LONGEST_STEP, distinct, spread_of
 from lse_vi.numerics.newton import descend
+
+# Largest |grad E| of a stationary point, in units of the largest |grad E| at the starts.
+STEEP = 1e-6
+# Longest Newton step that may be left at a stationary point, in spreads of the starts: a tenth of
+# the default separation, so that the error does not split one point into two.
+ERROR = 1e-4
 
 
 class StationaryPoints(NamedTuple):
@@ -35,17 +41,20 @@ def stationary_points(
 ) -> StationaryPoints:
     """Minima, maxima and saddles of E that are reached from ``starts``.
 
-    Damped Gauss-Newton descends |grad E|^2/2 from every start. It finds points of every kind; none
-    is missed if a start is near enough, so give many: a grid over the region of interest.
+    Use it for the barriers between wells, which are at saddles; for minima alone
+    there is :meth:`LSEICNN.minima`. A damped Gauss-Newton method descends |grad E|^2/2 from every
+    start. It finds a point of any kind if a start is near enough, so give many starts, such as a
+    grid over the region of interest.
 
     Args:
         landscape: E.
         starts: (n, dim); points outside their bounding box are left out.
-        separation: points closer than this share of the starts' spread are one.
+        separation: points closer than this share of the starts' spread count as one.
 
     Raises:
-        ValueError: for starts that are not finite, of another dimension, or fewer than two
-            different ones, or a separation that is not positive.
+        TypeError: for starts that are no floating tensor.
+        ValueError: for starts that are not finite or of another dimension, fewer than two different
+            starts, or a separation that is not positive.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
@@ -69,15 +78,14 @@ def stationary_points(
         h = landscape.hessian(x)
         return h @ h
 
-    x = descend(slope, slope_gradient, slope_hessian, starts, max_length=0.1 * spread).x
+    x = descend(slope, slope_gradient, slope_hessian, starts, max_length=LONGEST_STEP * spread).x
     h = landscape.hessian(x)
     left = (torch.linalg.pinv(h, hermitian=True) @ landscape.gradient(x).unsqueeze(-1)).squeeze(-1)
-    # A minimum of |grad E| that is not zero has a singular Hessian, and a long Newton step.
-    steep = (
-        landscape.gradient(x).norm(dim=-1) > 1e-6 * landscape.gradient(starts).norm(dim=-1).max()
-    )
+    # Where |grad E| has a minimum above zero, the Hessian is singular and the Newton step is long.
+    steepest = landscape.gradient(starts).norm(dim=-1).max()
+    steep = landscape.gradient(x).norm(dim=-1) > STEEP * steepest
     inside = ((x >= low) & (x <= high)).all(-1)
-    x = x[inside & ~steep & (left.norm(dim=-1) < 1e-4 * spread)]
+    x = x[inside & ~steep & (left.norm(dim=-1) < ERROR * spread)]
     energies = landscape(x)
     kept = distinct(x, energies, separation * spread)
     x = x[kept]
@@ -86,6 +94,7 @@ def stationary_points(
 
 
 def _kind(curvatures: list[float]) -> str:
+    """The kind of a point, from its curvatures in increasing order."""
     if curvatures[0] > 0:
         return "minimum"
     return "maximum" if curvatures[-1] < 0 else "saddle"

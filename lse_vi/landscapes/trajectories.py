@@ -1,4 +1,4 @@
-"""Rates from observed paths, so that a potential can be fitted where only x(t) is known."""
+"""Rates dx/dt from observed paths, to fit a potential where only x(t) is known."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from torch import Tensor
 from lse_vi.checks import check_finite
 from lse_vi.numerics.arrays import as_tensor
 
+ENDS = 2  # times at each end that give no points: the natural ends of the spline bias the rates
+LEAST_TIMES = 9  # fewest times of a path: five are left without its ends
+
 
 def rates_from_trajectories(
     times: Any, paths: Any, *, smoothing: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Points and rates dx/dt along paths, by a smoothing spline through each coordinate.
 
-    With them a gradient flow becomes ``fit_potential(pot, x, gradient=-rates)``.
+    Use it to fit the potential of a gradient flow: ``fit_potential(pot, x, gradient=-rates)``.
 
     Args:
         times: (times,), increasing, at least nine; the same for all paths. The first two and the
-            last two give no points: there the natural ends of the spline bias the rates.
+            last two give no points, as the natural ends of the spline bias the rates there.
         paths: (times, dim) or (times, n, dim), with noise or without.
-        smoothing: the spline's penalty on curvature; by default each coordinate's generalised
-            cross-validation chooses it (Woltring 1986, doi:10.1016/0141-1195(86)90098-7).
+        smoothing: the spline's penalty on curvature. By default generalised cross-validation
+            chooses one for each coordinate (Woltring 1986, doi:10.1016/0141-1195(86)90098-7).
 
     Returns:
         The smoothed points and the rates there, each ((times - 4) * n, dim).
@@ -49,12 +52,12 @@ def rates_from_trajectories(
         )
     check_finite("times", t)
     check_finite("paths", data)
-    if len(t) < 9 or not bool((t.diff() > 0).all()):
+    if len(t) < LEAST_TIMES or not bool((t.diff() > 0).all()):
         raise ValueError(f"times must be at least nine increasing numbers, but got {t.tolist()}")
     ticks = t.double().cpu().numpy()
     columns = data.double().cpu().numpy().reshape(len(t), -1)
     splines = [make_smoothing_spline(ticks, column, lam=smoothing) for column in columns.T]
-    inner = ticks[2:-2]
+    inner = ticks[ENDS:-ENDS]
     smooth = np.stack([spline(inner) for spline in splines], axis=-1)
     rates = np.stack([spline.derivative()(inner) for spline in splines], axis=-1)
     dtype = data.dtype if data.is_floating_point() else torch.get_default_dtype()

@@ -1,4 +1,4 @@
-"""Files of torch.save, read with the checksums that torch.load leaves out, and without code."""
+"""Reads files of ``torch.save`` safely: checks their checksums and runs no code in them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import torch
 
 
 def read_archive(path: str | Path) -> Any:
-    """What ``torch.save`` wrote to ``path``, on the CPU.
+    """The object that ``torch.save`` wrote to ``path``, on the CPU.
+
+    Use it for files that may be damaged: ``torch.load`` verifies no checksums.
 
     Raises:
-        Exception: of many kinds, for a damaged file.
+        FileNotFoundError: if there is no such file.
+        BadZipFile: for a wrong checksum or a file that is no archive.
+        Exception: of other kinds, as other damage may break ``torch.load`` anywhere.
     """
     content = Path(path).read_bytes()
     damaged = ZipFile(io.BytesIO(content)).testzip()

@@ -9,15 +9,22 @@ import torch
 from torch import Size, Tensor
 from torch.nn.functional import softplus
 
-TOGETHER = 200_000  # values of all layers; with more, memory costs more than the calls saved
+# Values of all layers up to which one product computes them all: it saves calls, but with more
+# values its memory traffic costs more than that.
+TOGETHER = 200_000
+LINEAR_FROM = 40.0  # z at which softplus(z) is set to z: they differ by exp(-40), below rounding
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Points laid out for the products, the batch of points last: ``x`` is (batch or 1, dim, n).
+    """Points as the matrix products need them, and the way back to the shape they came in.
 
-    ``moved`` are the batch dimensions in which there is one potential but many points, as in a
-    Pyro plate over data: they are laid out with the samples.
+    Attributes:
+        x: the points, (batch or 1, dim, n).
+        sample_shape: shape of the n points, with the ``moved`` dimensions at its end.
+        batch_shape: shape of the batch, without the ``moved`` dimensions.
+        moved: the batch dimensions in which there is one potential but many points, as in a Pyro
+            plate over data: their points are treated as samples.
     """
 
     x: Tensor
@@ -46,7 +53,7 @@ class Layout:
 
 
 def _drop(values: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """``values`` without the axes, all of size one."""
+    """``values`` without ``axes``, which must be of size one."""
     return values.squeeze(axes) if axes else values
 
 
@@ -59,13 +66,21 @@ class ConvexStack:
         f = v^T x + w^T h_L + b + \tfrac12 |R x + r|^2
 
     with W, w >= 0 and softplus as activation (paper Eq. 5; the last term is the frame of whitened
-    modes). Every map that reads x stands in one ``weight``, so x is multiplied once.
+    modes). One ``weight`` holds every map that reads x, so that one product with x is enough. Build
+    it once per evaluation, by ``network.stack()``.
 
     Args:
         weight: (*batch, modes, rows, dim), the rows V_1 | ... | V_L | v | R.
         bias: (*batch, modes, rows), in the same order.
         inner: W_2, ..., W_L, w, each (*batch, modes, width, previous width), non-negative.
         frame_rows: the number of rows that belong to the frame R; 0 for none.
+
+    Example:
+        >>> from lse_vi import ICNN
+        >>> stack, layout = ICNN(2, 3).stack().place(torch.zeros(5, 2))
+        >>> values, kept = stack.forward(layout.x)
+        >>> values.shape, layout.restore(values).shape
+        (torch.Size([1, 3, 5]), torch.Size([5, 3]))
     """
 
     weight: Tensor
@@ -102,12 +117,16 @@ class ConvexStack:
         return ConvexStack(weight, bias, inner, self.frame_rows)
 
     def squeeze(self, axes: tuple[int, ...]) -> ConvexStack:
-        """Without the batch dimensions ``axes``, all of size one."""
+        """The same functions without the batch dimensions ``axes``, which must be of size one."""
         inner = tuple(_drop(w, axes) for w in self.inner)
         return ConvexStack(_drop(self.weight, axes), _drop(self.bias, axes), inner, self.frame_rows)
 
     def place(self, x: Tensor) -> tuple[ConvexStack, Layout]:
-        """Lay ``x`` (*sample, *batch, dim) out for the products, broadcasting the batch shapes."""
+        """This stack and ``x`` (*sample, *batch, dim), both ready for :meth:`forward`.
+
+        Raises:
+            ValueError: if the batch shapes do not broadcast.
+        """
         depth = len(self.batch_shape)
         shape = (1,) * (depth + 1 - x.dim()) + tuple(x.shape)
         split = len(shape) - 1 - depth
@@ -169,13 +188,13 @@ class ConvexStack:
         return total.reshape(batch, self.dim, n)
 
     def _maps(self, x: Tensor, size: int) -> Iterator[Tensor]:
-        """What each map that reads x makes of it, (batch x modes, width, n), in turn."""
+        """The value at x of each map that reads x, (batch x modes, width, n), one after another."""
         n, lead, rows = x.shape[-1], x.shape[:-2], sum(self._widths)
         if size * rows * n <= TOGETHER:
             weight, bias = self.weight.reshape(*lead, -1, self.dim), self.bias.reshape(*lead, -1, 1)
             yield from _affine(bias, weight, x).view(size, rows, n).split(self._widths, 1)
             return
-        # Each when it is needed, while the memory of the last is still warm.
+        # Each is computed when it is needed, while the previous layer is still in the cache.
         for width, weight, bias in zip(
             self._widths, self._weights(lead), self._biases(lead), strict=True
         ):
@@ -190,8 +209,8 @@ class ConvexStack:
     def _weights(self, lead: Sequence[int]) -> list[Tensor]:
         """The weight (*lead, modes x rows, dim) of each map that reads x.
 
-        One product for each: the result of a single one would have to be taken apart, and its
-        gradient put together again, which costs more than the products.
+        Each map has a product of its own: to split the result of a single product, and to join its
+        gradient again, costs more than the products.
         """
         return [v.reshape(*lead, -1, self.dim) for v in self.weight.split(self._widths, -2)]
 
@@ -201,11 +220,14 @@ class ConvexStack:
 
 
 def _affine(bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-    """bias + weight x; a matrix is multiplied faster than a batch of one."""
+    """bias + weight x, without a batch where there is one matrix, as that is faster."""
     product = torch.addmm if weight.dim() == 2 else torch.baddbmm
     return product(bias, weight, x)
 
 
 def activation(z: Tensor) -> Tensor:
-    """Softplus; PyTorch's own turns linear at 20, a drop of 2e-9 that is not convex."""
-    return softplus(z, threshold=40.0)
+    """Softplus, convex up to rounding.
+
+    PyTorch's default turns linear at z = 20, where its value drops by 2e-9: that is not convex.
+    """
+    return softplus(z, threshold=LINEAR_FROM)

@@ -1,4 +1,4 @@
-"""Potentials on disk: read back without running code."""
+"""Reads potentials from disk without running any code in the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from lse_vi.network.potential import FORMAT, LSEICNN
 
 
 def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEICNN:
-    """Read a potential that :meth:`LSEICNN.save` wrote. No code in the file is run.
+    """Read a potential that :meth:`LSEICNN.save` wrote; safe for files of others.
+
+    No code in the file is run.
 
     Args:
         path: the file.
@@ -50,6 +52,7 @@ def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEIC
 
 
 def _from_saved(saved: dict[str, Any]) -> LSEICNN:
+    """The potential of the dictionary that ``LSEICNN.save`` writes."""
     config = dict(saved["config"])
     network, dtype = NETWORKS[config.pop("network")], getattr(torch, config.pop("dtype"))
     pot = LSEICNN(**config, network=network, dtype=dtype)

@@ -1,4 +1,4 @@
-r"""Gates, which open and close a mode (paper Eq. 6).
+r"""Gates, which weight each mode between closed (0) and open (1) (paper Eq. 6).
 
 .. math:: s = \mathrm{sigmoid}(10 (\alpha/2 - 1))
 """
@@ -10,12 +10,12 @@ import math
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-STEEPNESS = 10.0  # the paper's: gates of alpha from 0 to 4 run from 4.5e-5 to 1 - 4.5e-5
-CLOSED = -18.0  # alpha of a mode that is not there: log gate = -100
+STEEPNESS = 10.0  # of the sigmoid, the paper's: alpha from 0 to 4 gives 4.5e-5 to 1 - 4.5e-5
+CLOSED = -18.0  # alpha of a mode without effect: its log gate is -100, a weight of 4e-44
 
 
 def log_gate(alpha: Tensor) -> Tensor:
-    """log s of alpha, finite for every alpha.
+    """log s of ``alpha``, of the same shape; unlike s it does not underflow.
 
     Example:
         >>> import torch
@@ -26,5 +26,10 @@ def log_gate(alpha: Tensor) -> Tensor:
 
 
 def alpha_of(gate: float) -> float:
-    """The alpha whose gate is ``gate``, in (0, 1)."""
+    """The alpha whose gate is ``gate``, in (0, 1), to initialise a mode.
+
+    Example:
+        >>> alpha_of(0.5)
+        2.0
+    """
     return 2.0 * (1.0 + math.log(gate / (1.0 - gate)) / STEEPNESS)

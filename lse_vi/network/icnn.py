@@ -1,4 +1,4 @@
-"""Input-convex networks, K of them in one module: plain, or in frames and strongly convex."""
+"""Input-convex networks, K of them in one module: plain, or strongly convex in a frame each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,34 @@ from torch.nn.functional import softplus
 from lse_vi.checks import check_count, check_counts
 from lse_vi.network.convex_stack import ConvexStack
 
+# Mean and standard deviation of the raw inner weights at the start (dimensionless): softplus(0.5)
+# is 0.97, so a layer keeps the scale of the one below; the deviation tells units apart.
+RAW_MEAN, RAW_DEVIATION = 0.5, 0.3
+# Added to the raw output weights of plain modes: it raises the curvature at the centre of the bowl
+# to about one for two hidden layers, in the units of L.
+BOWL = 2.0
+# Subtracted again from those of whitened modes: g adds only 3 % to the curvature of |u|^2/2, so
+# that the start is close to a Gaussian.
+CORRECTION = 5.0
+
 
 def softplus_inverse(y: Tensor) -> Tensor:
-    """x with softplus(x) = y, for y > 0; exact where y is small or large."""
+    """x with softplus(x) = y, for y > 0, accurate where y is small or large.
+
+    Use it to set a positive parameter that is stored before softplus.
+
+    Example:
+        >>> softplus(softplus_inverse(torch.tensor(2.0)))
+        tensor(2.)
+    """
     return y + torch.log(-torch.expm1(-y))
 
 
 class ICNN(nn.Module):
     r"""The paper's convex modes: K plain input-convex networks per batch element (Eq. 5).
 
-    A plain network need not grow at infinity, so a density built on it needs ``bounds``.
+    Use it for the potential itself, or for a density on a box: a plain network need not grow at
+    infinity, so a density built on it needs ``bounds``.
 
     Args:
         dim: dimension of x.
@@ -32,7 +50,7 @@ class ICNN(nn.Module):
 
     Raises:
         TypeError: for a size that is not an integer.
-        ValueError: for one below 1.
+        ValueError: for a size below 1.
 
     Example:
         >>> net = ICNN(2, 3, hidden=(8, 8))
@@ -72,20 +90,20 @@ class ICNN(nn.Module):
         Args:
             centers: (*batch, modes, dim) in the units of x; drawn from N(0, 1) by default.
             factors: (*batch, modes, dim, dim), L with L^T L the inverse covariance of the points
-                that the mode should cover; unit width by default.
+                that the mode must cover; the identity by default.
             slope: standard deviation of the entries of V, in units of L.
         """
         if centers is None:
             centers = torch.randn_like(self.weight[..., 0, :])
         self.weight.normal_(0.0, slope)
-        self.weight[..., -1, :] = 0.0  # no preferred direction: the bowl stays centred
+        self.weight[..., -1, :] = 0.0  # v = 0: a linear term would move the bowl off its centre
         if factors is not None:
             self.weight.copy_(self.weight @ factors)
         self.bias.copy_(-(self.weight * centers.unsqueeze(-2)).sum(-1))
         for raw in self.raw_inner:
-            raw.normal_(0.5, 0.3)
+            raw.normal_(RAW_MEAN, RAW_DEVIATION)
         if self.raw_inner:
-            self.raw_inner[-1].add_(2.0)
+            self.raw_inner[-1].add_(BOWL)
 
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
@@ -111,7 +129,7 @@ class ICNN(nn.Module):
         self.bias[..., -1] += offset
 
     def inner(self) -> tuple[Tensor, ...]:
-        """The non-negative maps W_2, ..., W_L, w: softplus(raw) over the fan-in."""
+        """The non-negative maps W_2, ..., W_L, w: softplus(raw) divided by the fan-in."""
         return tuple(softplus(raw) / raw.shape[-1] for raw in self.raw_inner)
 
     def stack(self) -> ConvexStack:
@@ -125,14 +143,14 @@ class ICNN(nn.Module):
 
 
 class WhitenedICNN(nn.Module):
-    r"""Strongly convex modes in frames of their own, integrable on all of R^d.
+    r"""Strongly convex modes, each in its own frame u: for densities on all of R^d.
 
     .. math:: f_k(x) = \tfrac12 |u|^2 + g_k(u), \qquad u = L_k (x - m_k)
 
-    with g_k an :class:`ICNN` and L_k lower triangular with a positive diagonal (L = T^-1 of
-    x = m + T u). Since g_k is convex, f_k grows at least as |u|^2/2 around its minimum: the fact
-    on which exact samples and bounded importance weights rest. With ``hidden=()`` the density
-    built on it is a Gaussian mixture.
+    with g_k an :class:`ICNN` and L_k lower triangular with a positive diagonal (L = T^-1 where
+    x = m + T u). Since g_k is convex, f_k grows at least as |u|^2/2 around its minimum, which
+    makes exp(-f_k) integrable; exact draws and bounded importance weights rest on this. With
+    ``hidden=()`` the density built on it is a Gaussian mixture.
 
     Args:
         dim, modes, hidden, batch_shape: as for :class:`ICNN`.
@@ -169,13 +187,14 @@ class WhitenedICNN(nn.Module):
     def reset_parameters(
         self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
     ) -> None:
-        """Start as Gaussians, with a small g; the arguments are those of :class:`ICNN`'s.
+        """Start every mode close to a Gaussian, with a small g.
 
-        ``factors`` are lower triangular with a positive diagonal.
+        The arguments are those of :meth:`ICNN.reset_parameters`; ``factors`` must be lower
+        triangular with a positive diagonal.
         """
         self.icnn.reset_parameters(torch.zeros_like(self.loc), slope=slope)
         if self.icnn.raw_inner:
-            self.icnn.raw_inner[-1].sub_(5.0)  # g starts as a correction, about a tenth of |u|^2/2
+            self.icnn.raw_inner[-1].sub_(CORRECTION)
         self.loc.copy_(torch.randn_like(self.loc) if centers is None else centers)
         self.log_diagonal.zero_()
         self.off_diagonal.zero_()
@@ -218,7 +237,7 @@ class WhitenedICNN(nn.Module):
         return ConvexStack(weight, bias, self.icnn.inner(), frame_rows=self.loc.shape[-1])
 
     def frame_stack(self) -> ConvexStack:
-        """The functions |u|^2/2 + g_k(u) of u itself: however narrow a mode, none is steep here."""
+        """The functions |u|^2/2 + g_k(u) of u itself, well conditioned however narrow a mode is."""
         dim, weight = self.loc.shape[-1], self.icnn.weight
         eye = torch.eye(dim).to(weight).expand(*weight.shape[:-2], dim, dim)
         bias = nn.functional.pad(self.icnn.bias, (0, dim))
@@ -231,7 +250,7 @@ class WhitenedICNN(nn.Module):
 
 
 def whitened(network: nn.Module) -> WhitenedICNN:
-    """``network``, known to have frames.
+    """``network`` as a :class:`WhitenedICNN`, for code that needs strongly convex modes.
 
     Raises:
         ValueError: if its modes are plain.
@@ -244,10 +263,11 @@ def whitened(network: nn.Module) -> WhitenedICNN:
     return network
 
 
+# The networks that a potential may have, by the names under which files hold them.
 NETWORKS: dict[str, type[ICNN | WhitenedICNN]] = {cls.__name__: cls for cls in (ICNN, WhitenedICNN)}
 
 
 def check_network(network: Any) -> None:
-    """``network`` must be one of the classes of NETWORKS, or of their heirs."""
+    """``network`` must be one of the classes of NETWORKS, or a subclass."""
     if not (isinstance(network, type) and issubclass(network, tuple(NETWORKS.values()))):
         raise TypeError(f"network must be {' or '.join(NETWORKS)}, a class, but got {network!r}")

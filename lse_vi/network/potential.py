@@ -26,9 +26,9 @@ from lse_vi.network.substitution import substitute
 from lse_vi.numerics.jacobian import jacobian
 from lse_vi.numerics.minima import Minima, find_minima
 
-ACTIVE = 0.01  # mean responsibility for the data from which on a mode counts
-LAYER_BYTES = 2**21  # bytes of the largest layer that are evaluated at once: they stay in the cache
-FORMAT = 1
+ACTIVE = 0.01  # least mean responsibility of a mode that counts: it carries 1 % of the data
+LAYER_BYTES = 2**21  # largest layer that is evaluated at once, in bytes: it must fit in the cache
+FORMAT = 1  # version of the files that save writes; load refuses later ones
 
 
 class LSEICNN(nn.Module):
@@ -38,9 +38,10 @@ class LSEICNN(nn.Module):
         E(x) = -\frac1\rho \log\Big(\frac1K \sum_k s_k e^{-\rho f_k(x)}\Big), \qquad
         s_k = \mathrm{sigmoid}(10(\alpha_k/2 - 1))
 
-    For large :math:`\rho` this is the minimum of the f_k. Only the product
-    :math:`s_k e^{-\rho f_k}` matters, so the gates alone identify nothing: count modes by
-    :meth:`active_modes`.
+    For large :math:`\rho` this is the minimum of the f_k. Use it wherever a smooth function with
+    several wells is fitted, to energies or as the negative log of a density. E depends on gate and
+    mode only through :math:`s_k e^{-\rho f_k}`, so gates alone do not tell how many modes are
+    in use: count them by :meth:`active_modes`.
 
     Args:
         dim: dimension of x.
@@ -52,7 +53,7 @@ class LSEICNN(nn.Module):
         network: :class:`ICNN` (plain, the paper's) or :class:`WhitenedICNN` (strongly convex).
 
     Raises:
-        TypeError: for a size that is not an integer, or a network that is no such class.
+        TypeError: for a size that is not an integer, or a network that is neither class.
         ValueError: for a size below 1, rho that is not positive, or a gate outside (0, 1); when
             called, for points of another dimension or dtype.
 
@@ -163,8 +164,8 @@ class LSEICNN(nn.Module):
     def _split(self, x: Tensor) -> Sequence[Tensor]:
         """``x`` in pieces of its first sample dimension that keep layers below LAYER_BYTES.
 
-        Larger tensors get new memory from the system at every call, which costs up to three times
-        the arithmetic.
+        The system gives new memory to larger tensors at every call, which takes up to three times
+        as long as the arithmetic.
         """
         check_points("x", x, self.dim, self.alpha.dtype)
         if x.dim() <= self.alpha.dim():
@@ -174,7 +175,7 @@ class LSEICNN(nn.Module):
         return x.split(max(1, LAYER_BYTES // row)) if row * len(x) > LAYER_BYTES else [x]
 
     def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor]]:
-        """log s_k - rho f_k as (batch, modes, n) after rho, with what the gradient needs."""
+        """Stack, layout, rho, log s_k - rho f_k (batch, modes, n), and what the gradient needs."""
         stack, layout = self.network.stack().place(x)
         f, kept = stack.forward(layout.x)
         log_gates = layout.per_batch(self.log_gates, (self.modes, 1))
@@ -182,26 +183,26 @@ class LSEICNN(nn.Module):
         return stack, layout, rho, log_gates - rho * f, kept
 
     def _energy(self, logits: Tensor, rho: Tensor) -> Tensor:
-        """E of log s_k - rho f_k (batch, modes, n), as (batch, n)."""
+        """E (batch, n) from the logits log s_k - rho f_k (batch, modes, n)."""
         return (math.log(self.modes) - torch.logsumexp(logits, dim=1)) / rho.squeeze(-1)
 
     # -- wells and modes ------------------------------------------------------------------------
 
     def active_modes(self, x: Tensor, *, threshold: float = ACTIVE) -> Tensor:
-        """Which modes carry the data: mean responsibility over ``x`` (n, *batch, dim) above it.
+        """Mask (*batch, modes) of the modes in use: mean responsibility above ``threshold``.
 
-        Returns a mask (*batch, modes); its sum is the number of modes in use.
+        The mean is over ``x`` (n, *batch, dim), the data. Use its sum as the number of modes.
         """
         check_fraction("threshold", threshold)
         with torch.no_grad():
             return self.responsibilities(x).mean(0) > threshold
 
     def minima(self, starts: Tensor, *, separation: float = 1e-3) -> Minima:
-        """Distinct minima of E reached by Newton descent from ``starts`` (n, dim).
+        """Distinct minima of E reached by Newton descent from ``starts`` (n, dim): its wells.
 
         Args:
             starts: points to descend from: data, or a grid over the region of interest.
-            separation: minima closer than this share of the starts' spread are one.
+            separation: minima closer than this share of the starts' spread count as one.
 
         Raises:
             ValueError: for a batch of potentials (take one with :meth:`select`), starts that are
@@ -217,10 +218,10 @@ class LSEICNN(nn.Module):
         return find_minima(self, self.gradient, self.hessian, starts, separation=separation)
 
     def prune(self, keep: Tensor) -> LSEICNN:
-        """A potential with the modes in the mask ``keep`` (*batch, modes) only, E kept as it is.
+        """A potential with only the modes in the mask ``keep`` (*batch, modes), to drop idle ones.
 
-        In a batch each potential keeps its own modes; where one has fewer than another, the gates
-        of its spare modes are closed.
+        The modes kept contribute to E as before. In a batch each potential keeps its own modes;
+        where one has fewer than another, the gates of its spare modes are closed.
         """
         keep = torch.as_tensor(keep, device=self.alpha.device)
         mask = keep.dtype == torch.bool and keep.shape == self.alpha.shape
@@ -246,7 +247,7 @@ class LSEICNN(nn.Module):
             alpha = take(self.alpha)
             small.alpha.copy_(torch.where(keep.gather(-1, order), alpha, CLOSED))
             small.log_rho.copy_(self.log_rho)
-            # E averages over K, so fewer modes need their share of log K back.
+            # E has a mean over K modes: with fewer in it, log(K / fewer) / rho keeps E.
             small.add_offset_(math.log(self.modes / most) / small.rho)
         return small
 
@@ -268,21 +269,20 @@ class LSEICNN(nn.Module):
 
         Args:
             modes: its number of modes.
-            batch_shape: its batch shape; that of this one by default.
+            batch_shape: its batch shape; that of this potential by default.
         """
-        return type(self)(
-            self.dim, modes, hidden=self.hidden, network=type(self.network),
-            batch_shape=self.batch_shape if batch_shape is None else batch_shape,
-            dtype=self.alpha.dtype, device=self.alpha.device,
-        )  # fmt: skip
+        batch_shape = self.batch_shape if batch_shape is None else batch_shape
+        like: dict[str, Any] = {"dtype": self.alpha.dtype, "device": self.alpha.device}
+        kind: dict[str, Any] = {"hidden": self.hidden, "network": type(self.network)}
+        return type(self)(self.dim, modes, batch_shape=batch_shape, **kind, **like)
 
     @torch.no_grad()
     def resized(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
-        """A :meth:`blank` one with this one's rho and gates, that trains what this one trains.
+        """A :meth:`blank` potential with this one's rho and gates, and the same parameters trained.
 
         Args:
-            modes: its number of modes, at most this one's.
-            batch_shape: must end in this one's batch shape, which it is by default.
+            modes: its number of modes, at most that of this potential.
+            batch_shape: its batch shape, which must end in (and by default is) this one's.
         """
         one = self.blank(modes, batch_shape)
         one.log_rho.copy_(self.log_rho)
@@ -292,7 +292,7 @@ class LSEICNN(nn.Module):
         return one
 
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
-        """The potential at ``index`` of the batch, as a potential of its own."""
+        """A copy of the potential at ``index`` of the batch, for what needs a single one."""
         index = (index,) if isinstance(index, int) else index
         one = self.alpha[index]
         single = self.blank(self.modes, one.shape[:-1])
@@ -300,10 +300,10 @@ class LSEICNN(nn.Module):
         return single
 
     def with_parameters(self, tensors: Mapping[str, Tensor]) -> LSEICNN:
-        """The same potential with some parameters replaced by ``tensors``, gradients flowing.
+        """The same potential with some parameters replaced by ``tensors``, which keep their graph.
 
         Each tensor may have extra batch dimensions on the left: a sample of parameters from a
-        guide makes a batch of potentials, in which the parameters that were not given are shared.
+        guide makes a batch of potentials, which share the parameters that were not given.
 
         Raises:
             ValueError: for a name that is no parameter, or a shape that does not end in its own.

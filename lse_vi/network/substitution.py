@@ -1,4 +1,4 @@
-"""A module with other tensors in the place of its parameters, gradients flowing into them."""
+"""Replaces parameters of a module by tensors, so that gradients flow into these."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def substitute(module: Module, tensors: Mapping[str, Tensor], *, batch_dims: int) -> Module:
-    """``module`` with some parameters replaced by ``tensors``, its batch shape widened to theirs.
+    """A copy of ``module`` with some parameters replaced by ``tensors``, which keep their graph.
 
-    The first ``batch_dims`` dimensions of every parameter are a batch. Each tensor has a batch of
-    its own; all are broadcast, those of the parameters that were not given too.
+    Use it to evaluate a module at parameters that a guide or a prior has drawn.
+
+    Args:
+        module: its parameters begin with a batch; it is left as it is.
+        tensors: by parameter name; each may have any batch shape. The batch shapes of all tensors
+            and of the remaining parameters are broadcast.
+        batch_dims: number of batch dimensions at the left of every parameter.
 
     Raises:
-        ValueError: for a name that is no parameter, or a shape that does not end in its own.
+        ValueError: for a name that is no parameter, or a shape that does not end in that of the
+            parameter without its batch.
+
+    Example:
+        >>> drawn = substitute(nn.Linear(2, 1), {"bias": torch.zeros(5, 1)}, batch_dims=0)
+        >>> drawn.bias.shape, drawn.weight.shape
+        (torch.Size([5, 1]), torch.Size([5, 1, 2]))
     """
     own = dict(module.named_parameters())
     unknown = set(tensors) - set(own)
@@ -41,7 +52,7 @@ def substitute(module: Module, tensors: Mapping[str, Tensor], *, batch_dims: int
 
 
 def _replace(module: Module, tensors: Mapping[str, Tensor], prefix: str) -> Module:
-    """A copy of ``module`` and its children, in which plain tensors stand for parameters."""
+    """A copy of ``module``, whose parameter names begin with ``prefix``, with tensors in place."""
     clone = copy.copy(module)
     clone._parameters = {
         name: tensors.get(prefix + name, p)  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""Numerical methods that know nothing of potentials: minimisers, matrices, groups, weights.
+"""Numerical methods that do not depend on potentials: minimisers, matrices, clusters, weights.
 
-Begin with :mod:`~lse_vi.numerics.newton`, to which every minimum in the library is traced, and
-:mod:`~lse_vi.numerics.bfgs`, which climbs from hundreds of starts at once. All functions take
-batches and carry dtype and device along.
+Begin with :mod:`~lse_vi.numerics.newton`, which finds every minimum in the library, and
+:mod:`~lse_vi.numerics.bfgs`, which finds maxima from hundreds of starts at once. Functions of
+tensors keep their dtype and device.
 """
 
 from lse_vi.numerics.minima import Minima

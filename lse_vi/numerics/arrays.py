@@ -1,4 +1,4 @@
-"""What users hand over, read as tensors: the one place where arrays come in."""
+"""Conversion of the tensors, arrays and lists that users hand over."""
 
 from __future__ import annotations
 
@@ -12,22 +12,31 @@ from lse_vi.checks import check_finite
 
 
 def as_tensor(x: Any) -> Tensor:
-    """A tensor, an array, or nested lists as a tensor without gradient, of its own type."""
+    """A tensor, an array or nested lists as a tensor of the same dtype, without gradient."""
     return x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
 
 
 def as_floats(x: Any) -> Tensor:
-    """The same with integers as floats of the default dtype."""
+    """As :func:`as_tensor`, with integers converted to the default floating dtype."""
     data = as_tensor(x)
     return data if data.is_floating_point() else data.to(torch.get_default_dtype())
 
 
 def as_data(name: str, x: Any, minimum: int = 1) -> Tensor:
-    """Data (n, dim) or (n,), tensor or array, as a finite floating tensor (n, dim).
+    """Data (n, dim) or (n,) as a finite floating tensor (n, dim); the check of every fit's data.
+
+    Args:
+        name: of the argument, for the errors.
+        x: tensor, array or nested lists.
+        minimum: the least number of points.
 
     Raises:
-        ValueError: for another shape, no numbers, NaN or infinity, or fewer points than
+        ValueError: for another shape, an empty array, NaN or infinity, or fewer points than
             ``minimum``.
+
+    Example:
+        >>> as_data("x", [1, 2, 3]).shape
+        torch.Size([3, 1])
     """
     data = as_floats(x)
     if data.dim() == 1:

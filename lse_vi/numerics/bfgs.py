@@ -1,4 +1,4 @@
-"""Batched BFGS: ascents from many starts at once, each in a row of its own."""
+"""Batched BFGS: ascents from many starts at once, one in each row of a tensor."""
 
 from __future__ import annotations
 
@@ -10,26 +10,36 @@ from torch import Tensor
 
 ValueAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]  # (n, dim) -> (n,), (n, dim)
 
-LEFT = 1e-4  # nats that another step would gain where an ascent has converged
-STUCK = 100 * LEFT  # nats left to gain up to which an ascent without a step has converged too
-TAUGHT = 5  # steps after which the model of the curvature knows what is left to gain
-FAR = 1e5  # distance from 0 at which an ascent has run off
-TOO_LOW = 100.0  # nats below the highest end, at which an ascent is given up ...
-PATIENT = 30  # ... after so many steps
-TRAIL = 4  # steps between the points that are kept of a path
-QUARTERS = 20  # times that a step is cut to a quarter before there is none
+# An ascent has converged once the expected gain g^T H^-1 g / 2 is below this, in nats: the density
+# at its end is then within a factor 1.0001 of that at the maximum.
+LEFT = 1e-4
+# The same for an ascent whose line search fails, in nats: there the rounding error of the value
+# hides smaller gains (in float32 it is 0.01 for a value of 1e5).
+STUCK = 100 * LEFT
+TAUGHT = 5  # steps before the expected gain is trusted: the inverse Hessian starts as the identity
+FAR = 1e5  # distance from 0 at which an ascent is given up: the coordinates are of order one
+# An ascent is given up if it is this many nats below the highest maximum: exp(-100) of its density.
+TOO_LOW = 100.0
+PATIENT = 30  # steps before TOO_LOW counts: a start in a tail needs some to climb
+TRAIL = 4  # steps between the points kept of a path, which limits the memory
+QUARTERS = 20  # most times that a step is quartered: 4^-20 = 1e-12 of it changes x no more
+# Share of the linear gain that a step must reach: the usual one (Nocedal & Wright 2006, Sec. 3.1).
+ARMIJO = 1e-4
+# Least s.y, relative to |s| |y|, of an update: below it the curvature is rounding error, and the
+# inverse Hessian might lose its positive definiteness (dimensionless).
+LEAST_CURVATURE = 1e-10
 
 
 class Ends(NamedTuple):
-    """Where ascents ended, and the paths of the highest of those that did not converge.
+    """The ends of ascents, and the paths of the highest ones that did not converge.
 
     Attributes:
-        x: (n, dim), of the starts with a finite value and gradient.
-        value, gradient: there, (n,) and (n, dim).
-        converged: whether hardly anything is left to gain, (n,).
-        trail: points on the paths that did not converge, each path's last at the end,
+        x: the ends, (n, dim), one for each start with a finite value and gradient.
+        value, gradient: the function and its gradient at the ends, (n,) and (n, dim).
+        converged: whether the expected gain of another step is negligible, (n,).
+        trail: every fourth point of the paths that did not converge, from start to end,
             (points, paths, dim).
-        rows: which starts these are, (n,).
+        rows: the index of each ascent's start among the given starts, (n,).
     """
 
     x: Tensor
@@ -43,13 +53,16 @@ class Ends(NamedTuple):
 def ascend(
     value_and_gradient: ValueAndGradient, starts: Tensor, *, steps: int = 100, paths: int = 8
 ) -> Ends:
-    """Maximise a function, in nats, from every start by BFGS with Armijo's rule, in one batch.
+    """Maximise a log density from every start by BFGS with Armijo's rule, in one batch.
+
+    Use it to find the peaks of a posterior from hundreds of starts; the last digits are Newton's
+    (:func:`lse_vi.numerics.newton.descend`). BFGS: Nocedal & Wright (2006), Eq. 6.17.
 
     Args:
-        value_and_gradient: of the function, (n, dim) -> (n,) and (n, dim).
+        value_and_gradient: the log density, in nats, and its gradient: (n, dim) -> (n,), (n, dim).
         starts: (n, dim); those without a finite value and gradient are left out.
-        steps: at most so many.
-        paths: of how many ascents that do not converge the path is kept.
+        steps: the largest number of steps.
+        paths: the largest number of ascents without convergence whose paths are kept.
 
     Example:
         >>> ends = ascend(lambda x: (-x.square().sum(-1), -2 * x), torch.ones(3, 2))
@@ -59,7 +72,7 @@ def ascend(
     value, gradient = value_and_gradient(starts)
     usable = value.isfinite() & gradient.isfinite().all(-1)
     x, value, g = starts[usable], value[usable], gradient[usable]
-    # The gradient may be huge far out: the first step is at most one unit long.
+    # The gradient may be huge far from the peaks, so the first step is at most one unit long.
     inverse = torch.eye(x.shape[1]).to(x) / g.norm(dim=-1).clamp_min(1.0)[:, None, None]
     converged, live = torch.zeros_like(usable[usable]), torch.ones_like(usable[usable])
     trail = [x.clone()]
@@ -94,14 +107,14 @@ def _line_search(
     gradient: Tensor,
     direction: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Armijo's rule in every row: new x, value and gradient, and whether there was a step."""
+    """Quarter the step of every row until Armijo's rule holds: new x, value, gradient, moved."""
     slope = (gradient * direction).sum(-1)
     x, value, gradient = x.clone(), value.clone(), gradient.clone()
     todo, t = torch.arange(len(x), device=x.device), 1.0
     for _ in range(QUARTERS):
         trial = x[todo] + t * direction[todo]
         v, g = value_and_gradient(trial)
-        good = (v >= value[todo] + 1e-4 * t * slope[todo]) & g.isfinite().all(-1)
+        good = (v >= value[todo] + ARMIJO * t * slope[todo]) & g.isfinite().all(-1)
         x[todo[good]], value[todo[good]], gradient[todo[good]] = trial[good], v[good], g[good]
         todo, t = todo[~good], t / 4
         if not len(todo):
@@ -112,9 +125,9 @@ def _line_search(
 
 
 def _update(inverse: Tensor, s: Tensor, y: Tensor, *, first: bool) -> Tensor:
-    """BFGS update of inverse Hessians (n, dim, dim), skipped where there is no curvature."""
+    """BFGS update of inverse Hessians (n, dim, dim), skipped where s.y shows no curvature."""
     sy = (s * y).sum(-1)
-    curved = sy > 1e-10 * s.norm(dim=-1) * y.norm(dim=-1)
+    curved = sy > LEAST_CURVATURE * s.norm(dim=-1) * y.norm(dim=-1)
     rho = torch.where(curved, 1 / torch.where(curved, sy, 1.0), 0.0)[:, None, None]
     eye = torch.eye(s.shape[1]).to(s)
     if first:  # scale before the first update (Nocedal & Wright 2006, Eq. 6.20)

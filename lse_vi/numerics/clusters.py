@@ -1,4 +1,4 @@
-"""Groups of points: k-means, and Gaussian mixtures by expectation maximisation."""
+"""Clusters of points: k-means, and Gaussian mixtures by expectation maximisation."""
 
 from __future__ import annotations
 
@@ -6,23 +6,45 @@ import numpy as np
 from scipy.cluster.vq import ClusterError, kmeans2
 from scipy.special import logsumexp
 
-LEAST_VARIANCE = 1e-3  # of a start: 3 % of the data's spread keep equal points from a spike
-EM_STEPS, EM_GAIN = 100, 1e-5  # at most so many, while the log-likelihood gains that many nats
+# Added to the variances of clusters of standardised data (dimensionless; 3 % of its standard
+# deviation), so that equal points do not make a spike of no width.
+LEAST_VARIANCE = 1e-3
+# The largest number of EM steps, and the gain of the mean log-likelihood, in nats per point, below
+# which they end: the mixture is only a start, so the last digits do not matter.
+EM_STEPS, EM_GAIN = 100, 1e-5
+LEAST_MASS = 1e-9  # points added to the mass of a component: an empty one must not divide by zero
+ATTEMPTS = 20  # k-means runs before giving up: each draws new centres, and one mostly succeeds
+JITTER = 0.03  # noise that separates equal points, in standard deviations: as LEAST_VARIANCE
 
 
 def gaussian_mixture(
     x: np.ndarray, k: int, rng: np.random.Generator
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """Expectation maximisation from k-means: log-likelihood per point, weights, means, factors.
+    """A Gaussian mixture by expectation maximisation from k-means, to start a density on.
 
-    A factor L, lower triangular, whitens its component: u = L (x - mean). The log-likelihood is
-    up to a constant.
+    Args:
+        x: standardised data (n, dim).
+        k: number of components.
+        rng: generator of the k-means centres.
+
+    Returns:
+        The mean log-likelihood of a point up to a constant, the weights (k,), the means (k, dim),
+        and the factors (k, dim, dim): lower triangular L with L^T L the inverse covariance.
+
+    Raises:
+        ValueError: if k-means finds no k clusters.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> _, weights, means, factors = gaussian_mixture(rng.standard_normal((50, 2)), 3, rng)
+        >>> weights.shape, means.shape, factors.shape
+        ((3,), (3, 2), (3, 2, 2))
     """
     dim = x.shape[-1]
     share = np.eye(k)[clusters(x, k, rng)[1]]
     before = -np.inf
     for _ in range(EM_STEPS):
-        mass = share.sum(0) + 1e-9
+        mass = share.sum(0) + LEAST_MASS
         mean = share.T @ x / mass[:, None]
         centred = x - mean[:, None]  # (k, n, dim)
         cov = (centred * share.T[..., None]).swapaxes(1, 2) @ centred / mass[:, None, None]
@@ -39,12 +61,24 @@ def gaussian_mixture(
 
 
 def clusters(points: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """k-means centres and labels, none empty: jitter tells apart points that coincide."""
+    """k-means centres (k, dim) and labels (n,), with no cluster empty.
+
+    Points that coincide are separated by a small noise. Use it where a fit starts from clusters.
+
+    Raises:
+        ValueError: if no run of k-means fills all clusters.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> centres, labels = clusters(np.array([[0.0], [0.1], [5.0]]), 2, rng)
+        >>> centres.shape, labels.shape
+        ((2, 1), (3,))
+    """
     exact = len(np.unique(points, axis=0)) >= k
-    for attempt in range(20):
+    for attempt in range(ATTEMPTS):
         jitter = 0.0
         if attempt or not exact:
-            jitter = 0.03 * points.std(0) * rng.standard_normal(points.shape)
+            jitter = JITTER * points.std(0) * rng.standard_normal(points.shape)
         try:
             return kmeans2(points + jitter, k, minit="++", seed=rng, missing="raise")
         except ClusterError:

@@ -1,4 +1,4 @@
-"""Jacobians of functions that map each point by itself."""
+"""Jacobians of functions that map each point of a batch independently."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from torch import Tensor
 def jacobian(values: Tensor, x: Tensor, *, create_graph: bool = False) -> Tensor:
     """Derivatives of ``values`` (*shape, m) by ``x`` (*shape, dim): (*shape, m, dim).
 
-    Every row of ``values`` must depend on its own row of ``x`` alone. Of a gradient, this is the
-    Hessian.
+    Use it for a Hessian, with a gradient as ``values``. Every row of ``values`` must depend on the
+    same row of ``x`` alone: then one backward pass for each of the m columns is enough.
 
     Args:
-        create_graph: keep what derivatives of the result need.
+        values: (*shape, m), computed from ``x`` with a graph.
+        x: (*shape, dim), requires grad.
+        create_graph: keep the graph, for derivatives of the result.
 
     Example:
         >>> x = torch.randn(5, 3, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Determinants, moduli and roots of the matrices that describe a peak."""
+"""Matrices that describe a peak: determinants, Cholesky factors, moduli of eigenvalues."""
 
 from __future__ import annotations
 
@@ -7,25 +7,46 @@ import math
 import torch
 from torch import Tensor
 
-SMALLEST = 1e-10  # eigenvalue of |H|, relative to the largest
+# Least eigenvalue of |H|, relative to the largest, which counts as at least this large itself:
+# the inverse of |H| then stays finite, even for H = 0 (dimensionless).
+SMALLEST = 1e-10
+ROUNDINGS = 16  # machine epsilons, relative to the largest, below which an eigenvalue is rounding
 
 
 def laplace_mass(log_joint: Tensor, precision: Tensor) -> Tensor:
-    """l - log det(precision)/2 + d/2 log 2 pi."""
+    """Laplace's approximation of a peak's log mass: l - log det(P)/2 + d/2 log 2 pi.
+
+    Use it to compare peaks of a posterior by their evidence.
+
+    Args:
+        log_joint: l, the log density at the peak in nats, (*batch,).
+        precision: P, minus the Hessian of the log density there, (*batch, d, d).
+
+    Example:
+        >>> laplace_mass(torch.zeros(5), torch.eye(2).expand(5, 2, 2)).shape
+        torch.Size([5])
+    """
     log_det = torch.linalg.slogdet(precision)[1]
     return log_joint - 0.5 * log_det + 0.5 * precision.shape[-1] * math.log(2 * math.pi)
 
 
 def scale_tril(precision: Tensor) -> Tensor:
-    """T, lower triangular, with T T^T = precision^-1: (*batch, dim, dim)."""
+    """The ``scale_tril`` T of a Gaussian, T T^T = precision^-1: (*batch, dim, dim)."""
     return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(precision)))
 
 
 def moduli(hessian: Tensor) -> Tensor:
-    """|H|: the symmetric matrix with the moduli of the eigenvalues, none of them zero."""
+    """|H|: H with its eigenvalues replaced by their moduli, (*batch, dim, dim), none zero.
+
+    Use it as a precision where a Hessian may be indefinite.
+
+    Example:
+        >>> moduli(torch.diag(torch.tensor([2.0, -3.0]))).diagonal()
+        tensor([2., 3.])
+    """
     values, axes = torch.linalg.eigh(hessian)
     values = values.abs()
-    smallest = max(SMALLEST, 16 * torch.finfo(hessian.dtype).eps)  # below it all is rounding
+    smallest = max(SMALLEST, ROUNDINGS * torch.finfo(hessian.dtype).eps)
     values = values.clamp_min(smallest * values.amax(-1, keepdim=True).clamp_min(SMALLEST))
     return (axes * values.unsqueeze(-2)) @ axes.mT
 

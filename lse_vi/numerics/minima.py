@@ -10,6 +10,12 @@ from torch import Tensor
 from lse_vi.checks import check_positive
 from lse_vi.numerics.newton import Function, descend
 
+# Longest Newton step, in spreads of the starts: short enough that a start stays in its own valley.
+LONGEST_STEP = 0.1
+# Largest distance of a minimum from the starts' mean in any coordinate, in spreads of the starts:
+# a descent that ends farther away has left the region of interest.
+REACH = 2
+
 
 class Minima(NamedTuple):
     """Minima of a potential, lowest first: ``points`` (m, dim), ``energies`` (m,)."""
@@ -26,18 +32,36 @@ def find_minima(
     *,
     separation: float,
 ) -> Minima:
-    """Minima of ``energy`` reached by Newton descent from ``starts`` (n, dim).
+    """Distinct minima of ``energy`` reached by Newton descent from ``starts``.
 
-    Points that ran away, two spreads of the starts or more, are left out; those closer than
-    ``separation`` times the spread are one.
+    Use it to count the wells of any function with two derivatives. Ends farther than two spreads
+    from the starts are left out.
+
+    Args:
+        energy: (n, dim) -> (n,).
+        gradient: (n, dim) -> same shape.
+        hessian: (n, dim) -> (n, dim, dim).
+        starts: (n, dim), data or a grid over the region of interest.
+        separation: minima closer than this share of the starts' spread count as one.
 
     Raises:
         ValueError: for fewer than two different starts, or a separation that is not positive.
+
+    Example:
+        >>> found = find_minima(
+        ...     lambda x: (x.square() - 1).square().sum(-1),
+        ...     lambda x: 4 * x * (x.square() - 1),
+        ...     lambda x: (12 * x.square() - 4).unsqueeze(-1),
+        ...     torch.linspace(-2, 2, 8).unsqueeze(-1),
+        ...     separation=1e-3,
+        ... )
+        >>> found.points.shape
+        torch.Size([2, 1])
     """
     check_positive("separation", separation)
     spread = spread_of(starts)
-    end = descend(energy, gradient, hessian, starts, max_length=0.1 * spread)
-    inside = ((end.x - starts.mean(0)).abs() <= 2 * spread).all(-1)
+    end = descend(energy, gradient, hessian, starts, max_length=LONGEST_STEP * spread)
+    inside = ((end.x - starts.mean(0)).abs() <= REACH * spread).all(-1)
     curved = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
     good = end.converged & inside & curved
     points, energies = end.x[good], end.energy[good]
@@ -46,7 +70,7 @@ def find_minima(
 
 
 def spread_of(starts: Tensor) -> Tensor:
-    """The diagonal of the box around ``starts`` (n, dim), the scale of a search.
+    """The diagonal of the bounding box of ``starts`` (n, dim): the unit of length of a search.
 
     Raises:
         ValueError: for fewer than two different starts.
@@ -62,7 +86,7 @@ def spread_of(starts: Tensor) -> Tensor:
 
 
 def distinct(points: Tensor, energies: Tensor, radius: float | Tensor) -> list[int]:
-    """Indices of ``points`` (n, dim), lowest first, without those within ``radius`` of another."""
+    """Indices of ``points`` (n, dim), lowest first, none within ``radius`` of a lower one."""
     kept: list[int] = []
     for i in energies.argsort().tolist():
         if all((points[i] - points[j]).norm() > radius for j in kept):

@@ -1,4 +1,4 @@
-"""Damped Newton descent for many points at once: minimisers of modes, minima of potentials."""
+"""Damped Newton descent from many points at once: minimisers of modes, minima of potentials."""
 
 from __future__ import annotations
 
@@ -10,9 +10,24 @@ from torch import Tensor
 
 Function = Callable[[Tensor], Tensor]
 
+# Share of the linear gain that a step must reach: the usual one (Nocedal & Wright 2006, Sec. 3.1).
+ARMIJO = 1e-4
+HALVINGS = 40  # most halvings of a step: 2^-40 = 1e-12 of it is lost in rounding
+# The largest modulus of H counts as at least this, in units of energy / x^2: where the function is
+# flat in all directions, the step stays finite.
+LEAST_MODULUS = 1e-6
+ROUNDINGS = 4  # machine epsilons of 1 + |energy|: a linear gain below them is rounding error
+
 
 class Descent(NamedTuple):
-    """Where each start ended: ``x`` (*shape, dim), ``energy``, ``hessian``, and ``converged``."""
+    """The ends of descents: ``x`` and the energy and Hessian there, and which have converged.
+
+    Attributes:
+        x: (*shape, dim).
+        energy: (*shape).
+        hessian: (*shape, dim, dim).
+        converged: whether the gradient vanishes up to rounding, (*shape).
+    """
 
     x: Tensor
     energy: Tensor
@@ -30,12 +45,28 @@ def descend(
     max_steps: int = 100,
     max_length: float | Tensor = float("inf"),
 ) -> Descent:
-    """Minimise ``energy`` from every start ``x`` (*shape, dim) by damped Newton steps.
+    """Minimise ``energy`` from every start ``x`` by damped Newton steps, to rounding error.
 
-    The step is -|H|^-1 g with the eigenvalues' moduli, so it descends where H is indefinite too
-    (Dauphin et al. 2014, saddle-free Newton), halved until Armijo's condition holds. On a strongly
-    convex function it converges from everywhere. A start has converged when its Newton decrement
-    g^T |H|^-1 g / 2, the expected gain, is at the rounding error of the energy.
+    Use it for smooth functions of few dimensions, where a Hessian is cheap. The step is
+    -|H|^-1 g, halved until Armijo's condition holds. |H| has the moduli of H's eigenvalues, so the
+    step descends where H is indefinite too (Dauphin et al. 2014, saddle-free Newton). On a strongly
+    convex function it converges from every start. A descent ends where the linear gain
+    g^T |H|^-1 g is at the rounding error of the energy; it has converged if there
+    |g|^2 / |H|_2 < sqrt(eps) (1 + |energy|).
+
+    Args:
+        energy: (*shape, dim) -> (*shape).
+        gradient: (*shape, dim) -> same shape.
+        hessian: (*shape, dim) -> (*shape, dim, dim).
+        x: starts (*shape, dim).
+        max_steps: the largest number of steps.
+        max_length: the largest length of a step, in units of x.
+
+    Example:
+        >>> square = lambda x: x.square().sum(-1)
+        >>> twice = lambda x: 2 * torch.eye(2).expand(*x.shape, 2)
+        >>> descend(square, lambda x: 2 * x, twice, torch.ones(3, 2)).converged
+        tensor([True, True, True])
     """
     eps = torch.finfo(x.dtype).eps
     value = energy(x)
@@ -43,22 +74,24 @@ def descend(
         g, h = gradient(x), hessian(x)
         moduli, axes = torch.linalg.eigh(h)
         moduli = moduli.abs()
-        moduli = moduli.clamp_min(eps**0.5 * moduli.amax(-1, keepdim=True).clamp_min(1e-6))
+        # Moduli below sqrt(eps) of the largest are raised to it: flat directions step less far.
+        largest = moduli.amax(-1, keepdim=True).clamp_min(LEAST_MODULUS)
+        moduli = moduli.clamp_min(eps**0.5 * largest)
         along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
         step = -(axes @ (along / moduli).unsqueeze(-1)).squeeze(-1)
         step = step * (max_length / step.norm(dim=-1, keepdim=True).clamp_min(eps)).clamp(max=1.0)
         slope = (g * step).sum(-1)
-        active = -slope > 4 * eps * (1 + value.abs())
+        active = -slope > ROUNDINGS * eps * (1 + value.abs())
         if not active.any():
             break
         t = active.to(x.dtype)
-        for _ in range(40):
+        for _ in range(HALVINGS):
             trial = energy(x + t.unsqueeze(-1) * step)
-            short = active & ~(trial <= value + 1e-4 * t * slope)
+            short = active & ~(trial <= value + ARMIJO * t * slope)
             if not short.any():
                 break
             t = torch.where(short, t / 2, t)
-        t = torch.where(short, 0.0, t)  # no descent left in this direction: rounding error reached
+        t = torch.where(short, 0.0, t)  # no step descends: the energy is at its rounding error
         x = x + t.unsqueeze(-1) * step
         value = energy(x)
         if not (active & ~short).any():

@@ -2,7 +2,7 @@ r"""States h_1, h_2, ... of a recurrence, with gradients through time at the pri
 
 The usual way, a graph over all steps, spends its time on many small operations. Here the states
 are found first, without a graph. Then one step is taken from all of them at once: it gives the
-Jacobians J_n = dh_{n+1}/dh_n, and a graph for the parameters. What remains of the chain rule is the
+Jacobians J_n = dh_{n+1}/dh_n, and a graph for the parameters. The rest of the chain rule is the
 linear recursion of the adjoints, one small product per step:
 
 .. math:: \lambda_n = \partial L/\partial h_n + J_n^T \lambda_{n+1}
@@ -24,7 +24,8 @@ Step = Callable[..., Tensor]
 def unroll(step: Step, start: Tensor, *drives: Tensor) -> Tensor:
     """The states of h_{n+1} = step(h_n, *drives_n), the start first: (times + 1, *batch, states).
 
-    Gradients (once, not twice) flow to the start, to the drives, and to the parameters of ``step``.
+    Use it to train a recurrence over many times. First derivatives flow to the start, the drives
+    and the parameters of ``step``; second derivatives do not exist.
 
     Args:
         step: maps states (*batch, states) and a time slice of each drive to the next states. It
@@ -55,7 +56,7 @@ def unroll(step: Step, start: Tensor, *drives: Tensor) -> Tensor:
 
 
 class _Chain(torch.autograd.Function):
-    """Puts start and next states in one tensor; backward adds what later states owe to earlier."""
+    """Concatenates the start and the next states; backward is the recursion of the adjoints."""
 
     @staticmethod
     def forward(ctx: Any, start: Tensor, after: Tensor, jacobians: Tensor) -> Tensor:
