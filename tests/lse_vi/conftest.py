@@ -44,6 +44,22 @@ def random_potential():
     return _random_potential
 
 
+def _reorder(pot, order):
+    """The potential whose mode k is mode ``order[k]`` of ``pot``."""
+    axis = len(pot.batch_shape)
+    tensors = {
+        name: p.index_select(axis, torch.as_tensor(order))
+        for name, p in pot.named_parameters()
+        if name != "log_rho"
+    }
+    return pot.with_parameters(tensors)
+
+
+@pytest.fixture(scope="session")
+def reorder():
+    return _reorder
+
+
 class Separable(NamedTuple):
     """exp(-E) = sum_k s_k/K exp(-f_k) with f_k a sum over the coordinates of u = L_k (x - m_k)."""
 

@@ -125,6 +125,40 @@ def test_the_gate_alone_identifies_nothing(random_potential, seed, network, rho)
     close(other.responsibilities(x), pot.responsibilities(x), 1e-6)
 
 
+@given(
+    seed=SEEDS,
+    network=NETWORKS,
+    rho=SHARPNESS,
+    batch_shape=BATCHES,
+    order=st.permutations(range(4)),
+)
+@settings(deadline=None, max_examples=40)
+def test_the_order_of_the_modes_means_nothing(
+    random_potential, reorder, seed, network, rho, batch_shape, order
+):
+    """The same energies, gradients and Hessians; responsibilities go along with their modes."""
+    pot = random_potential(seed, 2, 4, network=network, rho=rho, batch_shape=batch_shape)
+    other, x = reorder(pot, order), torch.randn(10, *batch_shape, 2)
+    with torch.no_grad():
+        close(other(x), pot(x), 1e-12)
+        close(other.gradient(x), pot.gradient(x), 1e-10)
+        close(other.hessian(x), pot.hessian(x), 1e-10)
+        close(other.responsibilities(x), pot.responsibilities(x)[..., order], 1e-10)
+        close(other.mode_potentials(x), pot.mode_potentials(x)[..., order], 1e-12)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_the_order_of_the_modes_changes_no_minimum_and_no_count(random_potential, reorder, network):
+    pot, order = random_potential(3, 2, 4, network=network, spread=0.3), [2, 0, 3, 1]
+    other, x = reorder(pot, order), 2 * torch.randn(100, 2)
+    here, there = pot.minima(x), other.minima(x)
+    torch.testing.assert_close(there.points, here.points, rtol=0, atol=1e-6)
+    close(there.energies, here.energies)
+    assert torch.equal(other.active_modes(x), pot.active_modes(x)[order])
+    kept = torch.tensor([True, False, True, True])
+    close(other.prune(kept[order])(x), pot.prune(kept)(x))
+
+
 @pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
 def test_batches_are_independent_potentials(random_potential, network):
     pot = random_potential(0, 2, network=network, batch_shape=(2, 3), hidden=(4, 5))
