@@ -1,7 +1,7 @@
 """Pyro posteriors as ArviZ objects: draws, log-likelihood and predictions with named dimensions.
 
-A plate of the model becomes a dimension of the same name. :mod:`~lse_vi.arviz_export.gather` makes
-plain arrays of a posterior and its model, and hands them to the ArviZ that is installed.
+A plate of the model becomes a dimension of the same name. :mod:`~lse_vi.arviz_export.gather` turns
+a posterior and its model into plain arrays, and the installed ArviZ turns these into its object.
 """
 
 from __future__ import annotations
@@ -28,22 +28,25 @@ def to_arviz(
     settings: ExportSettings | None = None,
     **kwargs: Any,
 ) -> Any:
-    r"""A posterior of a Pyro model as ArviZ sees it, ready for ``az.loo``, ``az.plot_ppc``, ...
+    r"""A posterior of a Pyro model as ArviZ sees it.
+
+    Use it to judge, compare or plot a posterior by ArviZ: ``az.loo``, ``az.plot_ppc``, ...
 
     The groups are ``posterior`` (latent and deterministic sites), ``log_likelihood`` (of each
     observation, scaled and masked as in the model), ``posterior_predictive``, ``sample_stats``,
-    ``prior``, ``prior_predictive`` and ``observed_data``; a group with nothing in it is absent.
-    ``pyro.factor`` terms are no data and are left out. Batch dimensions are named after their
+    ``prior``, ``prior_predictive`` and ``observed_data``; an empty group is absent. Terms of
+    ``pyro.factor`` are not data, so they are left out. Batch dimensions are named after their
     plates.
 
     Args:
         posterior: a guide, called as ``posterior(*args, **kwargs)``, or draws of every latent site,
             (chain, draw, *shape), as from ``mcmc.get_samples(group_by_chain=True)``.
-        model: the Pyro model, called with ``*args`` and ``**kwargs``, its data among them.
-        settings: :class:`ExportSettings` says what they are.
+        model: the Pyro model, called with ``*args`` and ``**kwargs``.
+        args: positional arguments of the model, usually its data.
+        settings: number of draws, seed, names of dimensions, ...; see :class:`ExportSettings`.
         kwargs: further arguments of the model, and settings by their names (``num_samples=500``,
-            ``seed=1``, ``resample=True``, ...). A name that is an argument of the model is the
-            model's: the setting of that name is then given in ``settings``.
+            ``seed=1``, ``resample=True``, ...). If the model has an argument of the name of a
+            setting, the keyword goes to the model; give the setting in ``settings`` instead.
 
     Returns:
         ``arviz.InferenceData`` (ArviZ 0.x) or ``xarray.DataTree`` (ArviZ 1.x).
@@ -51,7 +54,8 @@ def to_arviz(
     Raises:
         TypeError: if ``posterior`` is neither a guide nor a mapping.
         ValueError: if draws are missing, unequal in number or of the wrong shape, if data do not
-            fit their site, if a plate is subsampled, or if the prior is improper.
+            fit their site, if a plate is subsampled, if the prior is improper, or if ``resample``
+            is asked for without an :class:`~lse_vi.AutoLSEICNN` of this model.
 
     Example:
         >>> import torch

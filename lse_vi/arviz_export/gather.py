@@ -1,4 +1,4 @@
-"""The groups of a posterior as plain arrays, and the object that ArviZ makes of them."""
+"""The groups of a posterior as plain arrays, and the ArviZ object made of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from lse_vi.arviz_export.model_sites import Sites
 
 
 class Groups(NamedTuple):
-    """``arrays[group][site]`` (chain, draw, *shape), or (*shape) for data; names of *shape."""
+    """The arrays of all groups, and the names of their dimensions.
+
+    Attributes:
+        arrays: by group and site, (chain, draw, *shape); those of ``observed_data`` are (*shape).
+        dims: names of the dimensions ``*shape`` by site, None where a dimension has no name.
+    """
 
     arrays: dict[str, dict[str, np.ndarray[Any, Any]]]
     dims: dict[str, list[str | None]]
@@ -30,9 +35,9 @@ def assemble(
     dims: Mapping[str, Sequence[str | None]],
     attrs: Mapping[str, Any],
 ) -> Any:
-    """The object that ``library``, ArviZ 0.x or 1.x, makes of ``arrays[group][site]``."""
+    """The object that ``library`` makes of ``arrays[group][site]``; it is ArviZ 0.x or 1.x."""
     labels = {"coords": dict(coords), "dims": dict(dims)}
-    if "posterior" in signature(library.from_dict).parameters:  # 0.x: a keyword for each group
+    if "posterior" in signature(library.from_dict).parameters:  # 0.x takes a keyword per group
         of_groups = {f"{group}_attrs": dict(attrs) for group in arrays}
         return library.from_dict(**arrays, **labels, attrs=dict(attrs), **of_groups)
     of_groups = {group: dict(attrs) for group in ("/", *arrays)}
@@ -49,7 +54,11 @@ def gather(
     prior: bool,
     sample_stats: Mapping[str, Any],
 ) -> Groups:
-    """All groups as arrays; the arguments of :func:`to_arviz`, with those of the model bound."""
+    """All groups as arrays.
+
+    The arguments are those of :func:`~lse_vi.to_arviz`, but the arguments of ``posterior`` and
+    ``model`` are already bound to them.
+    """
     if isinstance(posterior, Mapping):
         lead, draws = _flatten(posterior, sample_stats)
     elif not callable(posterior):
@@ -97,7 +106,7 @@ def gather(
 
 
 def _flatten(posterior: Mapping[str, Any], sample_stats: Mapping[str, Any]) -> tuple[Size, Draws]:
-    """The shape (chain, draw) that all have in common, and draws (chain * draw, *shape)."""
+    """The common shape (chain, draw), and the draws flattened to (chain * draw, *shape)."""
     draws = {name: torch.as_tensor(value) for name, value in posterior.items()}
     shapes = {name: tuple(np.shape(value)) for name, value in {**draws, **sample_stats}.items()}
     leads = {shape[:2] for shape in shapes.values()}
@@ -111,6 +120,7 @@ def _flatten(posterior: Mapping[str, Any], sample_stats: Mapping[str, Any]) -> t
 
 
 def _sampled(trace: Trace) -> Draws:
+    """The values of the latent sites in a run of a guide."""
     return {
         name: site["value"]
         for name, site in trace.nodes.items()

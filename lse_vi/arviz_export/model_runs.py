@@ -1,4 +1,4 @@
-"""Runs of a Pyro program with given draws, one after the other or all at once in a plate."""
+"""Runs of a Pyro program with given draws: one after the other, or all at once in a plate."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Size, Tensor
 
-Program = Callable[[], Any]
-Draws = dict[str, Tensor]
+Program = Callable[[], Any]  # a model or a guide with its arguments bound
+Draws = dict[str, Tensor]  # values by site
 
 
 def run(
     program: Program, read: Callable[[Trace], Draws], draws: Draws, n: int, parallel: bool
 ) -> Draws:
-    """What ``read`` takes from runs of ``program`` with each of ``n`` draws, as (n, *shape)."""
+    """Run ``program`` with each of ``n`` draws, and collect what ``read`` takes from each run.
+
+    Args:
+        program: without arguments.
+        read: takes values (*shape) by name from the trace of a run.
+        draws: values of the latent sites, (n, *shape); a site without a value is drawn.
+        n: number of runs.
+        parallel: run once, with all draws in an outermost plate.
+
+    Returns:
+        What ``read`` takes, by name, (n, *shape).
+    """
     if not parallel:
         rows = [read(trace_given(program, draw_at(draws, i))) for i in range(n)]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
@@ -36,7 +47,10 @@ def run(
 
 
 def _narrow(name: str, value: Tensor, n: int, shape: Size) -> Tensor:
-    """``value`` (n, 1, ..., *shape), or (*shape) where all draws agree, as (n, *shape)."""
+    """``value`` as (n, *shape).
+
+    It comes as (n, 1, ..., *shape), or as (*shape) where it does not depend on the draws.
+    """
     split = value.dim() - len(shape)
     if value.shape[split:] != shape or value.shape[:split].numel() not in (1, n):
         raise ValueError(
@@ -47,7 +61,7 @@ def _narrow(name: str, value: Tensor, n: int, shape: Size) -> Tensor:
 
 
 def trace_given(program: Program, values: Draws) -> Trace:
-    """A run of ``program`` whose latent sites take ``values``, where given."""
+    """The trace of a run of ``program``; latent sites named in ``values`` take these values."""
     given = Trace()
     for name, value in values.items():
         given.add_node(name, name=name, type="sample", value=value, is_observed=False, infer={})
@@ -60,7 +74,7 @@ def draw_at(draws: Draws, i: int) -> Draws:
 
 
 class Unobserve(UnconditionMessenger):
-    """Draw ``sites`` instead of observing them (``poutine.uncondition`` spares no site)."""
+    """Draw ``sites`` instead of observing them; ``poutine.uncondition`` would draw all sites."""
 
     def __init__(self, sites: Collection[str]) -> None:
         super().__init__()
@@ -72,5 +86,5 @@ class Unobserve(UnconditionMessenger):
 
 
 def plate_depth(frames: Sequence[Any]) -> int:
-    """How many batch dimensions the plates around a site take."""
+    """The number of batch dimensions that the plates around a site occupy."""
     return max((-frame.dim for frame in frames if frame.vectorized), default=0)

@@ -1,4 +1,4 @@
-"""The sites of a Pyro model by kind, with the plates that name their dimensions."""
+"""The sites of a Pyro model by kind, and the plates that name their dimensions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,32 @@ from torch import Size, Tensor
 from lse_vi.arviz_export.model_runs import Draws, plate_depth
 from lse_vi.guides.log_joint import check_whole
 
+# How far log-probabilities of a run with all draws at once may be from those of a run with one.
+# Rounding in float32 stays below; a model that is not vectorised mixes up draws and is far above.
+PARALLEL_TOLERANCE = 1e-3
+
 
 class Axes(NamedTuple):
-    """Plates of the batch dimensions of a site (None: no plate), and batch axes to drop."""
+    """The dimensions of a site as ArviZ gets them.
+
+    Attributes:
+        names: of the batch dimensions that are kept: their plates, None without a plate.
+        drop: axes of size one that are left out.
+    """
 
     names: list[str | None]
     drop: tuple[int, ...]
 
 
 class Sites:
-    """The sites of a model by kind, their axes and their data (1, *shape), from one run."""
+    """The sites of a model by kind, read from the trace of one run.
+
+    Attributes:
+        latent, computed, observed: names of the latent sites, of the deterministic ones, and of
+            those with data.
+        data: of the observed sites, (1, *shape).
+        axes: of every site.
+    """
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -49,7 +65,7 @@ class Sites:
             self.axes[name] = _axes(site, value)
 
     def select(self, draws: Draws, *, exact: bool) -> Draws:
-        """The ``draws`` (n, *shape) of the latent sites; ``exact`` admits none of other sites."""
+        """The ``draws`` (n, *shape) of the latent sites; with ``exact``, others are an error."""
         for name in self.latent:
             if name not in draws:
                 raise ValueError(
@@ -71,27 +87,29 @@ class Sites:
         return {name: draws[name] for name in self.latent}
 
     def values(self, trace: Trace) -> Draws:
-        """The values of all sites in another run."""
+        """The values of all sites in ``trace``, another run."""
         return {name: trace.nodes[name]["value"] for name in self.axes}
 
     def scores(self, trace: Trace) -> Draws:
-        """The log-probability of each observation, and computed values, in another run."""
+        """The log-probabilities of the data, and computed values, in ``trace``, another run."""
         trace.compute_log_prob(lambda name, _: name in self.observed)
         computed = {name: trace.nodes[name]["value"] for name in self.computed}
         return computed | {name: trace.nodes[name]["log_prob"] for name in self.observed}
 
     def check(self, scored: Draws) -> None:
-        """The first of ``scored`` (n, *shape) must be what one draw gives on its own."""
+        """The first entry of ``scored`` (n, *shape) must be what the first draw gives alone."""
         for name, value in self.scores(self.trace).items():
             first, alone = scored[name][0].double(), value.double()
-            if not torch.allclose(first, alone, rtol=1e-3, atol=1e-3, equal_nan=True):
+            if not torch.allclose(
+                first, alone, rtol=PARALLEL_TOLERANCE, atol=PARALLEL_TOLERANCE, equal_nan=True
+            ):
                 raise ValueError(
                     f"parallel: site {name!r} comes out differently for one draw and for all at "
                     "once, so the model is not vectorised over draws; pass parallel=False"
                 )
 
     def arrays(self, names: Sequence[str], values: Draws, lead: Size) -> dict[str, np.ndarray]:
-        """``values`` (n, *shape) of ``names`` as arrays (*lead, *shape), without dropped axes."""
+        """``values`` (n, *shape) of the sites ``names`` as arrays (*lead, *shape of kept axes)."""
         arrays = {}
         for name in names:
             drop = tuple(len(lead) + axis for axis in self.axes[name].drop)
@@ -101,7 +119,7 @@ class Sites:
 
 
 def _is_computed(site: Any) -> bool:
-    """Whether the site is a ``pyro.deterministic`` or reparametrised: an observed Delta."""
+    """Whether a site is an observed Delta, as ``pyro.deterministic`` and reparametrisers make."""
     fn = site["fn"]
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
@@ -109,6 +127,7 @@ def _is_computed(site: Any) -> bool:
 
 
 def _data(name: str, site: Any) -> Tensor:
+    """The data of a site, expanded to the shape of its distribution."""
     value, shape = site["value"], site["fn"].shape()
     try:
         return value.expand(shape)
@@ -120,15 +139,17 @@ def _data(name: str, site: Any) -> Tensor:
 
 
 def _axes(site: Any, value: Tensor) -> Axes:
+    """The names of the batch dimensions of a site, from its plates, and those to drop."""
     frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
     rank = value.dim() - site["fn"].event_dim
-    # Unless told, pyro.deterministic takes all dimensions for event dimensions, plates or not.
+    # Without event_dim, pyro.deterministic declares all dimensions event dimensions. Those that
+    # its plates cover are batch dimensions here.
     if rank == 0 and _is_computed(site) and value.dim() <= plate_depth(frames):
         rank = value.dim()
     names: list[str | None] = [None] * rank
     for frame in frames:
         if -frame.dim <= rank and value.shape[rank + frame.dim] == frame.size:
             names[frame.dim] = frame.name
-    # Beside a plate, a batch dimension of size one without a plate only holds a place.
+    # In a site with plates, a batch dimension of size one without a plate is a placeholder.
     drop = tuple(i for i in range(rank) if frames and names[i] is None and value.shape[i] == 1)
     return Axes([name for i, name in enumerate(names) if i not in drop], drop)

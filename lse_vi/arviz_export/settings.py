@@ -1,4 +1,4 @@
-"""What an export to ArviZ is told."""
+"""The settings of an export to ArviZ."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from lse_vi.checks import check_count
 class ExportSettings:
     """The settings of :func:`~lse_vi.to_arviz` as one object.
 
-    For a model with an argument of the name of a setting, such as ``prior`` or ``seed``.
+    Use it for a model that has an argument of the name of a setting, such as ``prior`` or
+    ``seed``, and to use the same settings for many exports.
 
     Args:
-        num_samples: draws from the guide (one chain of them), and from the prior.
+        num_samples: number of draws from a guide (in one chain), and from the prior.
         parallel: run all draws at once in an outermost plate, as in ``pyro.infer.Predictive``;
             every batch dimension of the model must then be a plate.
         prior: draw from the prior too; it must be proper.
         sample_stats: statistics (chain, draw, *shape) of given draws, e.g. log weights.
         coords: labels along dimensions, for ArviZ.
         dims: names of the dimensions of a site, in place of those of its plates.
-        resample: take the draws of an :class:`~lse_vi.AutoLSEICNN` by Pareto-smoothed importance
-            weights, which makes up for what the guide lacks where k-hat is below 0.7. With or
-            without it ``sample_stats`` holds their log weights, and the attributes k-hat, the
-            effective sample size, the ELBO and the log evidence.
+        resample: draw from an :class:`~lse_vi.AutoLSEICNN` and resample by Pareto-smoothed
+            importance weights, which corrects the guide's error where k-hat is below 0.7. With or
+            without it, ``sample_stats`` holds the log weights of such a guide's draws, and the
+            attributes hold k-hat, the effective sample size, the ELBO and the log evidence.
         seed: makes the result reproducible and leaves the global random state untouched.
 
     Raises:
-        TypeError: for a number of samples that is no integer.
-        ValueError: for one below 1.
+        TypeError: if ``num_samples`` is not an integer.
+        ValueError: if it is below 1.
 
     Example:
         >>> ExportSettings(prior=False).num_samples

@@ -1,9 +1,9 @@
 """Densities with a posterior: how sure is a density, and how many modes are there?
 
 Begin with :mod:`~lse_vi.bayesian.fit` (``fit_posterior``) and :mod:`~lse_vi.bayesian.mode_count`
-(``count_modes``). :mod:`~lse_vi.bayesian.coordinates` is the idea that makes it work: mass, mean
-and scale of each mode as coordinates, in which a posterior is nearly normal.
-:mod:`~lse_vi.bayesian.arviz` needs ArviZ and is not loaded here.
+(``count_modes``). The idea behind both is in :mod:`~lse_vi.bayesian.coordinates`: in the mass, mean
+and scale of each mode as coordinates, a posterior is nearly normal. This file does not load
+:mod:`~lse_vi.bayesian.arviz`, because ArviZ takes long to import.
 """
 
 from lse_vi.bayesian.coordinates import ModeCoordinates, Prior

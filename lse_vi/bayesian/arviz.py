@@ -1,4 +1,4 @@
-"""A density's posterior for ArviZ: named dimensions, leave-one-out scores, comparison of models."""
+"""A density's posterior in ArviZ: named dimensions, leave-one-out scores, comparison of models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Hashable, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import arviz
 import numpy as np
@@ -17,22 +17,38 @@ from torch import Tensor
 from lse_vi.arviz_export.gather import assemble
 from lse_vi.bayesian.result import DensityPosterior
 
-DENSITY_POINTS = 200  # points of the density on the data's range, in one dimension
+DENSITY_POINTS = 200  # of the default grid on the data's range: enough for a smooth curve
+
+
+class Labelled(NamedTuple):
+    """Values of the group ``posterior`` (chain, draw, *shape), and the labels of their dimensions.
+
+    Attributes:
+        values: by name.
+        dims: names of the dimensions ``*shape`` of each value.
+        coords: labels along each dimension.
+    """
+
+    values: dict[str, Tensor]
+    dims: dict[str, list[str | None]]
+    coords: dict[str, Any]
 
 
 def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int = 0) -> Any:
     """The posterior of a density as ArviZ sees it, with named dimensions.
 
+    Use it for ArviZ's plots, summaries and files.
+
     The groups are ``posterior`` (mass, mean and width of each mode, slopes, bends and strengths of
     its shape, the number of peaks, and the density on a grid), ``log_likelihood``,
-    ``posterior_predictive``, ``observed_data`` and ``sample_stats``; the dimensions mode, axis,
-    layer, unit, grid and point. Modes may swap their labels between draws: R-hat and ESS mean
-    something for the density, not for what has the dimension mode.
+    ``posterior_predictive``, ``observed_data`` and ``sample_stats``; the dimensions are mode,
+    axis, layer, unit, grid and point. Modes may swap their labels between draws. So R-hat and ESS
+    are meaningful for the density, but not for values with the dimension mode.
 
     Args:
-        posterior: from :func:`fit_posterior` or :func:`sample_posterior`.
-        grid: points (n, dim) or (n,) of the density; by default on the range of the data in one
-            dimension, none in more.
+        posterior: from :func:`~lse_vi.fit_posterior` or :func:`~lse_vi.sample_posterior`.
+        grid: points (n, dim) or (n,) at which the density is given; by default on the range of the
+            data in one dimension, and none in more.
         seed: of the predictive draws.
 
     Returns:
@@ -45,33 +61,8 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         {'chain': 1, 'draw': 50, 'grid': 200}
     """
     model, theta = posterior.model, posterior.theta
-    at, lead = model.coordinates, tuple(theta.shape[:2])
-    parts = at.split(theta)
-    deviation = (-parts["log_scale"]).exp() * at.scale
-    values: dict[str, Tensor] = {
-        "mass": at.masses(theta),
-        "mean": at.shift + at.scale * parts["mean"],
-        "width": deviation,
-        "peaks": posterior.peaks.number.unflatten(0, lead),
-    }
-    dims: dict[str, list[str | None]] = {
-        "mass": ["mode"],
-        "mean": ["mode", "axis"],
-        "width": ["mode", "axis"],
-        "peaks": [],
-        "x": ["point", "axis"],
-    }
-    coords: dict[str, Any] = {"mode": np.arange(model.modes), "axis": np.arange(model.dim)}
-    coords["point"] = np.arange(len(model.x))
-    if at.hidden:
-        coords |= {"layer": np.arange(len(at.hidden)), "unit": np.arange(max(at.hidden))}
-        for name, meaning in (("slope", at.slopes(parts)), ("bend", parts["bend"])):
-            values[name], dims[name] = _by_layer(meaning, at.hidden), ["mode", "layer", "unit"]
-        strength = torch.nn.functional.softplus(parts["strength"]) / at.hidden[-1]
-        values["strength"] = _by_layer(strength.squeeze(-2), at.hidden[-1:], max(at.hidden))[
-            ..., 0, :
-        ]
-        dims["strength"] = ["mode", "unit"]
+    lead = tuple(theta.shape[:2])
+    values, dims, coords = _labelled(posterior)
     if grid is None and model.dim == 1:
         low, high = float(model.x.min()), float(model.x.max())
         grid = torch.linspace(low, high, DENSITY_POINTS)
@@ -97,12 +88,11 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
     }
     if posterior.evidence:
         attrs |= posterior.evidence._asdict()
-    # the log-likelihood has no axis: one number for each point
     return assemble(arviz, arrays, coords, dims, attrs)
 
 
 def leave_one_out(posterior: DensityPosterior) -> Any:
-    """ArviZ's PSIS-LOO, with ``elpd_loo``, ``se``, ``p_loo`` and ``pareto_k`` of each point."""
+    """ArviZ's PSIS-LOO: ``elpd_loo``, ``se``, ``p_loo``, and ``pareto_k`` of each point."""
     arrays = {
         "posterior": {"theta": posterior.theta.numpy()},
         "log_likelihood": {"x": posterior.log_likelihood().numpy()},
@@ -111,14 +101,18 @@ def leave_one_out(posterior: DensityPosterior) -> Any:
 
 
 def compare_densities(posteriors: Mapping[Hashable, DensityPosterior]) -> Any:
-    """Posteriors of the same data compared by ``arviz.compare``, e.g. over K or network sizes.
+    """Posteriors of the same data compared by leave-one-out scores (``arviz.compare``).
+
+    Use it to choose between numbers of modes, sizes of the network or priors by how well they
+    predict new data.
 
     Args:
-        posteriors: by any name: ``count.posteriors``, say, or one for each ``hidden``.
+        posteriors: by any name, e.g. those of ``count_modes(x).posteriors``.
 
     Returns:
-        A pandas table, best first. Two of its columns are ours, ``worst_k``, the largest Pareto
-        shape of the leave-one-out weights, and ``log_evidence`` (NaN for a chain).
+        A pandas table, best first. It has the columns of ``arviz.compare``, ``worst_k`` (the
+        largest Pareto shape of the leave-one-out weights; above 0.7 the score is unreliable), and
+        ``log_evidence`` in nats (NaN for a Markov chain).
 
     Example:
         >>> from lse_vi import fit_posterior
@@ -131,9 +125,9 @@ def compare_densities(posteriors: Mapping[Hashable, DensityPosterior]) -> Any:
         2
     """
     with warnings.catch_warnings():
-        # What it warns of, Pareto shapes above the threshold, is a column of the table instead.
+        # The warning says that Pareto shapes are high; the table has them in a column.
         warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto")
-        # ArviZ 0.23 asks pandas 3.1 in a way that is on its way out.
+        # ArviZ 0.23 passes a keyword to pandas that pandas 3.1 deprecates.
         warnings.filterwarnings("ignore", message="The inplace keyword")
         scores = {str(name): leave_one_out(p) for name, p in posteriors.items()}
         table = arviz.compare(scores)
@@ -145,8 +139,44 @@ def compare_densities(posteriors: Mapping[Hashable, DensityPosterior]) -> Any:
     return table
 
 
+def _labelled(posterior: DensityPosterior) -> Labelled:
+    """Mass, mean, width and shape of each mode, and the number of peaks."""
+    model, theta = posterior.model, posterior.theta
+    at = model.coordinates
+    parts = at.split(theta)
+    values: dict[str, Tensor] = {
+        "mass": at.masses(theta),
+        "mean": at.shift + at.scale * parts["mean"],
+        "width": (-parts["log_scale"]).exp() * at.scale,
+        "peaks": posterior.peaks.number.unflatten(0, theta.shape[:2]),
+    }
+    dims: dict[str, list[str | None]] = {
+        "mass": ["mode"],
+        "mean": ["mode", "axis"],
+        "width": ["mode", "axis"],
+        "peaks": [],
+        "x": ["point", "axis"],  # the log-likelihood, one number per point, takes the first only
+    }
+    coords: dict[str, Any] = {"mode": np.arange(model.modes), "axis": np.arange(model.dim)}
+    coords["point"] = np.arange(len(model.x))
+    if at.hidden:
+        most = max(at.hidden)
+        coords |= {"layer": np.arange(len(at.hidden)), "unit": np.arange(most)}
+        for name, meaning in (("slope", at.slopes(parts)), ("bend", parts["bend"])):
+            values[name], dims[name] = _by_layer(meaning, at.hidden), ["mode", "layer", "unit"]
+        strength = torch.nn.functional.softplus(parts["strength"]) / at.hidden[-1]
+        last = _by_layer(strength.squeeze(-2), at.hidden[-1:], most)
+        values["strength"], dims["strength"] = last[..., 0, :], ["mode", "unit"]
+    return Labelled(values, dims, coords)
+
+
 def _by_layer(values: Tensor, widths: tuple[int, ...], room: int | None = None) -> Tensor:
-    """Values of all units (..., units) as (..., layers, widest), NaN where a layer has none."""
+    """Values of all units (..., units) as (..., layers, room), NaN where a layer has no unit.
+
+    Args:
+        widths: of the layers.
+        room: the widest layer, unless it is not among ``widths``.
+    """
     ends = np.cumsum((0, *widths))
     rows = [
         torch.nn.functional.pad(

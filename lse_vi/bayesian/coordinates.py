@@ -1,18 +1,18 @@
-r"""Coordinates of a density that the data speak about: the mass, mean and scale of each mode.
+r"""Coordinates of a density that the data determine: the mass, mean and scale of each mode.
 
-The parameters of a network trade off against one another: a mode's place against the slopes of
-g_k, its frame against their strength, its gate against its offset. In them a posterior is a curved
-ridge, which no Gaussian follows and no chain crosses. Here every mode is standardised:
+The parameters of a network compensate for one another: a mode's place for the slopes of g_k, its
+frame for their strength, its gate for its offset. In these parameters a posterior is a curved
+ridge, which no Gaussian fits and no Markov chain explores. Here every mode is standardised:
 
 .. math::
     q(x) = \sum_k \pi_k \, |P_k| \, h_k(P_k (x - m_k)), \qquad
     h_k(v) \propto \exp(-\tfrac12 |u|^2 - g_k(u)), \quad u = \mu_k + R_k v,
 
-with mu_k and R_k R_k^T the mean and covariance of exp(-|u|^2/2 - g_k). So h_k has mean 0 and
+where mu_k and R_k R_k^T are the mean and covariance of exp(-|u|^2/2 - g_k). So h_k has mean 0 and
 covariance 1, and pi_k, m_k and (P_k^T P_k)^-1 are the mass, mean and covariance of the mode,
-whatever its shape. g_k is an ICNN less its tangent at 0, so that a mode peaks at u = 0 and stays
-below the Gaussian: fixed nodes, dense at 0, find its moments. The result is an LSE-ICNN with
-rho = 1 that needs no log Z: exp(-E) is normalised.
+whatever its shape. g_k is an ICNN minus its tangent at 0. So a mode peaks at u = 0 and stays below
+the Gaussian, and its moments can be computed on fixed nodes that are dense at 0. The result is an
+LSE-ICNN with rho = 1 that needs no log Z: exp(-E) is normalised.
 """
 
 from __future__ import annotations
@@ -34,31 +34,43 @@ from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
+# The three tables are by dimension. In more dimensions there are fewer nodes per axis, as their
+# number grows with the power dim, and so less steep units are resolved.
 NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame
-STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}  # how much denser the nodes are at the peak than at the edge
-STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # slope of a unit that the nodes resolve: none is above it
-NODE_VARIANCE = 1e-9  # least in the frame: of a law on one node, far out in a proposal's tail
-NODE_RADIUS = 6.5  # radius of the nodes, in standard deviations of the Gaussian above every mode
-OPEN = 3.0  # the parameter alpha of an open gate: the masses do the gates' work
-LOG_GATE = float(log_gate(torch.tensor(OPEN, dtype=torch.float64)))
+# c of the nodes NODE_RADIUS sinh(c t) / sinh(c), t even: at the peak, where g_k bends, they are
+# cosh(c) times as dense as at the edge, 27 times for c = 4 and 10 times for c = 3.
+STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}
+STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # largest slope of a unit in the frame that nodes resolve
+# Added to variances in the frame: a law on one node, far out in a proposal's tail, has variance 0.
+NODE_VARIANCE = 1e-9
+# Radius of the nodes, in standard deviations of the Gaussian above every mode: less than 1e-8 of
+# its mass is outside.
+NODE_RADIUS = 6.5
+OPEN = 3.0  # the parameter alpha of every gate: open and fixed, as the masses weigh the modes
+LOG_GATE = float(log_gate(torch.tensor(OPEN, dtype=torch.float64)))  # log s_k: the offsets undo it
 
 
 class Prior(NamedTuple):
     """Normal priors (mean, standard deviation), for data of mean 0 and standard deviation 1.
 
+    The defaults are weakly informative. Give others to state what you know before the data: how
+    wide a mode may be, or how unequal the masses.
+
     Attributes:
-        mass: logits of the masses pi. Their spread makes masses unequal a priori: sparse.
-        mean: m_k, each coordinate.
-        log_scale: log of the diagonal of P_k, minus the log of the mode's width.
-        tilt: entries of P_k below its diagonal, in units of that row's diagonal.
-        slope: log of how sharply a unit of g_k bends, |V|, while that is far below STEEPEST.
-        turn: the entries of that row of V off the unit's own axis, in units of the one on it.
-        bend: where a unit bends: this far from the peak, in the frame.
-        inner: raw inner weights, of softplus(raw) / fan-in.
+        mass: logits of the masses pi. A larger standard deviation makes the masses less equal a
+            priori.
+        mean: each coordinate of m_k.
+        log_scale: log of the diagonal of P_k, that is, minus the log of the mode's width.
+        tilt: entries of P_k below its diagonal, in units of the diagonal entry of their row.
+        slope: log of the slope |V| of a hidden unit of g_k, while it is far below the steepest
+            that the nodes resolve.
+        turn: entries of a unit's row of V off its own axis, in units of the entry on that axis.
+        bend: distance from the peak at which a unit bends, in the frame.
+        inner: raw inner weights; the weight is softplus(raw) / fan-in.
         strength: raw output weights; softplus(raw) / fan-in is how much a unit adds to g_k.
 
     Example:
-        >>> Prior(mass=(0.0, 3.0)).mean  # sparser masses, the rest as it is
+        >>> Prior(mass=(0.0, 3.0)).mean  # less equal masses; the rest keeps its default
         (0.0, 1.0)
     """
 
@@ -76,19 +88,23 @@ class Prior(NamedTuple):
 class ModeCoordinates:
     """The map from coordinates ``theta`` (*batch, size) to potentials, and their prior.
 
-    ``theta`` holds a block for each mode, all alike, so that a relabelling permutes the blocks.
-    Every hidden unit has an axis and a direction of its own, in turn right and left along each
-    axis: that tells the units apart, which are exchangeable otherwise.
+    Use it to read ``theta`` of a :class:`~lse_vi.DensityPosterior`: :meth:`split` gives its parts
+    by name, :meth:`masses` the masses of the modes.
+
+    ``theta`` holds one block for each mode, all of the same layout, so a relabelling of the modes
+    permutes the blocks. Hidden units would be exchangeable too. So each has an axis of its own and
+    a direction along it, right and left in turn.
 
     Args:
-        shift, scale: the mean and standard deviation of the data, (dim,); the potentials are in
-            the data's units, ``theta`` and its prior in standardised ones.
+        shift, scale: the mean and standard deviation of the data, (dim,) each. The potentials are
+            in the data's units, ``theta`` and its prior in standardised ones.
         modes: number of modes K.
         hidden: widths of the hidden layers of each g_k; () makes Gaussian modes.
         prior: of ``theta``; weakly informative by default.
 
     Raises:
-        ValueError: for an entry of ``prior`` that is no mean with a standard deviation > 0.
+        TypeError: if ``prior`` is not a :class:`~lse_vi.Prior`.
+        ValueError: if an entry of ``prior`` is not a mean with a standard deviation > 0.
 
     Example:
         >>> at = ModeCoordinates(torch.zeros(2), torch.ones(2), modes=3, hidden=(4,))
@@ -116,13 +132,9 @@ class ModeCoordinates:
         self.parts += [("log_scale", Size([dim])), ("tilt", Size([dim * (dim - 1) // 2]))]
         self.parts += [("slope", Size([units])), ("turn", Size([units, dim - 1]))]
         self.parts += [("bend", Size([units]))]
-        if self.hidden:
-            widths = (*self.hidden, 1)
-            self.parts += [
-                ("strength" if above == 1 and i == len(self.hidden) - 1 else f"inner.{i}",
-                 Size([above, below]))
-                for i, (below, above) in enumerate(pairwise(widths))
-            ]  # fmt: skip
+        for i, (below, above) in enumerate(pairwise((*self.hidden, 1))):
+            name = "strength" if i == len(self.hidden) - 1 else f"inner.{i}"
+            self.parts.append((name, Size([above, below])))
         moments = [prior._asdict()[name.split(".")[0]] for name, _ in self.parts]
         counts = torch.tensor([shape.numel() for _, shape in self.parts])
         per_mode = torch.tensor(moments).to(shift).repeat_interleave(counts, dim=0)
@@ -146,12 +158,12 @@ class ModeCoordinates:
         }
 
     def join(self, parts: dict[str, Tensor]) -> Tensor:
-        """``theta`` (*batch, size) of its parts."""
+        """``theta`` (*batch, size) from its parts, the inverse of :meth:`split`."""
         lead = parts["mass"].shape
         return torch.cat([parts[name].reshape(*lead, -1) for name, _ in self.parts], -1).flatten(-2)
 
     def masses(self, theta: Tensor) -> Tensor:
-        """pi, (*batch, modes)."""
+        """The masses pi of the modes, (*batch, modes)."""
         return torch.softmax(self.split(theta)["mass"], dim=-1)
 
     def potential(self, theta: Tensor) -> LSEICNN:
@@ -172,9 +184,10 @@ class ModeCoordinates:
         return self.template.with_parameters(values | raw)
 
     def log_density(self, theta: Tensor, x: Tensor) -> Tensor:
-        """-E(x) = log q(x) of :meth:`potential` at points (n, dim), without its overhead.
+        """log q(x) = -E(x) at points (n, dim), as :meth:`potential` gives it but quicker.
 
-        A chain evaluates it a hundred thousand times, for one ``theta`` at a time.
+        It builds no module: a Markov chain calls it a hundred thousand times, for one ``theta`` at
+        a time.
 
         Returns:
             (*batch, n).
@@ -196,7 +209,11 @@ class ModeCoordinates:
     def _frames(
         self, parts: dict[str, Tensor], weight: Tensor, bias: Tensor, inner: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """loc_k and L_k of u = L_k (x - loc_k), and what makes exp(-f_k) integrate to pi_k."""
+        """The frames u = L_k (x - loc_k) of the modes, and the offsets of f_k.
+
+        Returns:
+            loc, L, and the offsets with which exp(-f_k) integrates to pi_k; (*batch, modes, ...).
+        """
         log_z, shift, root = self._moments(weight, bias, inner)
         log_mass = torch.log_softmax(parts["mass"], dim=-1)
         mean = self.shift + self.scale * parts["mean"]
@@ -213,8 +230,8 @@ class ModeCoordinates:
     def slopes(self, parts: dict[str, Tensor]) -> Tensor:
         """|V| of every hidden unit, (*batch, modes, units).
 
-        It saturates where the nodes would miss what is sharper: a mode whose mass they do not see
-        would look infinitely likely.
+        The slope saturates at ``STEEPEST``: between the nodes, a steeper unit could hide mass of a
+        mode, and the likelihood of such a mode would come out too large.
         """
         most = STEEPEST[self.dim]
         return most * torch.sigmoid(parts["slope"] - math.log(most))
@@ -228,6 +245,7 @@ class ModeCoordinates:
         return factor / self.scale
 
     def _raw(self, parts: dict[str, Tensor]) -> list[Tensor]:
+        """The raw weights between the layers, the output's last."""
         return [parts[name] for name, _ in self.parts if name.startswith(("inner", "strength"))]
 
     def _shape(self, parts: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
@@ -248,7 +266,11 @@ class ModeCoordinates:
         return weight, bias, inner
 
     def _directions(self, turn: Tensor) -> Tensor:
-        """Unit rows: +-1 on a unit's own axis to ``turn`` (..., units, dim - 1) on the others."""
+        """Rows of length 1: ``sign`` on a unit's own axis, and ``turn`` on the others, normalised.
+
+        Args:
+            turn: (..., units, dim - 1).
+        """
         own = torch.nn.functional.one_hot(self.axis, self.dim).bool()
         row = torch.where(own, self.sign.unsqueeze(-1), 0.0).expand(*turn.shape[:-1], self.dim)
         if self.dim > 1:
@@ -259,7 +281,7 @@ class ModeCoordinates:
     def _moments(
         self, weight: Tensor, bias: Tensor, inner: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of exp(-|u|^2/2 - g_k): log Z, mean, root of the covariance, (*batch, modes, ...)."""
+        """log Z, mean and root of the covariance of exp(-|u|^2/2 - g_k), (*batch, modes, ...)."""
         lead = bias.shape[:-1]
         if not inner:
             log_z = bias.new_full(lead, 0.5 * self.dim * math.log(2 * math.pi))
@@ -280,7 +302,7 @@ class ModeCoordinates:
 
 
 def _check(prior: Prior) -> Prior:
-    """``prior``, if each of its entries is a mean and a standard deviation."""
+    """``prior``; each of its entries must be a mean and a standard deviation > 0."""
     if not isinstance(prior, Prior):
         raise TypeError(f"prior must be a Prior, but got {type(prior).__name__}")
     for name, pair in prior._asdict().items():
@@ -292,14 +314,14 @@ def _check(prior: Prior) -> Prior:
     return prior
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=len(NODES))
 def _nodes(dim: int) -> tuple[Tensor, Tensor]:
-    """Nodes (n, dim) in a ball, dense at 0, and log weights times the Gaussian, (n,)."""
+    """Nodes (n, dim) in a ball, dense at 0, and log(weight exp(-|u|^2/2)) of each, (n,)."""
     c = STRETCH[dim]
     t = torch.linspace(-1, 1, NODES[dim], dtype=torch.float64)
     ticks = NODE_RADIUS * (c * t).sinh() / math.sinh(c)
     log_w = (NODE_RADIUS * c * (c * t).cosh() / math.sinh(c) * (t[1] - t[0])).log()
     u = torch.cartesian_prod(*[ticks] * dim).reshape(-1, dim)
     w = torch.cartesian_prod(*[log_w] * dim).reshape(-1, dim).sum(-1)
-    inside = u.norm(dim=-1) <= NODE_RADIUS * (1 + 1e-9)
+    inside = u.norm(dim=-1) <= NODE_RADIUS * (1 + 1e-9)  # rounding must not drop the end nodes
     return u[inside], (w - 0.5 * u.square().sum(-1))[inside]

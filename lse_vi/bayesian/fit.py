@@ -1,4 +1,4 @@
-"""Fits of a Bayesian density: find the posterior's mode, then train a guide in its frame."""
+"""Fit of a Bayesian density: find the posterior's mode, train a guide there, anneal its draws."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
 
-MOST_COORDINATES = 10  # that "lse_icnn" draws exactly, by rejection
-WIDER = 2.0  # times the guide: where annealing starts, to reach what the guide lacks
-FEWEST = 500  # draws that are annealed
+MOST_COORDINATES = 10  # of guide "lse_icnn": in more, its rejection sampler accepts too few draws
+LSE_MODES = 4  # at most, of guide "lse_icnn": in the frame a posterior is nearly normal
+WIDER = (
+    2.0  # width of the law that annealing starts from, in units of the guide's, often too narrow
+)
+FEWEST = 500  # least number of draws that are annealed: with fewer, the evidence is too noisy
+TAIL_DRAWS = 4  # times ``draws``, for k-hat: it is fitted to the few largest weights alone
 GUIDES = (*NORMAL, "laplace", "lse_icnn")
 
 
@@ -42,29 +46,35 @@ def fit_posterior(
 ) -> DensityPosterior:
     r"""The posterior of a density with ``modes`` modes, by variational inference.
 
-    Adam climbs the log joint from several starts; the curvature at the best end gives a frame
-    (Laplace), and in it the guide is trained by stochastic gradients of the ELBO.
+    Use it to know how sure a density, its peaks or its CDF are. If the number of modes is the
+    question, use :func:`~lse_vi.count_modes`, which calls it for each number.
+
+    Adam climbs the log joint from several starts. The curvature at the best end gives a frame
+    (Laplace), in which the guide is trained by stochastic gradients of the ELBO. Annealing
+    (Del Moral, Doucet & Jasra 2006) carries the guide's draws to the posterior.
 
     Args:
         x: data (n, dim) or (n,), dim from 1 to 3.
         modes: number of modes K, at most 6.
         hidden: widths of the hidden layers of each mode's shape; (2 dim,) by default.
         prior: priors for standardised data; weakly informative by default.
-        units: (shift, scale) that standardise the data, by default their mean and deviation.
+        units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
+            default the mean and standard deviation of the data.
         guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
             "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, for at most ten
             coordinates: one mode, or three Gaussian ones, in one dimension).
-        annealed: draws of the posterior, reached by annealing from a Student's t twice as wide as
-            the guide ("lse_icnn": from the guide); False for draws of the guide itself. The
+        annealed: return draws of the posterior, by annealing from a Student's t twice as wide as
+            the guide ("lse_icnn": from the guide). False returns draws of the guide itself. The
             evidence comes from the annealing either way.
         draws: number of draws.
-        steps: of the guide's training.
-        seed: the global random state is left alone.
+        steps: number of Adam steps of the guide's training.
+        seed: makes the result reproducible and leaves the global random state untouched.
         progress: show a bar with the loss.
 
     Raises:
-        ValueError: for data that are empty, not finite, constant, too few, or of more than three
-            dimensions; for an unknown guide.
+        ValueError: if the data are empty, not finite, constant, too few, or of more than three
+            dimensions, if ``modes`` is above 6, or if the guide is unknown or not for so many
+            coordinates.
 
     Example:
         >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
@@ -90,8 +100,8 @@ def fit_posterior(
         wide: Proposal
         if guide == "lse_icnn":
             framed = model.in_frame(center, root)
-            lse = AutoLSEICNN(framed, modes=4)
-            with pyro.get_param_store().scope():  # a guide of the user's keeps its parameters
+            lse = AutoLSEICNN(framed, modes=LSE_MODES)
+            with pyro.get_param_store().scope():  # leaves the user's parameters alone
                 fit_guide(framed, lse, seed=seed, progress=progress)
             near = wide = InFrame(lse.get_posterior(), framed)
         else:
@@ -101,7 +111,7 @@ def fit_posterior(
                 framed = model.in_frame(center, spread)
                 loc, factor = train(framed, NORMAL[guide], steps=steps, progress=progress)
             near, wide = Student(loc, factor), Student(loc, WIDER * factor)
-        k_hat = tail_shape(model, near, 4 * draws)
+        k_hat = tail_shape(model, near, TAIL_DRAWS * draws)
         carried = anneal(model, wide, max(draws, FEWEST))
         if annealed:
             theta = carried.theta[:draws]
@@ -118,7 +128,7 @@ def fit_posterior(
 
 
 def check_modes(modes: int) -> int:
-    """``modes`` as a number of modes whose labellings can be summed over."""
+    """``modes``; it must be small enough for a sum over all labellings of the modes."""
     if check_count("modes", modes) > MOST_MODES:
         raise ValueError(
             f"modes must be at most {MOST_MODES}, as the evidence sums over all their labellings, "

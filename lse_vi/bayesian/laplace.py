@@ -1,4 +1,4 @@
-"""The mode of a posterior, and Laplace's covariance there."""
+"""The mode of a posterior, and Laplace's approximation of its covariance there."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from tqdm.auto import tqdm
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.numerics.jacobian import jacobian
 
-RESTARTS, MODE_STEPS, MODE_RATE = 6, 250, 0.1  # of the search for the posterior's mode
+RESTARTS = 6  # starts of the search for the posterior's mode, in one batch: some end in worse peaks
+MODE_STEPS = 250  # Adam steps of the search: enough for a frame, which need not be exact
+MODE_RATE = 0.1  # largest learning rate, in standardised coordinates, which are of order one
+MODE_RISE = 0.1  # share of the steps in which the rate rises: short, as the starts are good
 
 
 def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) -> Tensor:
-    """The best of several ascents of the log joint by Adam, in one batch: (size,)."""
+    """The best end of several ascents of the log joint by Adam, (size,)."""
     theta = model.starts(RESTARTS, seed).requires_grad_()
     optimiser = torch.optim.Adam([theta])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, MODE_RATE, total_steps=MODE_STEPS, pct_start=0.1
+        optimiser, MODE_RATE, total_steps=MODE_STEPS, pct_start=MODE_RISE
     )
     bar = tqdm(range(MODE_STEPS), f"{model.modes} modes: posterior mode", disable=not progress)
     for _ in bar:
@@ -34,19 +37,20 @@ def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) 
 
 
 def laplace_root(log_joint: Callable[[Tensor], Tensor], theta: Tensor, prior_sd: Tensor) -> Tensor:
-    """Cholesky factor of Laplace's covariance at ``theta`` (*batch, size): (*batch, size, size).
+    """Cholesky factor of Laplace's covariance at ``theta``, (*batch, size, size).
 
-    Curvatures below the prior's (flat or upward directions of the likelihood) count as the
-    prior's, so no direction is wider than the prior.
+    A curvature below the prior's, as where the likelihood is flat or curves upwards, is replaced by
+    the prior's. So no direction is wider than the prior.
 
     Args:
         log_joint: (*batch, size) -> (*batch,).
+        theta: (*batch, size), usually the posterior's mode.
         prior_sd: standard deviations of the prior, (size,).
     """
     theta = theta.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(log_joint(theta).sum(), theta, create_graph=True)
     both = prior_sd * prior_sd.unsqueeze(-1)
-    hessian = -jacobian(gradient, theta) * both  # in units of the prior
+    hessian = -jacobian(gradient, theta) * both  # in units of the prior, whose curvature is 1
     curvature, axes = torch.linalg.eigh((hessian + hessian.mT) / 2)
     covariance = (axes / curvature.clamp_min(1.0).unsqueeze(-2)) @ axes.mT
     return torch.linalg.cholesky(covariance * both)

@@ -13,28 +13,34 @@ from lse_vi.bayesian.fit import check_modes, fit_posterior
 from lse_vi.bayesian.result import DensityPosterior, probability_line
 from lse_vi.checks import check_count
 
-UNLIKELY = 7.0  # nats below the best: a thousandth of its probability
+UNLIKELY = 7.0  # nats of log evidence below the best K: a thousandth of its probability
 
 
 class ModeCount:
-    r"""Posteriors for K = 1, 2, ... modes, weighed against each other; prints as tables.
+    r"""Posteriors for K = 1, 2, ... modes, weighed against each other.
+
+    Use it for a density that does not depend on one choice of K; ``print`` it for a table.
+    :func:`~lse_vi.count_modes` makes one.
 
     .. math::
         P(m \text{ peaks} \mid x) = \sum_K P(K \mid x) \, P(m \text{ peaks} \mid K, x), \qquad
         P(K \mid x) \propto p(x \mid K)
 
-    A mode is a log-concave part of the density; two of them can share a peak. "How many modes" is
-    answered by the peaks of the density, whatever the number of parts that make them. Every K is
-    as probable beforehand. As parts often share peaks, few peaks are more so than many: of K up to
-    5 in one dimension, one to four peaks with 0.46, 0.39, 0.13 and 0.02.
+    A mode is a log-concave part of the density; two parts can share a peak. "How many modes" is
+    answered by the number of peaks, whatever the number of parts. All K are equally probable a
+    priori. As parts often share peaks, this makes few peaks more probable a priori than many: for
+    K up to 5 in one dimension, one to four peaks have probabilities 0.46, 0.39, 0.13 and 0.02.
 
     Args:
-        posteriors: by K, each with an evidence: those of :func:`fit_posterior`.
+        posteriors: by K, each with an evidence, as from :func:`~lse_vi.fit_posterior`.
 
     Attributes:
         posteriors: the posterior for each K.
         part_probabilities: P(K | x) by K.
         probabilities: P(m peaks | x) by m.
+
+    Raises:
+        ValueError: if a posterior has no evidence, such as one by NUTS.
 
     Example:
         >>> options = {"guide": "laplace", "draws": 50, "progress": False}
@@ -68,13 +74,17 @@ class ModeCount:
     def density(self, x: Any, *, draws: int = 1000) -> Tensor:
         """q(x) of draws from all K, in proportion to P(K | x): (about ``draws``, n).
 
-        They are fewer where a posterior does not hold its share of so many.
+        There are fewer rows if some posterior holds fewer draws than its share of ``draws``.
+
+        Args:
+            x: points (n, dim) or (n,).
+            draws: number of draws from all K together.
         """
         parts = self._share(draws)
         return torch.cat([self.posteriors[k].density(x)[:count] for k, count in parts.items()])
 
     def cdf(self, x: Any, *, draws: int = 1000) -> Tensor:
-        """The cumulative distribution of such draws, in one dimension."""
+        """The cumulative distribution of the draws of :meth:`density`, in one dimension."""
         parts = self._share(draws)
         return torch.cat([self.posteriors[k].cdf(x)[:count] for k, count in parts.items()])
 
@@ -90,8 +100,10 @@ class ModeCount:
         return "\n".join(lines)
 
     def _share(self, draws: int) -> dict[int, int]:
+        """How many of ``draws`` each K gives, by K."""
         check_count("draws", draws)
-        # Where a posterior holds too few, all shares shrink alike, or P(K | x) would be lost.
+        # If a posterior holds too few draws, all shares shrink by one factor: the proportions must
+        # stay those of P(K | x).
         limits = [
             len(self.posteriors[k].draws) / p for k, p in self.part_probabilities.items() if p
         ]
@@ -113,16 +125,17 @@ def count_modes(
 ) -> ModeCount:
     """How many modes the data support: a probability for each number.
 
-    Fits the posterior for K = 1, 2, ... and stops when two more modes have become a thousand times
-    less probable than the best K, at the latest at ``modes``.
+    Use it when the number of modes is in question; :func:`~lse_vi.fit_posterior` is for a given
+    number. It fits the posterior for K = 1, 2, ... up to ``modes``, and stops early when the last
+    two K are each a thousand times less probable than the best K.
 
     Args:
         x: data (n, dim) or (n,), dim from 1 to 3.
         modes: the largest K, at most 6.
-        hidden, prior, guide, draws, seed, progress: as for :func:`fit_posterior`.
+        hidden, prior, guide, draws, seed, progress: as for :func:`~lse_vi.fit_posterior`.
 
     Raises:
-        ValueError: as :func:`fit_posterior`.
+        ValueError: as :func:`~lse_vi.fit_posterior`.
 
     Example:
         >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
@@ -131,11 +144,9 @@ def count_modes(
     """
     posteriors: dict[int, DensityPosterior] = {}
     log_p: list[float] = []
+    options: dict[str, Any] = {"hidden": hidden, "prior": prior, "guide": guide, "draws": draws}
     for k in range(1, check_modes(modes) + 1):
-        posteriors[k] = fit_posterior(
-            x, modes=k, hidden=hidden, prior=prior, guide=guide, draws=draws, seed=seed,
-            progress=progress,
-        )  # fmt: skip
+        posteriors[k] = fit_posterior(x, modes=k, seed=seed, progress=progress, **options)
         log_p.append(_log_evidence(k, posteriors[k]))
         if max(log_p[-2:]) < max(log_p) - UNLIKELY:
             break
@@ -143,6 +154,7 @@ def count_modes(
 
 
 def _log_evidence(k: int, posterior: DensityPosterior) -> float:
+    """The log evidence for ``k`` modes, in nats."""
     if posterior.evidence is None:
         raise ValueError(
             f"posteriors[{k}] has no evidence, as a Markov chain gives none; use fit_posterior"

@@ -23,29 +23,37 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_data
 from lse_vi.numerics.clusters import clusters
 
+# At the start of a search a mode gets the covariance of its cluster, plus a variance that keeps it
+# from becoming a spike. Both widths are in standard deviations of the data.
+CLUSTER_FLOOR = 0.05  # added width for a cluster with enough points for a covariance
+SMALL_CLUSTER_WIDTH = 0.2  # the whole width for a cluster with fewer points
+
 
 class BayesianDensity(PyroModule):
-    r"""x_i ~ q(.; theta) with priors on all that q is made of: a Pyro model for SVI, NUTS, ...
+    r"""A density with priors on all its parameters, as a Pyro model: x_i ~ q(.; theta).
 
-    ``theta`` are the coordinates of :class:`ModeCoordinates`: mass, mean, scale and shape of each
-    mode. The latent site is ``z`` in theta = center + root z, by default with the prior's mean and
-    standard deviations, where z ~ N(0, 1). :meth:`in_frame` puts another center and root in their
-    place: the model is the same, but a posterior that is round in its z is easy for any guide, and
-    for NUTS without a mass matrix.
+    :func:`~lse_vi.fit_posterior` makes and fits one. Use it directly for inference of your own, by
+    SVI, NUTS or through :meth:`log_joint`.
+
+    ``theta`` are the coordinates of :class:`~lse_vi.bayesian.ModeCoordinates`: mass, mean, scale
+    and shape of each mode. The latent site is ``z`` in theta = center + root z, by default with the
+    mean and standard deviations of the prior as center and root, where z ~ N(0, 1).
+    :meth:`in_frame` gives the same model with another center and root. A frame in which the
+    posterior of z is nearly N(0, 1) suits any guide, and NUTS without a mass matrix.
 
     Args:
-        x: data (n, dim) or (n,), dim from 1 to 3; copied to the CPU, in float64, where
-            tensors as small as these are quickest.
+        x: data (n, dim) or (n,), dim from 1 to 3; copied to the CPU in float64, as tensors of
+            this size are quickest there.
         modes: number of modes K.
-        hidden: widths of the hidden layers of each mode's shape g_k; () makes Gaussian modes.
-            Two units per dimension, one for each side, by default.
+        hidden: widths of the hidden layers of each mode's shape g_k; () makes Gaussian modes. By
+            default one layer with two units per dimension, one for each side.
         prior: priors for standardised data.
         units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
-            default their own mean and standard deviation.
+            default the mean and standard deviation of the data.
 
     Raises:
-        ValueError: for data that are empty, not finite, constant, of more than three dimensions,
-            or fewer than ``2 (dim + 1)``.
+        ValueError: if the data are empty, not finite, constant, of more than three dimensions, or
+            fewer than ``2 (dim + 1)``.
 
     Example:
         >>> model = BayesianDensity(torch.randn(50), modes=2)
@@ -90,7 +98,7 @@ class BayesianDensity(PyroModule):
         return self.coordinates.size
 
     def forward(self) -> Tensor:
-        """z ~ prior; x ~ q(.; center + root z), independently."""
+        """The Pyro model: z from the prior, and data x_i ~ q(.; center + root z), independent."""
         at = self.coordinates
         spread = torch.linalg.solve_triangular(self.root, at.prior_sd.diag(), upper=False)
         loc = torch.linalg.solve_triangular(
@@ -102,7 +110,12 @@ class BayesianDensity(PyroModule):
             return pyro.sample("x", q, obs=self.x)
 
     def in_frame(self, center: Tensor, root: Tensor) -> BayesianDensity:
-        """The same model with theta = center + root z; ``root`` is lower triangular."""
+        """The same model with theta = center + root z.
+
+        Args:
+            center: (size,).
+            root: lower triangular, (size, size).
+        """
         other = self.__class__.__new__(self.__class__)
         PyroModule.__init__(other)
         other.register_buffer("x", self.x)
@@ -124,7 +137,7 @@ class BayesianDensity(PyroModule):
         return LSEDensity(self.potential(theta).requires_grad_(False))
 
     def likelihood(self, theta: Tensor) -> LSEDensity:
-        """The densities as the model uses them, with log Z = 0 known."""
+        """The densities as the model uses them: log Z = 0 is known and not computed."""
         return LSEDensity(self.potential(theta), method=MassPerMode(), validate_args=False)
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
@@ -156,12 +169,14 @@ class BayesianDensity(PyroModule):
             centers, label = clusters(points, self.modes, rng)
             for k in range(self.modes):
                 own = points[label == k]
-                # a floor keeps a cluster of equal points from a spike
-                covariance = (0.05**2 if len(own) > self.dim + 1 else 0.2**2) * np.eye(self.dim)
-                if len(own) > self.dim + 1:
+                enough = len(own) > self.dim + 1
+                floor = CLUSTER_FLOOR if enough else SMALL_CLUSTER_WIDTH
+                covariance = floor**2 * np.eye(self.dim)
+                if enough:
                     covariance += np.cov(own.T, ddof=0).reshape(self.dim, self.dim)
                 factor = np.linalg.inv(np.linalg.cholesky(covariance))
                 diagonal = factor.diagonal().copy()
+                # one point more keeps a mode on a tiny cluster from starting with hardly any mass
                 parts["mass"][r, k] = math.log((len(own) + 1) / len(points))
                 parts["mean"][r, k] = torch.as_tensor(centers[k])
                 parts["log_scale"][r, k] = torch.as_tensor(diagonal).log()
@@ -170,6 +185,7 @@ class BayesianDensity(PyroModule):
 
 
 def _units(units: tuple[Any, Any], data: Tensor) -> tuple[Tensor, Tensor]:
+    """Shift and scale of the user, (dim,) each."""
     dim = data.shape[-1]
     shift, scale = (torch.as_tensor(part).to(data) for part in units)
     if shift.shape not in ((), (dim,)) or scale.shape not in ((), (dim,)) or not (scale > 0).all():
@@ -181,10 +197,10 @@ def _units(units: tuple[Any, Any], data: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class MassPerMode:
-    """A rule for exp(-E) that is normalised by construction: one node for each mode, at its peak.
+    """The method of a density with exp(-E) normalised by construction: log Z = 0, at no cost.
 
-    log Z = 0 is exact and costs nothing. The nodes say nothing of moments; a density to look at is
-    built with the default method.
+    Its rule has one node for each mode, at the peak, and computes no moments. To sample or plot a
+    density, build it with the default method.
     """
 
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
@@ -194,14 +210,14 @@ class MassPerMode:
 
 
 class _Normalised(Rule):
-    """log Z is zero, whatever the nodes."""
+    """A rule whose log Z is zero, whatever its nodes."""
 
     def log_normalizer(self, pot: LSEICNN) -> Tensor:
         return torch.zeros_like(pot.log_rho)
 
 
 def check_density_data(x: Any) -> Tensor:
-    """Data (n, dim) of one to three dimensions that vary in every column, in float64 on the CPU."""
+    """Data as (n, dim) in float64 on the CPU; dim must be 1 to 3, and every column must vary."""
     data = as_data("x", x).to("cpu", torch.float64)
     n, dim = data.shape
     if dim > 3:

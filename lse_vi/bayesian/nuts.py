@@ -1,4 +1,4 @@
-"""The posterior of a density by NUTS, started from its variational fit and in its coordinates."""
+"""The posterior of a density by NUTS, started from a variational fit and in its frame."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count
 
-TARGET = 0.9  # acceptance to which the step size is adapted: no divergences in the tails
-DEPTH = 6  # at most 2^6 - 1 leapfrog steps: the coordinates are white
+TARGET = 0.9  # acceptance to which the step size adapts: above Pyro's 0.8, against divergences
+DEPTH = 6  # of the tree, at most 2^6 - 1 leapfrog steps: in a white frame, short paths are enough
+FIRST_STEP = 0.2  # step size before its adaptation, in standard deviations of the posterior
+SEED_STRIDE = 1000  # between the seeds of two fits: up to so many chains share no seed with another
 
 
 def sample_posterior(
@@ -33,21 +35,29 @@ def sample_posterior(
     seed: int = 0,
     progress: bool = True,
 ) -> DensityPosterior:
-    r"""Draws by NUTS (Hoffman & Gelman 2014) for the model of a fit of :func:`fit_posterior`.
+    r"""Draws by NUTS (Hoffman & Gelman 2014) for the model of a variational fit.
 
-    With theta = mean + root z, the mean and the root of the covariance of the fit's draws, the
-    posterior of z is nearly white: a unit mass matrix and short trajectories do, and only the step
-    size is adapted. Each chain starts from a draw of the fit.
+    Use it to check a fit whose k-hat is high, or where the answer must not rest on the annealing.
+
+    With theta = mean + root z, where mean and root root^T are the mean and covariance of the fit's
+    draws, the posterior of z is nearly N(0, 1). So a unit mass matrix and short trajectories are
+    enough, and only the step size is adapted. Each chain starts from a draw of the fit.
 
     Args:
-        fit: the variational fit.
-        chains, draws, warmup: number of chains; draws of each, after ``warmup``.
-        processes: chains that run at the same time; scripts that ask for more than one need the
-            usual ``if __name__ == "__main__":``.
-        seed: of the chains; random states and threads of the process are left alone.
+        fit: the variational fit, from :func:`~lse_vi.fit_posterior`.
+        chains: number of chains.
+        draws: number of draws of each chain, after its warm-up.
+        warmup: number of draws in which the step size is adapted; they are dropped.
+        processes: number of chains that run at the same time. A script that asks for more than one
+            must hold the call under ``if __name__ == "__main__":``.
+        seed: of the chains; the process keeps its random state and its number of threads.
+        progress: show a bar for each chain.
 
     Returns:
-        A posterior with draws (chains, draws, size), and ``stats`` "diverging".
+        A posterior with draws (chains, draws, size), and ``stats["diverging"]``, (chains, draws).
+
+    Raises:
+        ValueError: if a number is below 1.
 
     Example:
         >>> from lse_vi import fit_posterior
@@ -63,7 +73,7 @@ def sample_posterior(
     rows = torch.linspace(0, len(past) - 1, chains).round().long()
     starts = torch.linalg.solve_triangular(framed.root, (past[rows] - center).mT, upper=False).mT
     run = partial(_chain, framed, draws=draws, warmup=warmup, progress=progress)
-    jobs = [(start, seed * 1000 + i) for i, start in enumerate(starts)]
+    jobs = [(start, seed * SEED_STRIDE + i) for i, start in enumerate(starts)]
     if check_count("processes", processes) == 1:
         results = [run(job) for job in jobs]
     else:
@@ -75,19 +85,19 @@ def sample_posterior(
 
 
 class Energy:
-    """The negative log joint of z, up to a constant, for Pyro's NUTS."""
+    """The negative log joint of z, up to a constant, as ``potential_fn`` of Pyro's NUTS."""
 
     def __init__(self, model: BayesianDensity) -> None:
         self.model = model
 
     def __call__(self, values: dict[str, Tensor]) -> Tensor:
-        """{"z": (size,)} -> ()."""
+        """The potential at ``values["z"]`` (size,), a scalar."""
         return -self.model.log_joint(self.model.theta(values["z"]))
 
 
 @contextmanager
-def _to_itself(seed: int) -> Iterator[None]:
-    """One thread, and every generator from ``seed``; afterwards as before."""
+def _isolated(seed: int) -> Iterator[None]:
+    """Within: one thread, and all random generators seeded. Afterwards both are as before."""
     threads, states = torch.get_num_threads(), get_rng_state()
     torch.set_num_threads(1)
     pyro.set_rng_seed(seed)
@@ -101,12 +111,17 @@ def _to_itself(seed: int) -> Iterator[None]:
 def _chain(
     model: BayesianDensity, job: tuple[Tensor, int], *, draws: int, warmup: int, progress: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Draws (draws, size) of one chain, and its statistics."""
+    """Draws (draws, size) of one chain, and its statistics, each (draws,).
+
+    Args:
+        model: in the frame of the chain.
+        job: where the chain starts, (size,), and its seed.
+    """
     start, seed = job
-    with _to_itself(seed):
+    with _isolated(seed):
         kernel = NUTS(
             potential_fn=Energy(model),
-            step_size=0.2,
+            step_size=FIRST_STEP,
             adapt_mass_matrix=False,
             target_accept_prob=TARGET,
             max_tree_depth=DEPTH,

@@ -1,4 +1,4 @@
-"""The peaks of densities, reached from the peak of every mode: modes can share one."""
+"""The peaks of densities, reached from the peak of every mode: several modes can share a peak."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from lse_vi.bayesian.coordinates import ModeCoordinates
 from lse_vi.network.icnn import whitened
 from lse_vi.numerics.newton import descend
 
-SAME_PLACE = 0.02  # standard deviations of the data: peaks closer than this are one
+# Ends of ascents closer than this are one peak, in standard deviations of the data: far above the
+# error of Newton's method, and below the distance at which two peaks can be told apart.
+SAME_PLACE = 0.02
 LEAST_MASS = 0.01  # share of the mass that a peak must hold to count, as in LSEICNN.active_modes
+CLIMB_STEP = 0.5  # longest Newton step, in widths of the narrowest mode: it must not skip a peak
 
 
 class DensityPeaks(NamedTuple):
-    """Peaks of each density of a batch; a density has at most as many as modes.
+    """Peaks of each density of a batch, as in ``DensityPosterior.peaks``.
+
+    A density has at most as many peaks as modes; the entries beyond its peaks are empty.
 
     Attributes:
         number: of peaks of each density, (*batch,).
-        location: (*batch, modes, dim), NaN where there is none.
-        mass: of the modes that lead to each peak, (*batch, modes), 0 where there is none.
+        location: (*batch, modes, dim), NaN in empty entries.
+        mass: total of the modes that lead to each peak, (*batch, modes), 0 in empty entries.
+
+    Example:
+        >>> peaks = DensityPeaks(torch.tensor(1), torch.zeros(2, 1), torch.tensor([1.0, 0.0]))
+        >>> int(peaks.number)
+        1
     """
 
     number: Tensor
@@ -31,19 +41,18 @@ class DensityPeaks(NamedTuple):
 
 @torch.no_grad()
 def density_peaks(coordinates: ModeCoordinates, theta: Tensor) -> DensityPeaks:
-    """Climb from the peak of every mode of the densities ``theta`` (batch, size) to one of theirs.
+    """The peaks of the densities ``theta`` (batch, size), by ascent from the peak of every mode.
 
-    The mass of a peak is that of the modes from which it is reached. Peaks of less than 1 % of the
-    mass do not count: a few points far out are no mode.
+    The mass of a peak is the total mass of the modes whose ascents end there. Peaks with less than
+    1 % of the mass do not count: a few outliers are not a mode.
     """
     pot = coordinates.potential(theta)
     mass = coordinates.masses(theta)
-    smallest = (-coordinates.split(theta)["log_scale"]).exp() * coordinates.scale
+    widths = (-coordinates.split(theta)["log_scale"]).exp() * coordinates.scale
     starts = whitened(pot.network).loc.movedim(-2, 0)  # (modes, batch, dim)
-    ends = descend(
-        pot, pot.gradient, pot.hessian, starts,
-        max_length=0.5 * smallest.flatten(-2).amin(-1, keepdim=True),
-    ).x.movedim(0, -2)  # fmt: skip
+    longest = CLIMB_STEP * widths.flatten(-2).amin(-1, keepdim=True)
+    found = descend(pot, pot.gradient, pot.hessian, starts, max_length=longest)
+    ends = found.x.movedim(0, -2)
     unit = ends / coordinates.scale
     apart = (unit.unsqueeze(-2) - unit.unsqueeze(-3)).norm(dim=-1)
     same = apart < SAME_PLACE  # (batch, modes, modes)

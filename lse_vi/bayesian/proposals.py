@@ -1,4 +1,4 @@
-"""Laws of the coordinates that annealing starts from, averaged over the labellings of the modes."""
+"""Proposals: laws of theta that annealing starts from, averaged over labellings of the modes."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.numerics.linear_algebra import log_det
 
-MOST_MODES = 6  # all labellings are summed over: 720
+MOST_MODES = 6  # ``log_prob`` sums over all K! labellings, 720 for six modes
 
 
 class Proposal(Protocol):
     """A law of theta that can be drawn from and evaluated."""
 
     def sample(self, count: int) -> Tensor:
-        """(count, size)."""
+        """Draws of theta, (count, size)."""
         ...
 
     def log_prob(self, theta: Tensor, modes: int) -> Tensor:
-        """log of its mean over the labellings of the modes, (n, size) -> (n,)."""
+        """log of the mean of its density over the labellings of the modes, (n, size) -> (n,)."""
         ...
 
 
 class Student:
-    """Student's t with the mean and (times nu / (nu - 2)) covariance of a normal.
+    """Student's t with mean ``loc`` and covariance root root^T nu / (nu - 2).
 
-    Its tails are those that a normal guide lacks.
+    Its tails are heavier than a normal's, so it reaches what a normal guide misses.
 
     Args:
         loc: (size,).
         root: Cholesky factor, (size, size).
-        freedom: nu.
+        freedom: nu; with 8, tails are clearly heavier, and most draws are still near the mode.
     """
 
     def __init__(self, loc: Tensor, root: Tensor, freedom: float = 8.0) -> None:
         self.loc, self.root, self.freedom = loc, root, freedom
 
     def sample(self, count: int) -> Tensor:
-        """(count, size)."""
+        """Draws of theta, (count, size)."""
         chi2 = torch.distributions.Chi2(self.loc.new_tensor(self.freedom)).sample((count, 1))
         e = torch.randn(count, len(self.loc)).to(self.loc) * (self.freedom / chi2).sqrt()
         return self.loc + e @ self.root.mT
 
     def log_prob(self, theta: Tensor, modes: int) -> Tensor:
-        """log of its mean over the labellings of the modes, (n, size) -> (n,).
+        """log of the mean of its density over the labellings of the modes, (n, size) -> (n,).
 
-        With e_ki what block i of theta adds to the white vector when it takes place k, a labelling
-        s has the squared norm sum_kl e_ks(k) . e_ls(l): products once, sums for each labelling.
+        The white vector root^-1 (theta - loc) is a sum of one term per block. Let e_ki be the term
+        of block i where it takes place k. Then labelling s has the squared norm
+        sum_kl e_k,s(k) . e_l,s(l). The products are computed once, and summed for each labelling.
         """
         nu, size = self.freedom, len(self.loc)
         white = torch.linalg.solve_triangular(self.root, torch.eye(size).to(theta), upper=False)
@@ -70,17 +71,17 @@ class Student:
 
 
 class InFrame:
-    """A density of z, as a law of theta = center + root z."""
+    """A density of z as a law of theta = center + root z, in the frame of ``model``."""
 
     def __init__(self, density: LSEDensity, model: BayesianDensity) -> None:
         self.density, self.model = density, model
 
     def sample(self, count: int) -> Tensor:
-        """(count, size)."""
+        """Draws of theta, (count, size)."""
         return self.model.theta(self.density.sample((count,)))
 
     def log_prob(self, theta: Tensor, modes: int) -> Tensor:
-        """log of its mean over the labellings of the modes, (n, size) -> (n,)."""
+        """log of the mean of its density over the labellings of the modes, (n, size) -> (n,)."""
         root, blocks = self.model.root, theta.unflatten(-1, (modes, -1))
         total = torch.full_like(theta[:, 0], -torch.inf)
         for order in itertools.permutations(range(modes)):

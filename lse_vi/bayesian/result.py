@@ -16,18 +16,27 @@ from lse_vi.checks import check_count, check_dim, check_fraction
 from lse_vi.fitting.random_state import seeded
 from lse_vi.numerics.arrays import as_data
 
-PIECE = 100  # draws evaluated at once
-CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF
-CDF_MARGIN = 3.0  # standard deviations by which it exceeds the data
+PIECE = 100  # draws evaluated at once, to bound the memory
+CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF: about 0.01 standard deviations apart
+CDF_MARGIN = 3.0  # standard deviations by which its range exceeds the data: hardly any mass is left
+REFERENCE_DRAWS = 200  # in which the likeliest is sought: any draw of a high log joint serves
+LEAST_SHOWN = 5e-4  # smallest probability that is printed: less is 0.0 % with one decimal
 
 
 class Evidence(NamedTuple):
     """The evidence for a model, and how near its guide came to the posterior.
 
+    Compare log evidences to weigh models of the same data; read k-hat before you trust a guide.
+
     Attributes:
-        log_evidence: log p(x | model), in nats, with ``error``, its standard error.
-        k_hat: shape of the tail of the guide's weights; above 0.7 its own draws cannot be trusted,
-            and the annealing had far to go.
+        log_evidence: log p(x | model), in nats.
+        error: standard error of ``log_evidence``, in nats.
+        k_hat: shape of the tail of the importance weights of the guide's draws. Above 0.7 the
+            guide's own draws are unreliable, and the annealing had far to go.
+
+    Example:
+        >>> Evidence(log_evidence=-98.5, error=0.1, k_hat=0.4).k_hat < 0.7
+        True
     """
 
     log_evidence: float
@@ -36,9 +45,20 @@ class Evidence(NamedTuple):
 
 
 class PeakSummary(NamedTuple):
-    """One peak, from the draws that have the most probable number: means and credible ends.
+    """One peak over the draws that have the most probable number of peaks.
 
-    ``location``, ``location_low``, ``location_high`` are (dim,); the others numbers.
+    :meth:`DensityPosterior.peak_table` makes one for each peak, to report it with its uncertainty.
+
+    Attributes:
+        mass: posterior mean of the share of the mass.
+        mass_low, mass_high: ends of its credible interval.
+        location: posterior mean of the place, (dim,), in the units of the data.
+        location_low, location_high: ends of the credible intervals of its coordinates, (dim,).
+
+    Example:
+        >>> place = torch.tensor([2.0])
+        >>> PeakSummary(0.4, 0.3, 0.5, place, place - 0.1, place + 0.1).mass
+        0.4
     """
 
     mass: float
@@ -50,12 +70,16 @@ class PeakSummary(NamedTuple):
 
 
 class DensityPosterior:
-    """Draws of the coordinates of a density given data; prints what is known of its peaks.
+    """The posterior of a density: draws of its coordinates, given data.
+
+    It answers how sure a density, its CDF and its peaks are, and predicts new data; ``print`` it
+    for a summary of the peaks. :func:`~lse_vi.fit_posterior` and
+    :func:`~lse_vi.sample_posterior` make one.
 
     Attributes:
-        model: the :class:`BayesianDensity`.
+        model: the :class:`~lse_vi.BayesianDensity`.
         theta: draws (chain, draw, size), equally weighted.
-        source: where they come from, e.g. the guide's name.
+        source: where the draws come from, e.g. the guide's name.
         evidence: log evidence and k-hat, or None for a Markov chain.
         stats: sampler statistics, each (chain, draw).
 
@@ -92,11 +116,17 @@ class DensityPosterior:
         return -torch.cat(parts, dim=1).T
 
     def density(self, x: Any) -> Tensor:
-        """q(x) of every draw, (draws, n)."""
+        """q(x) of every draw, at points (n, dim) or (n,): (draws, n)."""
         return self.log_density(x).exp()
 
     def cdf(self, x: Any) -> Tensor:
-        """The cumulative distribution of every draw, in one dimension: (draws, n)."""
+        """The cumulative distribution of every draw at points (n,) or (n, 1): (draws, n).
+
+        It is for one dimension.
+
+        Raises:
+            ValueError: in more dimensions.
+        """
         if self.model.dim > 1:
             raise ValueError(f"cdf is for one dimension, but the data have {self.model.dim}")
         points = as_data("x", x).to(self.theta)
@@ -125,9 +155,13 @@ class DensityPosterior:
         return {m: float(p) for m, p in enumerate(share) if p > 0}
 
     def peak_table(self, level: float = 0.9) -> list[PeakSummary]:
-        """The peaks in the draws that have the most probable number of them.
+        """The peaks over the draws that have the most probable number of peaks.
 
-        The peaks of each draw are matched to those of its likeliest draw, by distance.
+        To tell the peaks apart, those of each draw are matched by distance to the peaks of one
+        likely draw.
+
+        Args:
+            level: of the credible intervals, between 0 and 1.
         """
         probabilities, peaks = self.mode_probabilities, self.peaks
         number = max(probabilities, key=lambda m: probabilities[m])
@@ -135,7 +169,7 @@ class DensityPosterior:
         mass, order = peaks.mass[chosen].sort(dim=-1, descending=True)
         mass, order = mass[:, :number], order[:, :number]
         place = peaks.location[chosen].gather(1, order.unsqueeze(-1).expand(-1, -1, self.model.dim))
-        best = self.model.log_joint(self.draws[chosen][:200]).argmax()
+        best = self.model.log_joint(self.draws[chosen][:REFERENCE_DRAWS]).argmax()
         reference = place[best][place[best][:, 0].argsort()]
         for i, row in enumerate(place / self.model.coordinates.scale):
             apart = torch.cdist(reference / self.model.coordinates.scale, row)
@@ -144,11 +178,15 @@ class DensityPosterior:
         masses, places = interval(mass, level), interval(place, level)
         return [
             PeakSummary(
-                float(mass[:, j].mean()), float(masses[0][j]), float(masses[1][j]),
-                place[:, j].mean(0), places[0][j], places[1][j],
+                mass=float(mass[:, j].mean()),
+                mass_low=float(masses[0][j]),
+                mass_high=float(masses[1][j]),
+                location=place[:, j].mean(0),
+                location_low=places[0][j],
+                location_high=places[1][j],
             )
             for j in range(number)
-        ]  # fmt: skip
+        ]
 
     @torch.no_grad()
     def log_likelihood(self) -> Tensor:
@@ -158,7 +196,7 @@ class DensityPosterior:
 
     @torch.no_grad()
     def predictive(self, count: int = 100, *, seed: int = 0) -> Tensor:
-        """Replicates of the data from ``count`` of the draws, exact: (count, n, dim)."""
+        """Replicated data sets, each drawn exactly from one of ``count`` draws: (count, n, dim)."""
         check_count("count", count)
         with seeded(seed, "cpu"):
             rows = torch.linspace(0, len(self.draws) - 1, count).round().long()
@@ -178,13 +216,8 @@ class DensityPosterior:
             )
         lines.append(probability_line(self.mode_probabilities))
         for peak in self.peak_table():
-            at = ", ".join(
-                f"{v:.4g} ({a:.4g} to {b:.4g})"
-                for v, a, b in zip(
-                    peak.location.tolist(), peak.location_low.tolist(),
-                    peak.location_high.tolist(), strict=True,
-                )
-            )  # fmt: skip
+            rows = torch.stack([peak.location, peak.location_low, peak.location_high], dim=-1)
+            at = ", ".join(f"{v:.4g} ({a:.4g} to {b:.4g})" for v, a, b in rows.tolist())
             lines.append(
                 f"    peak at {at}, mass {peak.mass:.3f} "
                 f"({peak.mass_low:.3f} to {peak.mass_high:.3f})"
@@ -192,11 +225,16 @@ class DensityPosterior:
         return "\n".join(lines)
 
     def _pieces(self) -> Sequence[Tensor]:
+        """The draws in parts that are evaluated at once."""
         return self.draws.split(PIECE)
 
 
 def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
-    """Central credible interval over the first dimension.
+    """Central credible interval over the first dimension of ``draws``: its low and high end.
+
+    Args:
+        draws: (n, *shape).
+        level: probability of the interval, between 0 and 1.
 
     Example:
         >>> interval(torch.arange(101.0), 0.9)
@@ -207,6 +245,6 @@ def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
 
 
 def probability_line(probabilities: dict[int, float]) -> str:
-    """The probability of each number of modes, in words."""
-    parts = [f"{m}: {p:.1%}" for m, p in sorted(probabilities.items()) if p >= 5e-4]
+    """The probability of each number of peaks, as a line of text."""
+    parts = [f"{m}: {p:.1%}" for m, p in sorted(probabilities.items()) if p >= LEAST_SHOWN]
     return "number of peaks " + ", ".join(parts)

@@ -1,4 +1,9 @@
-"""Figures of potentials, densities, posteriors and fits: on ``ax``, or a figure of their own."""
+"""Figures of potentials, densities, posteriors and fits: ``plot_density`` and others.
+
+Each function draws on ``ax``, or on a new figure without one. Begin with
+:mod:`~lse_vi.plots.densities`; :mod:`~lse_vi.plots.style` holds the colours and the look of all,
+and :mod:`~lse_vi.plots.canvas` the grids and windows. Loading this room loads Matplotlib.
+"""
 
 from lse_vi.plots.bayesian import plot_check, plot_mode_count, plot_posterior
 from lse_vi.plots.densities import plot_density

@@ -1,8 +1,9 @@
-"""Figures of a density's posterior: bands, the number of modes, a posterior-predictive check."""
+"""Figures of a density's posterior: bands, the number of modes, a posterior predictive check."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from lse_vi.bayesian.mode_count import ModeCount
-from lse_vi.bayesian.result import DensityPosterior, interval
+from lse_vi.bayesian.result import DensityPosterior, PeakSummary, interval
 from lse_vi.checks import check_count
 from lse_vi.plots.style import BLACK, BLUE, GREY, PALE, SHADES, VERMILLION, new_axes
 
-MARGIN = 0.15  # of the data's range, on each side
-LATTICE = {1: 300, 2: 80}  # points per axis
+MARGIN = 0.15  # on each side, as a share of the data's range: the density goes on beyond the data
+LATTICE = {1: 300, 2: 80}  # points per axis by dimension: every draw is evaluated at all of them
+CHECK_POINTS = 200  # of the curves of a posterior predictive check: enough to look smooth
+LEAST_LABEL = 0.005  # probability from which on a bar is labelled: less is 0 % when rounded
 
 
 def plot_posterior(
@@ -29,14 +32,22 @@ def plot_posterior(
 ) -> Axes:
     """The posterior of a density in one or two dimensions, over the data.
 
-    In one dimension the posterior mean and the pointwise credible band, over a histogram, and
-    above them the peaks of the most probable number with credible intervals of their places. In
-    two, the posterior mean in grey, the data, and the peaks.
+    Use it to see how sure the density and the places of its peaks are.
+
+    In one dimension the figure shows the posterior mean and the pointwise credible band over a
+    histogram of the data. Above them are the peaks, for their most probable number, with credible
+    intervals of their places. In two dimensions it shows the posterior mean in grey, the data, and
+    the peaks.
 
     Args:
-        posterior: from :func:`fit_posterior`, :func:`sample_posterior` or :func:`count_modes`.
-        level: of the band and the intervals.
+        posterior: from :func:`~lse_vi.fit_posterior`, :func:`~lse_vi.sample_posterior` or
+            :func:`~lse_vi.count_modes`.
+        level: probability of the band and the intervals, between 0 and 1.
         grid: points per axis; 300 in one dimension and 80 in two by default.
+        ax: axes to draw on; a new figure by default.
+
+    Returns:
+        The axes.
 
     Raises:
         ValueError: in three dimensions.
@@ -60,51 +71,24 @@ def plot_posterior(
     ax = ax or new_axes()
     peaks = one.peak_table(level)
     if dim == 1:
-        bins = max(10, math.isqrt(2 * len(x)))
-        ax.hist(x[:, 0].numpy(), bins=bins, density=True, color=PALE, label="data")
-        below, above = interval(q, level)
-        ax.fill_between(
-            ticks[0], below.numpy(), above.numpy(), color=BLUE, alpha=0.3, lw=0,
-            label=f"{level:.0%} band",
-        )  # fmt: skip
-        ax.plot(ticks[0], q.mean(0), color=BLUE, lw=1.8, label="posterior mean")
-        top = 1.08 * max(float(above.max()), ax.get_ylim()[1])
-        for i, peak in enumerate(peaks):
-            ax.errorbar(
-                float(peak.location), top, xerr=_reach(peak.location, peak.location_low,
-                peak.location_high), fmt="v", color=VERMILLION, capsize=3,
-                label="peaks, with intervals" if i == 0 else None,
-            )  # fmt: skip
-            ax.annotate(
-                f"{peak.mass:.0%}", (float(peak.location), top), (0, 5),
-                textcoords="offset points", ha="center", color=VERMILLION,
-            )  # fmt: skip
-        ax.set(xlabel="$x$", ylabel="density $q(x)$", ylim=(0, 1.15 * top))
+        _draw_curve(ax, x, ticks[0], q, peaks, level)
     else:
-        mean = q.mean(0).reshape(count, count).T
-        shades = ax.contourf(*(t.numpy() for t in ticks), mean.numpy(), levels=12, cmap=SHADES)
-        ax.figure.colorbar(shades, ax=ax, label="posterior mean of $q(x)$")
-        ax.scatter(x[:, 0], x[:, 1], s=8, lw=0, color=BLUE, label="data")
-        for i, peak in enumerate(peaks):
-            reach = [
-                _reach(a, b, c)
-                for a, b, c in zip(
-                    peak.location, peak.location_low, peak.location_high, strict=True
-                )
-            ]
-            first, second = peak.location.tolist()
-            ax.errorbar(
-                first, second, xerr=reach[0], yerr=reach[1], fmt="X", color=VERMILLION,
-                markeredgecolor="white", capsize=3,
-                label="peaks, with intervals" if i == 0 else None,
-            )  # fmt: skip
-        ax.set(xlabel="$x_1$", ylabel="$x_2$")
+        _draw_plane(ax, x, ticks, q, peaks)
     ax.legend(fontsize="small", frameon=False)
     return ax
 
 
 def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
-    """The probabilities of each number of peaks and, beside them, of parts K.
+    """The probability of each number of peaks and, beside it, of each number of parts K.
+
+    Use it to see how sure the number of modes is.
+
+    Args:
+        count: from :func:`~lse_vi.count_modes`.
+        ax: axes to draw on; a new figure by default.
+
+    Returns:
+        The axes.
 
     Example:
         >>> from lse_vi import count_modes
@@ -113,17 +97,15 @@ def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
         'number'
     """
     ax = ax or new_axes()
+    text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": "small"}
     both = (("peaks of the density", count.probabilities), ("modes $K$", count.part_probabilities))
     for i, (name, probabilities) in enumerate(both):
         places = np.array([m + 0.4 * i - 0.2 for m in probabilities])
         heights = list(probabilities.values())
         ax.bar(places, heights, width=0.36, color=(BLUE, GREY)[i], label=name)
         for place, height in zip(places, heights, strict=True):
-            if height >= 0.005:
-                ax.annotate(
-                    f"{height:.0%}", (place, height), (0, 2), textcoords="offset points",
-                    ha="center", fontsize="small",
-                )  # fmt: skip
+            if height >= LEAST_LABEL:
+                ax.annotate(f"{height:.0%}", (place, height), (0, 2), **text)
     ax.set(xlabel="number", ylabel="probability given the data")
     ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))  # room for the legend
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -141,19 +123,27 @@ def plot_check(
     seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Posterior-predictive check: the data's empirical CDF among those of replicated data.
+    """Posterior predictive check: the data's empirical CDF among those of replicated data.
 
-    Each replicate is as many exact draws from one draw of the density. What is shown is the
-    difference from the mean over the replicates: there a misfit is seen that a CDF would hide. Data
-    that the model understands stay inside the band at about ``level`` of the points.
+    Use it before you trust a posterior: do data drawn from the model look like yours?
+
+    A replicate has as many points as the data, drawn exactly from one draw of the density. The
+    figure shows differences from the mean CDF of the replicates, as a misfit is hard to see in a
+    CDF itself. If the model fits, the data stay inside the band at about ``level`` of the points.
 
     Args:
-        axis: which coordinate.
+        posterior: from :func:`~lse_vi.fit_posterior` or :func:`~lse_vi.sample_posterior`.
+        axis: index of the coordinate to check.
         replicates: number of replicated data sets.
-        level: of the pointwise band.
+        level: probability of the pointwise band, between 0 and 1.
+        seed: of the replicates.
+        ax: axes to draw on; a new figure by default.
+
+    Returns:
+        The axes.
 
     Raises:
-        ValueError: for an axis that the data do not have.
+        ValueError: if the data have no such axis.
 
     Example:
         >>> from lse_vi import fit_posterior
@@ -166,7 +156,7 @@ def plot_check(
         raise ValueError(f"axis must be below the {dim} dimensions of the data, but got {axis}")
     x = posterior.model.x[:, axis].sort().values
     new = posterior.predictive(replicates, seed=seed)[..., axis].sort(dim=-1).values
-    ticks = torch.linspace(float(x[0]), float(x[-1]), 200)
+    ticks = torch.linspace(float(x[0]), float(x[-1]), CHECK_POINTS)
     steps = _ecdf(new, ticks)
     center = steps.mean(0)
     low, high = interval(steps - center, level)
@@ -181,12 +171,55 @@ def plot_check(
     return ax
 
 
+def _draw_curve(
+    ax: Axes, x: Tensor, ticks: Tensor, q: Tensor, peaks: Sequence[PeakSummary], level: float
+) -> None:
+    """Mean and band of ``q`` (draws, ticks) over a histogram of the data ``x``; the peaks above."""
+    bins = max(10, math.isqrt(2 * len(x)))
+    ax.hist(x[:, 0].numpy(), bins=bins, density=True, color=PALE, label="data")
+    below, above = interval(q, level)
+    band: dict[str, Any] = {"color": BLUE, "alpha": 0.3, "lw": 0, "label": f"{level:.0%} band"}
+    ax.fill_between(ticks, below.numpy(), above.numpy(), **band)
+    ax.plot(ticks, q.mean(0), color=BLUE, lw=1.8, label="posterior mean")
+    top = 1.08 * max(float(above.max()), ax.get_ylim()[1])  # height of the peaks, above the band
+    text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": VERMILLION}
+    for i, peak in enumerate(peaks):
+        place = float(peak.location)
+        reach = _reach(peak.location, peak.location_low, peak.location_high)
+        ax.errorbar(place, top, xerr=reach, fmt="v", **_peak_style(i))
+        ax.annotate(f"{peak.mass:.0%}", (place, top), (0, 5), **text)
+    ax.set(xlabel="$x$", ylabel="density $q(x)$", ylim=(0, 1.15 * top))
+
+
+def _draw_plane(
+    ax: Axes, x: Tensor, ticks: Sequence[Tensor], q: Tensor, peaks: Sequence[PeakSummary]
+) -> None:
+    """Mean of ``q`` (draws, points of the lattice of ``ticks``), the data ``x`` and the peaks."""
+    mean = q.mean(0).reshape(len(ticks[0]), len(ticks[1])).T
+    shades = ax.contourf(*(t.numpy() for t in ticks), mean.numpy(), levels=12, cmap=SHADES)
+    ax.figure.colorbar(shades, ax=ax, label="posterior mean of $q(x)$")
+    ax.scatter(x[:, 0], x[:, 1], s=8, lw=0, color=BLUE, label="data")
+    for i, peak in enumerate(peaks):
+        ends = zip(peak.location, peak.location_low, peak.location_high, strict=True)
+        across, along = [_reach(*end) for end in ends]
+        first, second = peak.location.tolist()
+        marks = {"fmt": "X", "markeredgecolor": "white", **_peak_style(i)}
+        ax.errorbar(first, second, xerr=across, yerr=along, **marks)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+
+
+def _peak_style(i: int) -> dict[str, Any]:
+    """The look of peak ``i`` and its intervals; only the first is named in the legend."""
+    label = "peaks, with intervals" if i == 0 else None
+    return {"color": VERMILLION, "capsize": 3, "label": label}
+
+
 def _ecdf(rows: Tensor, ticks: Tensor) -> Tensor:
-    """Shares of sorted ``rows`` (sets, n) up to each of ``ticks``: (sets, ticks)."""
+    """Empirical CDFs of sorted ``rows`` (sets, n) at ``ticks``: (sets, ticks)."""
     at = ticks.expand(len(rows), -1).contiguous()
     return torch.searchsorted(rows.contiguous(), at, right=True) / rows.shape[-1]
 
 
 def _reach(middle: Any, low: Any, high: Any) -> list[list[float]]:
-    """Lengths of error bars below and above."""
+    """Lengths of the error bar below and above ``middle``, as Matplotlib takes them."""
     return [[max(0.0, float(middle - low))], [max(0.0, float(high - middle))]]

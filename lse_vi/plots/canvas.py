@@ -1,4 +1,4 @@
-"""Points, windows and lattices, as the figures need them."""
+"""The points, windows and lattices of the figures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.numerics.arrays import as_data
 from lse_vi.plots.style import COLORS, GREY
 
+WINDOW_MARGIN = 0.05  # on each side of a window, as a share of its range: no point is on the edge
+
 
 def check_plottable(name: str, dim: int, batch_shape: Sequence[int]) -> None:
-    """A single ``name`` of one or two dimensions."""
+    """``name`` must be a single object, not a batch, of one or two dimensions."""
     if batch_shape:
         raise ValueError(
             f"{name} must be a single one, but batch_shape is {tuple(batch_shape)}; "
@@ -33,7 +35,7 @@ def check_plottable(name: str, dim: int, batch_shape: Sequence[int]) -> None:
 
 
 def as_points(data: Any, potential: LSEICNN) -> Tensor:
-    """``data`` as points (n, dim) like the potential's parameters."""
+    """``data`` as points (n, dim), with the dtype and device of the potential."""
     points = as_data("data", data).to(potential.alpha)
     check_dim("data", points, potential.dim)
     return points
@@ -42,30 +44,30 @@ def as_points(data: Any, potential: LSEICNN) -> Tensor:
 def padded(points: Tensor) -> Box:
     """A box around ``points`` with a margin."""
     low, high = points.aminmax(dim=0)
-    margin = 0.05 * (high - low)
+    margin = WINDOW_MARGIN * (high - low)
     return Box(low - margin, high + margin)
 
 
 def lattice(box: Box, n: int) -> Tensor:
     """``n`` points per axis of ``box``: (n^dim, dim), the last axis running fastest."""
     ticks = [torch.linspace(0, 1, n).to(box.low)] * len(box.low)
-    # lerp, unlike low + t (high - low), never rounds to outside the box
+    # Unlike low + t (high - low), lerp never rounds to a point outside the box.
     return torch.lerp(box.low, box.high, torch.cartesian_prod(*ticks).reshape(-1, len(box.low)))
 
 
 def planes(x: Tensor, values: Tensor) -> list[np.ndarray]:
-    """x_1, x_2 and ``values`` on a lattice, each (n, n), for contours."""
+    """x_1, x_2 and ``values`` as (n, n) each, for contours, from lattice points ``x`` (n^2, 2)."""
     n = math.isqrt(len(x))
     return [as_numpy(part).reshape(n, n) for part in (x[:, 0], x[:, 1], values)]
 
 
 def as_numpy(x: Tensor) -> np.ndarray:
-    """A tensor for matplotlib."""
+    """A tensor as an array for Matplotlib."""
     return x.detach().cpu().numpy()
 
 
 def mode_colors(weights: Tensor) -> dict[int, str]:
-    """A colour for each mode whose weight shows."""
+    """A colour for each mode whose weight is large enough to be shown."""
     visible = (weights >= ACTIVE).nonzero().flatten().tolist()
     return {k: COLORS[i % len(COLORS)] for i, k in enumerate(visible)}
 

@@ -26,7 +26,9 @@ from lse_vi.plots.canvas import (
 )
 from lse_vi.plots.style import GREY, NAMED, PALE, SHADES, new_axes
 
-FEW = 200  # so many data points are shown one by one besides their histogram
+FEW = 200  # up to so many data points get a tick each, besides the histogram; more would merge
+LEAST_HEIGHT = 1e-3  # share of the highest mode below which a mode's curve is not drawn
+WINDOW_QUANTILES = (0.0005, 0.9995)  # of each marginal, which the window holds: all but 0.1 %
 
 
 def plot_density(
@@ -34,18 +36,26 @@ def plot_density(
 ) -> Axes:
     r"""A density in one or two dimensions, with the share and the weight of each mode.
 
-    In one dimension q(x) and the shares r_k(x) q(x) that add up to it, over a histogram of the
-    data. In two, q(x) in grey, the peak of each share, and the data in the colour of the mode that
-    is most responsible. The window is the density's box, or holds the data and all but 0.1 % of
-    each marginal. Modes of weight below 1 % are left out; the heaviest ten are named.
+    Use it to see which mode explains which part of the data.
+
+    In one dimension the figure shows q(x) and the shares r_k(x) q(x) that add up to it, over a
+    histogram of the data. In two dimensions it shows q(x) in grey, the peak of each share, and the
+    data in the colour of their most responsible mode. The window is the density's box; without a
+    box it holds the data and all but 0.1 % of each marginal. Modes with a weight below 1 % are left
+    out; the heaviest ten are named.
 
     Args:
         density: q, without batch dimensions.
         data: points (n, dim) or (n,), tensor or array.
+        ax: axes to draw on; a new figure by default.
         grid: points per axis where q is evaluated.
 
+    Returns:
+        The axes.
+
     Raises:
-        ValueError: for a batch of densities, more than two dimensions, or data that do not fit.
+        ValueError: for a batch of densities, more than two dimensions, or data of another
+            dimension.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
@@ -74,7 +84,7 @@ def plot_density(
         ticks, heights = as_numpy(x[:, 0]), as_numpy(shares)
         for k, color in colors.items():
             label = f"mode {k}, weight {weights[k]:.2f}" if k in named else None
-            high = heights[:, k] > 1e-3 * heights.max()
+            high = heights[:, k] > LEAST_HEIGHT * heights.max()
             ax.fill_between(ticks, heights[:, k], where=high, color=color, alpha=0.3, linewidth=0)
             ax.plot(ticks[high], heights[high, k], color=color, label=label)
         ax.plot(ticks, as_numpy(q), color="black", linewidth=1, label="density $q$")
@@ -103,5 +113,5 @@ def _mass_box(density: LSEDensity, points: Tensor | None) -> Box:
     with torch.no_grad():
         x, order = density.rule.points.sort(0)
         mass = density.rule.probabilities(density.potential)[order].cumsum(0)
-    ends = [x.gather(0, (mass < p).sum(0, keepdim=True)) for p in (0.0005, 0.9995)]
+    ends = [x.gather(0, (mass < p).sum(0, keepdim=True)) for p in WINDOW_QUANTILES]
     return padded(torch.cat(ends if points is None else [*ends, points]))

@@ -11,22 +11,27 @@ from matplotlib.ticker import MaxNLocator
 
 from lse_vi.plots.style import COLORS, GREY, new_axes, second_axis
 
-MANY = 5000  # so many points are drawn as an image
-ASIDE = ("step", "active_modes", "rho", "gates", "shares")  # what a history tells besides losses
+MANY = 5000  # more points than this are drawn as an image: as vectors they make files of megabytes
+CROWDED = 500  # more points than this per series get smaller markers
+LOG_RANGE = 100  # a loss axis is logarithmic where the losses span more than this factor
+ASIDE = ("step", "active_modes", "rho", "gates", "shares")  # series of a history that are no losses
 
 
 def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None) -> Axes:
     """Training curves: losses on the left axis, the number of active modes on the right.
 
+    Use it to see whether a fit has converged.
+
     Args:
-        history: equally long series by name, as any fit of this library hands them out. ``step``
-            is the horizontal axis (0, 1, ... without it), ``active_modes`` goes to the right axis,
-            the losses, which are all others, to the left one, which is logarithmic where they are
-            positive and span two decades; ``rho``, ``gates`` and ``shares`` are left out. NaN
-            means not measured.
+        history: equally long series by name, such as ``result.history`` of any fit of this
+            library. ``step`` is the horizontal axis (0, 1, ... without it), and ``active_modes``
+            has the right axis; ``rho``, ``gates`` and ``shares`` are left out. All other series
+            are losses on the left axis, which is logarithmic if they are positive and span two
+            decades. NaN means not measured.
+        ax: axes to draw on; a new figure by default.
 
     Returns:
-        The left Axes.
+        The left axes.
 
     Raises:
         ValueError: if there is no series for the left axis, if lengths differ, or for the history
@@ -58,7 +63,7 @@ def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None
         color = COLORS[i % len(COLORS)]
         lines += ax.plot(step[measured], y[measured], color=color, label=_words(name))
     finite = np.concatenate([y[np.isfinite(y)] for y in curves.values()])
-    if finite.size and finite.min() > 0 and finite.max() > 100 * finite.min():
+    if finite.size and finite.min() > 0 and finite.max() > LOG_RANGE * finite.min():
         ax.set_yscale("log")
     ax.set(xlabel="step", ylabel=_words(next(iter(curves))))
     if "active_modes" in history:
@@ -80,18 +85,23 @@ def plot_parity(
     labels: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Predictions against what they should be, with the R2 of each series in the legend.
+    """Predictions against exact values, with the R2 of each series in the legend.
 
-    On the diagonal they agree. Both axes have the same range.
+    Use it to judge a fit on data that it has not seen: points on the diagonal are predicted right.
+    R2 = 1 - mean((predicted - exact)^2) / var(exact).
 
     Args:
         exact: (n,), or (n, series) for several series, each in its own colour.
         predicted: of the same shape.
         labels: names of the series.
+        ax: axes to draw on; a new figure by default. Both axes get the same range.
+
+    Returns:
+        The axes.
 
     Raises:
-        ValueError: for shapes or labels that disagree, entries that are not finite, and an exact
-            series that does not vary, which has no R2.
+        ValueError: if shapes or labels disagree, if an entry is not finite, or if an exact series
+            does not vary, as it then has no R2.
 
     Example:
         >>> ax = plot_parity([1.0, 2.0, 3.0], [1.1, 1.9, 3.0])
@@ -114,20 +124,19 @@ def plot_parity(
     margin = 0.03 * np.ptp(both)
     ends = (both.min() - margin, both.max() + margin)
     ax.plot(ends, ends, color=GREY, lw=1, zorder=0)
-    size = 3.0 if len(truth) > 500 else 5.0
+    size = 3.0 if len(truth) > CROWDED else 5.0
+    style: dict[str, Any] = {"ms": size, "rasterized": truth.size > MANY}
     for j in range(truth.shape[1]):
         name = f"{labels[j]}, " if labels is not None else ""
-        ax.plot(
-            truth[:, j], guess[:, j], ".", ms=size, color=COLORS[j % len(COLORS)],
-            label=f"{name}$R^2$ = {_brief(r2[j])}", rasterized=truth.size > MANY,
-        )  # fmt: skip
+        color, label = COLORS[j % len(COLORS)], f"{name}$R^2$ = {_brief(r2[j])}"
+        ax.plot(truth[:, j], guess[:, j], ".", color=color, label=label, **style)
     ax.set(xlabel="exact", ylabel="predicted", xlim=ends, ylim=ends, box_aspect=1)
     ax.legend(fontsize="small", frameon=False, loc="upper left", markerscale=8 / size)
     return ax
 
 
 def _series(name: str, values: Any) -> np.ndarray:
-    """``values`` as (n, series)."""
+    """``values`` as an array (n, series); they must be finite and not empty."""
     array = np.asarray(values, dtype=float)
     if array.ndim not in (1, 2) or array.size == 0:
         raise ValueError(f"{name} must have shape (n,) or (n, series), but got {array.shape}")
@@ -137,10 +146,11 @@ def _series(name: str, values: Any) -> np.ndarray:
 
 
 def _brief(r2: float) -> str:
-    """With as many digits as tell it from one."""
+    """``r2`` with two to six decimals: as many as show its difference from one."""
     digits = 2 if r2 >= 1 or r2 < 0 else int(np.clip(2 - np.log10(1 - r2), 2, 6))
     return f"{r2:.{digits}f}"
 
 
 def _words(name: str) -> str:
+    """The name of a series as a label."""
     return name.replace("_", " ")

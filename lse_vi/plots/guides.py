@@ -17,24 +17,29 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.result import GuideResult
 from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, new_axes
 
-MOST = 8  # scalar variables in a pairs plot
+MOST = 8  # scalar variables in a pairs plot: with more, its panels are too small to read
 
 
 def plot_pairs(
     result: GuideResult, *, sites: Sequence[str] | None = None, draws: int = 1000, seed: int = 0
 ) -> Figure:
-    """Draws of the guide, every two variables against each other, coloured by mode.
+    """Draws of a guide, each pair of variables against each other, coloured by mode.
 
-    On the diagonal are histograms, in the corner the weights of the modes. The variables are the
-    entries of the model's sites, in its own units; the first eight unless ``sites`` says which.
+    Use it to see where the modes of a posterior are and how variables depend on each other.
+    Histograms are on the diagonal, the weights of the modes in the corner. The variables are the
+    entries of the model's sites, in the units of the model.
 
     Args:
         result: of :func:`~lse_vi.fit_guide`.
-        sites: names of sites to show.
+        sites: names of the sites to show; by default the first eight variables of the model.
         draws: number of draws.
+        seed: of the draws.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: for a site that the model does not have, or more than eight variables chosen.
+        ValueError: if the model lacks a site, or if the sites have more than eight variables.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -92,9 +97,17 @@ def plot_pairs(
 
 
 def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
-    """The share of every mode in the mass, in the colours of :func:`plot_pairs`.
+    """The share of the mass of every mode, in the colours of :func:`plot_pairs`.
 
-    Modes that the guide missed are empty bars, by Laplace's estimate. Returns the axes.
+    Use it to see whether the guide missed a mode: missed modes are empty bars, with their share by
+    Laplace's approximation.
+
+    Args:
+        result: of :func:`~lse_vi.fit_guide`.
+        ax: axes to draw on; a new figure by default.
+
+    Returns:
+        The axes.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -113,10 +126,8 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
     count = len(weights)
     ax.bar(range(count), weights, color=[_color(k) for k in range(count)])
     if len(missed):
-        ax.bar(
-            range(count, count + len(missed)), missed, color="none", edgecolor=GREY,
-            linestyle="--", label="found outside the guide (estimate)",
-        )  # fmt: skip
+        places, name = range(count, count + len(missed)), "found outside the guide (estimate)"
+        ax.bar(places, missed, color="none", edgecolor=GREY, linestyle="--", label=name)
         ax.margins(y=0.2)  # room for the legend
         ax.legend(loc="upper right", fontsize="small", frameon=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -126,5 +137,5 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
 
 
 def _color(mode: int) -> str:
-    """One of the colours that all figures use; modes beyond the heaviest are grey."""
+    """The colour of a mode, counted from the heaviest; modes without a colour are grey."""
     return COLORS[mode] if mode < min(NAMED, len(COLORS)) else GREY

@@ -30,7 +30,10 @@ from lse_vi.plots.canvas import (
 )
 from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
 
-STARTS_PER_AXIS = {1: 64, 2: 12}  # per axis, from which minima are searched
+# Starts per axis of the search for minima, by dimension: close enough that each well has one.
+STARTS_PER_AXIS = {1: 64, 2: 12}
+LEVELS = 17  # heights of contour lines, with the lowest, at the minimum, which is not drawn
+SHOWN_QUANTILE = 0.8  # of E in the plane: contour lines end there, or walls would take them all
 
 
 def plot_potential(
@@ -43,18 +46,26 @@ def plot_potential(
 ) -> Axes:
     r"""A potential in one or two dimensions and its minima, over ``bounds`` or around ``data``.
 
-    In one dimension E(x) and, dashed, the modes f_k(x) - log(s_k/K)/rho that it is made of: E(x)
-    where mode k alone is responsible, above it elsewhere. In two, contour lines of E. Modes
-    responsible for less than 1 % of the window are left out; ten are named.
+    Use it to see the wells of a fit and which mode makes which well.
+
+    In one dimension the figure shows E(x) and, dashed, the modes f_k(x) - log(s_k/K)/rho of which
+    E is the soft minimum: a mode equals E(x) where it alone is responsible, and is above E(x)
+    elsewhere. In two dimensions it shows contour lines of E. Modes responsible for less than 1 % of
+    the window are left out; ten are named.
 
     Args:
         potential: E, without batch dimensions.
         bounds: (low, high) of the window, each a number or ``dim`` numbers.
         data: points (n, dim) or (n,) to show; without ``bounds`` they set the window.
+        ax: axes to draw on; a new figure by default.
         grid: points per axis where E is evaluated.
 
+    Returns:
+        The axes.
+
     Raises:
-        ValueError: without bounds or varying data, for a batch, or more than two dimensions.
+        ValueError: without bounds and without data that vary, for a batch, or for more than two
+            dimensions.
 
     Example:
         >>> plot_potential(LSEICNN(1, 2), bounds=(-3, 3)).get_ylabel()
@@ -83,7 +94,7 @@ def plot_potential(
         margin = 0.08 * (high - low)
         ax.set(xlabel="$x$", ylabel="potential $E(x)$", ylim=(low - margin, high + margin))
     else:
-        low, high = energy.min().item(), energy.quantile(0.8).item()
+        low, high = energy.min().item(), energy.quantile(SHOWN_QUANTILE).item()
         levels = _levels(low, high)
         lines = ax.contour(*planes(x, energy), levels=levels, cmap="viridis", linewidths=1)
         scale = ScalarMappable(lines.norm, lines.cmap)
@@ -106,18 +117,24 @@ def plot_surface(
     grid: int = 120,
     highest: float = 0.8,
 ) -> Axes3D:
-    r"""A landscape in two dimensions as a surface, its minima on it, contour lines below.
+    r"""A landscape in two dimensions as a surface, with its minima, and contour lines below.
+
+    Use it for a picture of wells and passes; contour lines alone are in
+    :func:`plot_potential`.
 
     Args:
         potential: E of two dimensions, without batch dimensions.
         bounds: (low, high) of the window, each a number or two numbers.
         data: points (n, 2); without ``bounds`` they set the window.
-        ax: axes made with ``projection="3d"``.
+        ax: axes made with ``projection="3d"``; a new figure by default.
         grid: points per axis where E is evaluated.
-        highest: the surface ends at this quantile of E, so that the wells are not dwarfed by walls.
+        highest: the surface ends at this quantile of E, in (0, 1]; at 1 high walls dwarf the wells.
+
+    Returns:
+        The axes.
 
     Raises:
-        ValueError: for another dimension, a batch, or no window.
+        ValueError: for another dimension, a batch, no window, or ``highest`` outside (0, 1].
 
     Example:
         >>> plot_surface(LSEICNN(2, 3), bounds=(-1, 1), grid=20).get_zlabel()
@@ -133,7 +150,7 @@ def plot_surface(
     with torch.no_grad():
         energy = potential(x)
     low, high = energy.min().item(), energy.quantile(highest).item()
-    floor = low - 0.6 * (high - low)
+    floor = low - 0.6 * (high - low)  # height of the contour lines: clear of the surface
     minima = _minima(potential, box)
     if ax is None:
         with plt.rc_context(STYLE):
@@ -144,22 +161,12 @@ def plot_surface(
         x1, x2, shown, cmap="viridis", rcount=grid, ccount=grid, lw=0, antialiased=False, zorder=2
     )
     levels = _levels(low, high)
-    ax.contour(
-        x1,
-        x2,
-        height,
-        levels=levels,
-        zdir="z",
-        offset=floor,
-        cmap="viridis",
-        linewidths=0.8,
-        zorder=1,
-    )
-    ax.computed_zorder = False  # the marks over the surface
-    ax.scatter(
-        *as_numpy(minima.points).T, as_numpy(minima.energies), s=40, c="white", edgecolor="k",
-        depthshade=False, zorder=3, label="minima of $E$",
-    )  # fmt: skip
+    lines: dict[str, Any] = {"cmap": "viridis", "linewidths": 0.8, "zorder": 1}
+    ax.contour(x1, x2, height, levels=levels, zdir="z", offset=floor, **lines)
+    ax.computed_zorder = False  # so that zorder puts the marks before the surface
+    marks: dict[str, Any] = {"s": 40, "c": "white", "edgecolor": "k", "zorder": 3}
+    where = (*as_numpy(minima.points).T, as_numpy(minima.energies))
+    ax.scatter(*where, depthshade=False, label="minima of $E$", **marks)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="potential $E(x)$", zlim=(floor, high))
     ax.set_zticks([tick for tick in ax.get_zticks() if low <= tick <= high])
     ax.set_box_aspect((1, 1, 0.8), zoom=0.9)
@@ -169,7 +176,7 @@ def plot_surface(
 
 
 def _window(potential: LSEICNN, bounds: Any, points: Tensor | None) -> Box:
-    """The box from ``bounds``, or around ``points``."""
+    """The window: the box ``bounds``, or one around ``points``."""
     if bounds is not None:
         return Box.of(bounds, potential.dim, potential.alpha)
     if points is not None and bool((points.amin(0) < points.amax(0)).all()):
@@ -181,8 +188,8 @@ def _window(potential: LSEICNN, bounds: Any, points: Tensor | None) -> Box:
 
 
 def _levels(low: float, high: float) -> np.ndarray:
-    """Denser where a well is flat: even in the root of the height."""
-    return low + (high - low) * np.linspace(0, 1, 17)[1:] ** 2
+    """Heights of contour lines, even in the root of the height: dense where wells are flat."""
+    return low + (high - low) * np.linspace(0, 1, LEVELS)[1:] ** 2
 
 
 def _minima(potential: LSEICNN, box: Box) -> Minima:

@@ -10,13 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
-"""Of Okabe & Ito (2008), for modes and curves; totals and truths are black, data grey."""
+"""The colours of modes and curves, by Okabe & Ito (2008). Totals and truths are black, data grey.
+
+Use them for figures of your own beside those of this library.
+"""
 
 BLUE, ORANGE, GREEN, VERMILLION, PINK, SKY, YELLOW = COLORS
-BLACK, GREY, PALE = "#000000", "#999999", "#DDDDDD"
+BLACK, GREY, PALE = "#000000", "#999999", "#DDDDDD"  # totals and truths, data, histograms of data
+# Colours of a density in the plane: they end in a middle grey, on which coloured marks still show.
 SHADES = LinearSegmentedColormap.from_list("shades", ("#FFFFFF", "#777777"))
 NAMED = 10
-"""So many modes are named in a legend."""
+"""Largest number of modes that a legend names; more would cover the figure."""
 
 STYLE: dict[str, Any] = {
     "axes.prop_cycle": cycler(color=COLORS),
@@ -29,17 +33,17 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 130,
 }
-"""What the figures look like: for ``plt.rcParams.update`` or ``plt.rc_context``."""
+"""The look of the figures. Take it over by ``plt.rcParams.update(STYLE)`` or ``plt.rc_context``."""
 
 
 def new_axes(**settings: Any) -> Axes:
-    """Axes of a new figure in this style."""
+    """Axes of a new figure in this style; ``settings`` are those of ``plt.subplots``."""
     with plt.rc_context(STYLE):
         return plt.subplots(figsize=(6, 4), **settings)[1]
 
 
 def second_axis(ax: Axes) -> Axes:
-    """A second vertical axis on the right, with the line that :data:`STYLE` leaves out."""
+    """A second vertical axis on the right; unlike other axes in :data:`STYLE` it has its line."""
     other = ax.twinx()
     other.spines["right"].set_visible(True)
     return other
