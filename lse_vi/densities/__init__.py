@@ -1,8 +1,8 @@
 """Densities fitted to data: ``fit_density``.
 
-Begin with :mod:`~lse_vi.densities.fit`, the public function; :mod:`~lse_vi.densities.training`
-holds its visible loop (Adam), :mod:`~lse_vi.densities.polish` what follows (L-BFGS), and
-:mod:`~lse_vi.densities.result` what comes back. The number of modes is chosen in
+Begin with :mod:`~lse_vi.densities.fit`, the public function. :mod:`~lse_vi.densities.training`
+holds the loop of Adam steps, :mod:`~lse_vi.densities.polish` the L-BFGS steps that follow, and
+:mod:`~lse_vi.densities.result` the object that is returned. The number of modes is chosen in
 :mod:`lse_vi.fitting.mode_search`.
 """
 

@@ -1,4 +1,4 @@
-"""Data that may lie on disk: read in parts, never copied as a whole."""
+"""Data of any size: a memory map on disk is read in parts and never copied as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lse_vi.checks import check_spread
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.numerics.arrays import as_floats
 
-PART = 2**16  # rows that are read at once
+PART = 2**16  # rows read at once: 512 KiB per column in double precision
 
 
 class Moments(NamedTuple):
@@ -36,7 +36,11 @@ class Points:
 
     @classmethod
     def of(cls, name: str, x: Any) -> Points:
-        """Data as they were given, checked.
+        """Check the data that the user gives, and wrap them.
+
+        Args:
+            name: of the argument, for error texts.
+            x: (n, dim), (n,) or (n, *batch, dim).
 
         Raises:
             ValueError: for data that are empty, not finite or constant in a coordinate.
@@ -72,7 +76,7 @@ class Points:
         return tuple(self.source.shape)
 
     def rows(self, index: slice | Tensor) -> Tensor:
-        """Some rows, (m, *batch, dim)."""
+        """The rows at ``index``, (m, *batch, dim)."""
         if isinstance(self.source, Tensor):
             part: Any = self.source[
                 index if isinstance(index, slice) else index.to(self.source.device)
@@ -83,12 +87,12 @@ class Points:
         return as_floats(part)
 
     def parts(self) -> Iterator[Tensor]:
-        """All rows in their order, some at a time."""
+        """All rows in their order, ``PART`` of them at a time."""
         return (self.rows(slice(i, i + PART)) for i in range(0, len(self), PART))
 
     @cached_property
     def moments(self) -> Moments:
-        """Merged part by part (Chan, Golub & LeVeque 1983)."""
+        """Mean and standard deviation, merged part by part (Chan, Golub & LeVeque 1983)."""
         count = 0
         for part in self.parts():
             rows = part.reshape(-1, self.shape[-1])
@@ -104,7 +108,7 @@ class Points:
         return Moments(mean, (total / (count - 1)).sqrt())
 
     def standardised(self, index: Tensor) -> Tensor:
-        """Some rows, less their mean and over their deviation."""
+        """The rows at ``index``, minus the mean of all data and divided by their deviation."""
         return (self.rows(index) - self.moments.mean) / self.moments.deviation
 
     def digest(self) -> str:

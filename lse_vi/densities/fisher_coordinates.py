@@ -13,23 +13,26 @@ from lse_vi.densities.weight_prior import prior_moments
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.potential import LSEICNN
 
-INFORMATION_DRAWS = 1024  # of q, from which the information is estimated
-WIDEST = 2000  # parameters of a mode that are taken together; more are split, as if independent
+INFORMATION_DRAWS = 1024  # draws of q behind the information: several times a mode's parameters
+# Parameters of a mode in one block of the information, whose factor takes 32 MB in double
+# precision. A mode with more parameters has several blocks, treated as independent.
+WIDEST = 2000
 
 
 class FisherCoordinates:
-    r"""The trained parameters of a fit as phi, in which a step is as long in every direction.
+    r"""Coordinates phi of the trained parameters, in which the loss curves alike in all directions.
 
     .. math::
         \theta_k = \theta_k^0 + C_k^{-T} \phi_k, \qquad
         C_k C_k^T = n \operatorname{Cov}_q(\partial E / \partial \theta_k) + P_k
 
     for every mode, with P_k the precision of its prior. Once q is close to the law of the n points,
-    the log posterior has about that curvature (Amari 1998). It matters where a mode ends in a wall:
-    moving the wall then changes the loss faster than making it steeper, by the square of its slope.
+    minus the log posterior has about the curvature C_k C_k^T (Amari 1998), so in phi it has about
+    the curvature of the identity. L-BFGS needs this where a mode ends in a steep wall: shifting the
+    wall changes the loss faster than making it steeper, by the square of its slope.
 
     Args:
-        pot: where phi is zero.
+        pot: the potential at phi = 0.
         rule: weighted points for exp(-E).
         n: number of points of the fit.
 
@@ -71,7 +74,7 @@ class FisherCoordinates:
         self.phi = [torch.zeros_like(start).requires_grad_() for start in self.start]
 
     def potential(self) -> LSEICNN:
-        """The potential at phi, gradients flowing."""
+        """The potential at phi, differentiable in phi."""
         tensors: dict[str, Tensor] = {}
         for group, start, factors, phi in zip(
             self.groups, self.start, self.factors, self.phi, strict=True
@@ -86,19 +89,19 @@ class FisherCoordinates:
 
 @dataclass(frozen=True)
 class _Group:
-    """Parameters, by name, whose first ``depth`` axes are the same, laid side by side."""
+    """Parameters by name that share their first ``depth`` axes, joined along one last axis."""
 
     shapes: Mapping[str, Size]
     depth: int
 
     def join(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Each (*extra, *first, ...) -> (*extra, *first, size)."""
+        """Join parameters, each (*extra, *first, ...), into (*extra, *first, size)."""
         own = {name: len(shape) - self.depth for name, shape in self.shapes.items()}
         parts = [values[name].unsqueeze(-1).flatten(-1 - axes) for name, axes in own.items()]
         return torch.cat(parts, dim=-1)
 
     def part(self, joined: Tensor) -> dict[str, Tensor]:
-        """(*first, size) -> each parameter."""
+        """Undo :meth:`join` for (*first, size): the parameters by name."""
         sizes = [shape[self.depth :].numel() for shape in self.shapes.values()]
         parts = joined.split(sizes, dim=-1)
         return {
@@ -124,7 +127,13 @@ def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Te
 
 
 def _factor(scores: Tensor, precision: Tensor, n: int) -> Tensor:
-    """C of n Cov(scores) + diag(precision), (..., size, size), for scores (draws, ..., size)."""
+    """The Cholesky factor C of n Cov(scores) + diag(precision), (..., size, size).
+
+    Args:
+        scores: (draws, ..., size).
+        precision: of the prior, (..., size).
+        n: number of points of the fit.
+    """
     centred = (scores - scores.mean(0)).movedim(0, -2)
     information = n / len(scores) * (centred.mT @ centred) + torch.diag_embed(precision)
     return torch.linalg.cholesky(information)

@@ -1,4 +1,4 @@
-"""Fits of a density to data: one visible loop, every restart and every data set in one batch."""
+"""The fit of a density to data, with all restarts and all data sets in one batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from lse_vi.fitting.starts import start_on_clusters
 from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 
-TRIAL = 100  # steps of L-BFGS by which numbers of modes are compared; the best has the others too
+# Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
+# the best number of modes takes the remaining steps.
+TRIAL_STEPS = 100
 
 
 def fit_density(
@@ -53,26 +55,28 @@ def fit_density(
     progress: bool = True,
     checkpoint: str | Path | None = None,
 ) -> FitResult:
-    r"""Fit an LSE-ICNN density to data by penalised maximum likelihood, counting the modes.
+    r"""Fit an LSE-ICNN density to data by penalised maximum likelihood, and count its modes.
 
-    For K = 1, 2, ... the fit maximises, over the data and a weakly informative prior,
+    Use it for points without labels, to learn their density and how many modes it has. For
+    K = 1, 2, ... the fit maximises, over the data and a weakly informative prior,
 
     .. math:: \sum_i \log q(x_i; \theta) + \log p(\theta) - \lambda K,
 
-    and keeps the best K, or more modes where the points held out are better explained by 2.5
-    standard errors; it stops when three more modes have not helped. From the best K it goes back
-    down: two modes that share points become one, as long as that costs less than a mode. The
-    penalty per mode makes spare modes die: gates cannot, since s_k and f_k trade off against each
-    other.
+    and keeps the best K, or a larger K that explains the held-out points better by more than 2.5
+    standard errors. The search stops when three more modes have not helped. It then goes down from
+    the best K: two modes that share points are merged, as long as the objective loses less than
+    the penalty of a mode. The penalty removes modes that are not needed. The gates cannot remove
+    them, since a smaller gate s_k is made up for by a lower f_k.
 
     Under ``torchrun``, once ``torch.distributed`` is initialised, the processes share the points of
-    each step; all must be called alike, and each ends with the same fit.
+    each step. All processes must call the function with the same arguments, and all end with the
+    same fit.
 
     Args:
         x: data (n, dim) or (n,), a tensor, an array, or a memory map, which is never read as a
-            whole; or (n, *batch, dim) for a batch of data sets fitted at once. Counts that take
-            only a few values are better spread over their cells first, ``x + rand - 1/2``: each
-            value that many points share is a mode of its own.
+            whole; or (n, *batch, dim) for a batch of data sets fitted at once. Spread counts with
+            few distinct values over their cells first, ``x + rand - 1/2``: otherwise each value
+            that many points share becomes a mode of its own.
         modes: the largest number of modes to try.
         bounds: (low, high) of the support, each a number or ``dim`` numbers; None for R^d.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
@@ -82,19 +86,21 @@ def fit_density(
         mode_penalty: lambda, in nats per mode; by default log(n)/2 for each of the
             1 + 2 dim + dim (dim + 1)/2 parameters of a mode (BIC): mass, mean, covariance, and a
             shape parameter per axis.
-        held_out: share of the data on which the fit is stopped early; 0 to use all of it.
-        restarts: random starts for each K. With ``learn_rho`` or plain modes all are fitted, in one
-            batch; else by a Gaussian mixture each, and the best of those becomes the modes.
-        steps: Adam steps for each K, under a one-cycle schedule; 50 from a Gaussian mixture (500
-            where none of L-BFGS follow), else 600.
-        learning_rate: its peak; 0.1 from a Gaussian mixture, else 0.03.
-        batch_size: points of a step, drawn at random; by default all points up to 65,536, and of
-            more 16,384 at a time, so that memory does not grow with n.
-        polish: steps of L-BFGS that follow for the best restart, where all points fit in a step:
-            the first 100 for every K that may win by them, and for K - 1 where the two modes that
-            share the most points are made one; the others for the winner. They go in coordinates
-            that know the curvature, and find steep walls for which Adam takes thousands. 0 for
-            none.
+        held_out: share of the data that decides when the fit stops early; 0 to fit all data.
+        restarts: random starts for each K. With ``learn_rho`` or plain modes, all are fitted in one
+            batch. Otherwise each start is a Gaussian mixture fitted by EM, and the modes start on
+            the best of these mixtures.
+        steps: Adam steps for each K, under a one-cycle schedule. By default 50 from a Gaussian
+            mixture (500 if no L-BFGS follows), and 600 from other starts.
+        learning_rate: the peak of the schedule. By default 0.1 from a Gaussian mixture, and 0.03
+            from other starts.
+        batch_size: points of a step, drawn at random. By default all points if n <= 65,536, and
+            16,384 if n is larger, so that memory does not grow with n.
+        polish: at most so many L-BFGS steps after Adam for the best restart, if a step takes all
+            points; 0 for none. Every K that may still win takes the first 100, as does K - 1 after
+            a merger of two modes of K; only the winner takes the rest. The steps are taken in
+            coordinates scaled by the curvature, and so find steep walls that cost Adam thousands
+            of steps.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -102,7 +108,7 @@ def fit_density(
             arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
-        TypeError: for a network or a method that is none, and counts that are no integers.
+        TypeError: for a network or a method of another type, and counts that are no integers.
         ValueError: for data that are empty, not finite, constant, too few or outside ``bounds``.
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
@@ -113,17 +119,18 @@ def fit_density(
         2
     """
     points = Points.of("x", x)
-    shift, scale = points.moments  # one for the whole batch
+    shift, scale = points.moments  # shared by all data sets of the batch
     batch, dim = points.shape[1:-1], points.shape[-1]
     box = None if bounds is None else Box.of(bounds, dim, shift)
     _check_inside(points, box)
     settings = Settings(modes, check_counts("hidden", hidden), network, method)
-    recipe = density_recipe(
-        points, box, settings, learn_rho, mode_penalty, held_out, restarts, steps, learning_rate,
-        batch_size, polish, seed=seed, progress=progress, checkpoint=checkpoint,
-    )  # fmt: skip
+    model: dict[str, Any] = {"learn_rho": learn_rho, "mode_penalty": mode_penalty}
+    use: dict[str, Any] = {"held_out": held_out, "restarts": restarts, "batch_size": batch_size}
+    pace: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "polish": polish}
+    common: dict[str, Any] = {"seed": seed, "progress": progress, "checkpoint": checkpoint}
+    recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
     template = settings.template(shift, recipe)
-    LSEDensity(template, bounds, method=method)  # refuses what cannot be normalised, early
+    LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
     with seeded(seed, shift.device):
         data = FitData.split(points, recipe.n_test, recipe.batch_size)
@@ -141,7 +148,7 @@ def fit_density(
                 error.potential.network.compose_affine_(shift, scale)
                 raise
             search.add(candidate)
-        precise, trial = data.double(), min(recipe.polish, TRIAL)
+        precise, trial = data.double(), min(recipe.polish, TRIAL_STEPS)
 
         def go_on(rough: Candidate, steps: int) -> Candidate:
             pot = template.resized(rough.modes, (1, *batch)).double()
@@ -167,6 +174,7 @@ def fit_density(
 
 
 def _check_inside(points: Points, box: Box | None) -> None:
+    """All points must lie in the box."""
     if box is None:
         return
     outside = sum(int((~box.contains(part)).sum()) for part in points.parts())
@@ -179,7 +187,7 @@ def _check_inside(points: Points, box: Box | None) -> None:
 
 @torch.no_grad()
 def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
-    """Give each mode of a mixture the mass that the data ask for: a step of EM, in closed form."""
+    """Set the mass of each mode of a mixture to its share of the data, by one EM step."""
     ratio = data.mean(pot.responsibilities) / rule.mode_weights(pot)
     used = ratio.isfinite() & (ratio > 0)
     pot.network.add_offset_(-torch.where(used, ratio, 1.0).log())

@@ -1,4 +1,4 @@
-"""Two modes of a fit made one, where it has more modes than the data have clusters."""
+"""The merger of two modes, for a fit with more modes than the data have clusters."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from lse_vi.numerics.clusters import LEAST_VARIANCE
 
 @torch.no_grad()
 def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
-    r"""``pot`` with one mode in the place of the two that share the most points.
+    r"""``pot`` with one mode in place of the two that share the most points.
 
-    Modes i and j share :math:`\cos(r_i, r_j)`, the cosine of their responsibilities for all points
-    (Ueda et al. 2000). The new mode is a bowl as wide as the points of both, and on average as high
-    there as the two were together.
+    How much modes i and j share is measured by :math:`\cos(r_i, r_j)`, the cosine of their
+    responsibilities for all points (Ueda et al. 2000). The new mode is a bowl with the mean and
+    covariance of the points of both modes. Its height equals, on average over these points, the
+    height of the two modes together.
 
     Args:
         pot: with two modes or more.
@@ -46,7 +47,8 @@ def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
     one.network.reset_parameters(loc.unsqueeze(-2), factor.unsqueeze(-3))
     if isinstance(one.network, WhitenedICNN):
         prepare_walls(one.network)
-    # Of E only the part of the two: their share of exp(-rho E) is r.
+    # The two modes make up the share ``both`` of the sum over K modes in exp(-rho E), whose mean
+    # has the factor 1/K: their own energy is E - (log K + log both) / rho.
     part = (math.log(pot.modes) + torch.xlogy(share, both).sum(0)) / pot.rho
     one.add_offset_((share * (pot(x) - one(x))).sum(0) - part)
 
@@ -60,7 +62,10 @@ def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
 
 
 def _closest(r: Tensor) -> tuple[Tensor, Tensor]:
-    """Of responsibilities (n, *batch, modes) those with the largest cosine: two (*batch, 1)."""
+    """The two modes with the largest cosine of responsibilities (n, *batch, modes).
+
+    Returns two indices, each (*batch, 1).
+    """
     unit = r / r.norm(dim=0).clamp_min(torch.finfo(r.dtype).tiny)
     cosine = torch.einsum("n...i,n...j->...ij", unit, unit)
     pairs = torch.ones_like(cosine, dtype=torch.bool).triu(1)

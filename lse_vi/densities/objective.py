@@ -1,4 +1,4 @@
-"""What the fit of a density maximises, and the best state by points held out, or by it."""
+"""The objective of a density's fit, and the best state by held-out points or by the objective."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from lse_vi.network.potential import LSEICNN
 
 @torch.no_grad()
 def judge(pot: LSEICNN, data: FitData, rule: Rule) -> tuple[Tensor, Tensor]:
-    """The objective, (restarts, *batch), and the losses of the points held out."""
+    """The objective, (restarts, *batch), and held-out losses, (n, restarts, *batch)."""
     log_z = rule.log_normalizer(pot)
     mean = data.mean(lambda x: pot(x.unsqueeze(1)))
     return log_prior(pot) - len(data.rows) * (mean + log_z), pot(data.test.unsqueeze(1)) + log_z
 
 
 def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
-    """Log prior and log-likelihood, (restarts, *batch), an average over the processes."""
+    """Log prior plus log-likelihood of a step's points, (restarts, *batch).
+
+    Under several processes, the mean over the processes is the value for all points of the step.
+    """
     drawn, lead = data.draw(), pot.batch_shape
     x = own_share(drawn).unsqueeze(1).expand(-1, *lead, -1)
     energies, nodes = pot(torch.cat([x, rule.points.expand(-1, *lead, -1)])).split(
         [len(x), len(rule.points)]
-    )  # in one pass through the network
+    )  # one pass through the network for both costs less than two
     log_z = torch.logsumexp(rule.log_weights - nodes, dim=0)
-    mean = energies.sum(0) * (processes() / len(drawn))  # over the points of all processes
+    mean = energies.sum(0) * (processes() / len(drawn))  # averages to the mean over all points
     return log_prior(pot) - len(data.rows) * (mean + log_z)
 
 
@@ -44,12 +47,13 @@ def is_finite(loss: Tensor, pot: LSEICNN) -> bool:
 
 @dataclass(kw_only=True)
 class BestDensity(Best):
-    """The best state so far: by points held out, if there are any, else by the objective.
+    """The best state so far: by held-out points if there are any, else by the objective.
 
     Attributes:
-        losses: of points held out, at the state with the smallest mean, (n, *batch); n may be 0.
-        objective: the largest so far, (*batch,): early stopping may land tens of nats below it.
-        stale: looks in a row at which the points held out spoke against every member.
+        losses: of held-out points at the state with the smallest mean, (n, *batch); n may be 0.
+        objective: the largest so far, (*batch,), possibly of another state: the state that is best
+            on held-out points may be tens of nats below it.
+        stale: looks in a row at which no member of the batch was good on held-out points.
     """
 
     losses: Tensor
@@ -57,7 +61,7 @@ class BestDensity(Best):
 
     @classmethod
     def of(cls, pot: LSEICNN, objective: Tensor, losses: Tensor) -> BestDensity:
-        """The state as it is."""
+        """Begin with the state as it is."""
         score = _score(losses, objective)
         return cls(state=snapshot(pot), score=score, losses=losses, objective=objective)
 
@@ -70,11 +74,11 @@ class BestDensity(Best):
         noise: Tensor | float = 0.0,
         slack: float = 0.0,
     ) -> None:
-        """Keep the parameters as they are where they are no worse than the best so far.
+        """Keep the parameters of the members that are no worse than the best so far.
 
-        By points held out: the mean loss is no more than ``slack`` standard errors (of the
-        difference) above the smallest so far. By the objective: it is no more than its error,
-        ``noise`` (*batch,), below the largest so far.
+        With held-out points, a member is no worse if its mean loss is less than ``slack`` standard
+        errors (of the difference) above the smallest so far. Without them, it is no worse if its
+        objective is at most ``noise`` (*batch,), the error of log Z, below the largest so far.
         """
         if len(losses):
             excess = losses - self.losses
@@ -90,4 +94,5 @@ class BestDensity(Best):
 
 
 def _score(losses: Tensor, objective: Tensor) -> Tensor:
+    """The score that the best state makes small, (*batch,)."""
     return losses.mean(0) if len(losses) else -objective

@@ -1,4 +1,4 @@
-"""The end of a fit of a density: L-BFGS on all points, in Fisher's coordinates."""
+"""L-BFGS on all points after Adam, in the coordinates of :class:`FisherCoordinates`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,34 @@ from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
 from lse_vi.network.potential import LSEICNN
 
-ROUND_STEPS = 50  # steps of L-BFGS between held-out checks, on one rule and in the same coordinates
-GAIN = 0.5  # nats of all points together that a round must gain
-IDLE_ROUNDS = 2  # rounds without that gain end the polish
-COMING = 0.5  # share of what a round of L-BFGS gained that those after it may bring
-SHORTEST = 3  # a round of L-BFGS that fails is halved, down to this
-IN_USE = 0.2  # share of the effective number of nodes that a round must leave
+# Steps of L-BFGS in a round: long enough to learn the curvature, short enough that the rule for
+# log Z and the coordinates, which are fixed within a round, still fit the potential at its end.
+ROUND_STEPS = 50
+ROUND_GAIN = 0.5  # nats, all points together: a round that gains less is idle; a mode costs more
+IDLE_ROUNDS = 2  # idle rounds in a row that end the polish: one may be idle by an unlucky rule
+COMING = 0.5  # expected gain of all later rounds, as a share of the last: gains shrink fast
+SHORTEST = 3  # steps: a round that fails is repeated at half the length; shorter ones learn nothing
+# Share of the effective number of nodes of the rule that a round must keep: with fewer, the
+# potential has moved to where the rule has no nodes.
+IN_USE = 0.2
+EVALUATIONS = 2  # of the loss per step of L-BFGS, at most: most line searches need one
 
 
 def polish(
     pot: LSEICNN, candidate: Candidate, data: FitData, recipe: DensityRecipe, steps: int
 ) -> Candidate:
-    """Go on with a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
+    """Improve a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
-    Cheap enough to be done anew where a fit is resumed. ``pot`` has batch shape (1, *batch); its
-    parameters are replaced. It and ``data`` are in double precision: in single, rounding ends the
-    search along a line before a wall is as steep as many points ask for.
+    A polish is not saved before it is done: it is cheap enough to repeat when a fit is resumed.
+
+    Args:
+        pot: of batch shape (1, *batch); its parameters are replaced. ``pot`` and ``data`` must be
+            in double precision: in single precision, rounding ends the line search before a wall is
+            as steep as many points require.
+        candidate: whose state is the start.
+        data: the points.
+        recipe: the settings of the fit.
+        steps: at most so many.
     """
     pot.load_state_dict(lift(candidate.state))
     rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history
@@ -46,14 +58,15 @@ def polish(
     for step in range(0, steps, ROUND_STEPS):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
         pot.load_state_dict(_descend(pot, data, rule, min(length, steps - step)))
-        # A fit may run away from the nodes of its rule, or slip in between them. So a round counts
-        # if the nodes are still in use, and if new ones find it better, but for errors of log Z.
+        # A fit may move away from the nodes of its rule, or become narrow between them, and so
+        # underestimate log Z. A round is accepted if the nodes still carry the mass, and if the
+        # objective on new nodes is better, up to the errors of log Z.
         good = _nodes_in_use(pot, rule) > IN_USE * spread
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
         fresh = recipe.rule_of(pot)
         now, losses = judge(pot, data, fresh)
         good &= now > objective - n * (rule.error + fresh.error)
-        idle = 0 if float((now - top).max()) > GAIN else idle + 1
+        idle = 0 if float((now - top).max()) > ROUND_GAIN else idle + 1
         ahead = COMING * (now - top).clamp_min(0.0)
         top = torch.maximum(top, now)
         if bool(good.all()):
@@ -91,12 +104,12 @@ def polish(
 
 
 def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
-    """Some steps of L-BFGS on one rule, in coordinates made for where it starts."""
+    """The state after some steps of L-BFGS on one rule, in coordinates made at the start."""
     coordinates = FisherCoordinates(pot, rule, len(data.rows))
     optimiser = torch.optim.LBFGS(
         coordinates.phi,
         max_iter=steps,
-        max_eval=2 * steps,
+        max_eval=EVALUATIONS * steps,
         history_size=steps,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
@@ -105,7 +118,7 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
 
     def closure() -> float:
         optimiser.zero_grad()
-        # L-BFGS drops the curvature of a mean: this is the sum over the points
+        # The sum over the points: torch's L-BFGS ignores curvature below 1e-10, as a mean may have.
         loss = -log_posterior(coordinates.potential(), data, rule).sum()
         loss.backward()
         loss = loss.detach()
@@ -118,5 +131,5 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
 
 @torch.no_grad()
 def _nodes_in_use(pot: LSEICNN, rule: Rule) -> Tensor:
-    """Effective number of nodes, (1, *batch)."""
+    """The effective number of nodes that carry the mass of q, (1, *batch)."""
     return 1 / rule.probabilities(pot).square().sum(0)

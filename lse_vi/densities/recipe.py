@@ -1,4 +1,4 @@
-"""How a density is fitted: the defaults, and the checks, of all that ``fit_density`` is told."""
+"""How a density is fitted: checks and defaults for the arguments of ``fit_density``."""
 
 from __future__ import annotations
 
@@ -27,15 +27,30 @@ from lse_vi.fitting.recipe import Recipe
 from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network
 from lse_vi.network.potential import LSEICNN
 
-RULE_FIXED, RULE_MOVING = 50, 25  # steps between rules: on a box, and where nodes follow modes
-RULE_DRAWS, PARTS = 2048, 8  # of a rule beyond a plane: each step of Adam takes a part in turn
-WHOLE, BATCH = 2**16, 2**14  # more points than the first are fitted the second at a time
+# Adam steps between new rules for log Z. On R^d the nodes sit around the modes, which move, so they
+# are renewed twice as often as on a box, whose nodes cover it wherever the modes are.
+RULE_STEPS_BOX, RULE_STEPS_OPEN = 50, 25
+# Draws of a part of a rule, and the parts of a rule from three dimensions on. Each step of Adam
+# takes one part in turn: steps stay cheap, and all of them together see many draws.
+RULE_DRAWS, RULE_PARTS = 2048, 8
+RULE_PARTS_PLANE = 2  # parts of a rule in a plane, where fewer draws suffice
+RULE_TOLERANCE = 1e-4  # nats of log Z per point, well below the gains that a fit still looks for
+RULE_PANELS = 8  # per axis, at the start of a quadrature in 1-D; a quarter of them in 2-D, for cost
+# Up to the first number of points a step takes all of them, and L-BFGS can follow; of more points a
+# step takes the second number, which bounds its memory.
+WHOLE_POINTS, BATCH_POINTS = 2**16, 2**14
+# Adam steps from a random start, from a Gaussian mixture if L-BFGS follows, and if it does not: a
+# mixture starts near the end, and L-BFGS makes the rest of the way faster.
+STEPS_RANDOM, STEPS_MIXTURE, STEPS_MIXTURE_ALONE = 600, 50, 500
+# Peak learning rates of Adam: the few steps from a Gaussian mixture need larger ones.
+RATE_RANDOM, RATE_MIXTURE = 0.03, 0.1
+START_RHO = 0.3  # per nat, of a trained rho: soft, so that several modes learn from each point
 
 
 class Settings(NamedTuple):
     """What is fitted: the largest number of modes, their networks, and how log Z is found.
 
-    ``method`` None is the default, another one during the fit than for the result.
+    With ``method`` None, the fit uses a coarser rule than the density that is returned.
     """
 
     modes: int
@@ -44,7 +59,7 @@ class Settings(NamedTuple):
     method: Method | None
 
     def check(self, n: int) -> None:
-        """Each must be of its kind; ``n`` points are fitted."""
+        """Each setting must be valid for a fit to ``n`` points."""
         check_network(self.network)
         if self.method is not None:
             check_object("method", self.method, "rule", METHODS)
@@ -54,12 +69,13 @@ class Settings(NamedTuple):
             )
 
     def template(self, like: Tensor, recipe: DensityRecipe) -> LSEICNN:
-        """A potential with the most modes, which those with fewer resemble; ``like`` is (dim,)."""
+        """A potential with the largest number of modes, to be resized; ``like`` is (dim,)."""
+        rho = START_RHO if recipe.learn_rho else 1.0
+        kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
         with seeded(recipe.seed, like.device):
             pot = LSEICNN(
-                len(like), self.modes, hidden=self.hidden, network=self.network,
-                rho=0.3 if recipe.learn_rho else 1.0, dtype=like.dtype, device=like.device,
-            )  # fmt: skip
+                len(like), self.modes, hidden=self.hidden, network=self.network, rho=rho, **kind
+            )
         pot.log_rho.requires_grad_(recipe.learn_rho)
         return pot
 
@@ -71,15 +87,15 @@ class DensityRecipe(Recipe):
     Attributes:
         method: how log Z is found during the fit.
         box: the support in standardised units, None for R^d.
-        rule_every, rule_parts: steps of Adam between rules, and how many take a rule's draws in
-            turn.
+        rule_every: Adam steps between new rules.
+        rule_parts: parts of a rule, of which each Adam step takes one in turn.
         penalty: what a mode costs, in nats.
-        n_test: points held out.
+        n_test: number of held-out points.
         batch_size: points of a step.
         restarts: starts for each number of modes.
         polish: steps of L-BFGS that may follow Adam.
         learn_rho: whether rho is trained; else it is 1.
-        mixture: whether the modes start on a Gaussian mixture, the best of the restarts.
+        mixture: whether the modes start on a Gaussian mixture, the best of ``restarts``.
     """
 
     method: Method
@@ -113,11 +129,17 @@ def density_recipe(
     polish: int,
     **common: Any,
 ) -> DensityRecipe:
-    """The recipe for data, from the arguments of :func:`fit_density`: None is a default.
+    """The recipe for data, from the arguments of :func:`fit_density`; None means the default.
 
     Args:
-        box: in the units of the data.
+        points: the data.
+        box: the support in the units of the data.
+        settings: what is fitted.
         common: ``seed``, ``progress`` and ``checkpoint``.
+
+    Raises:
+        TypeError: for arguments of another type.
+        ValueError: for arguments out of range, and for too few points.
     """
     check_count("restarts", restarts)
     n, dim = len(points), points.shape[-1]
@@ -131,14 +153,15 @@ def density_recipe(
     if not check_number("mode_penalty", mode_penalty) >= 0:
         raise ValueError(f"mode_penalty must be at least 0, but got {mode_penalty}")
     if batch_size is None:
-        batch_size = n if n <= WHOLE else BATCH
+        batch_size = n if n <= WHOLE_POINTS else BATCH_POINTS
     check_count("batch_size", batch_size)
     mixture = not learn_rho and issubclass(settings.network, WhitenedICNN)
     polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
     if steps is None:
-        steps = 600 if not mixture else 50 if polish else 500
+        mixture_steps = STEPS_MIXTURE if polish else STEPS_MIXTURE_ALONE
+        steps = mixture_steps if mixture else STEPS_RANDOM
     if learning_rate is None:
-        learning_rate = 0.1 if mixture else 0.03
+        learning_rate = RATE_MIXTURE if mixture else RATE_RANDOM
     shift, scale = points.moments
     method = settings.method or _fit_method(dim, box)
     exact = isinstance(method, Quadrature)
@@ -147,7 +170,7 @@ def density_recipe(
         learning_rate=learning_rate,
         method=method,
         box=None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale),
-        rule_every=RULE_MOVING if box is None else RULE_FIXED,
+        rule_every=RULE_STEPS_OPEN if box is None else RULE_STEPS_BOX,
         rule_parts=_parts(dim) if settings.method is None and not exact else 1,
         penalty=mode_penalty,
         n_test=n_test,
@@ -163,7 +186,7 @@ def density_recipe(
 def fingerprint(
     points: Points, box: Box | None, settings: Settings, recipe: DensityRecipe
 ) -> dict[str, str]:
-    """All that the fit depends on."""
+    """Fingerprints of all that the fit depends on, for its checkpoint."""
     return {
         "x": points.digest(),
         "settings": digest([box, settings]),
@@ -172,11 +195,12 @@ def fingerprint(
 
 
 def _fit_method(dim: int, box: Box | None) -> Method:
-    """The rule during a fit: coarser than the density's own, which is for reported numbers."""
+    """The default rule during a fit: coarser than that of the reported result."""
     if dim == 1 or (dim == 2 and box is not None):
-        return Quadrature(tolerance=1e-4, panels=8 // dim**2)
+        return Quadrature(tolerance=RULE_TOLERANCE, panels=RULE_PANELS // dim**2)
     return MomentMixture(samples=_parts(dim) * RULE_DRAWS, sobol=True)
 
 
 def _parts(dim: int) -> int:
-    return PARTS if dim > 2 else 2
+    """The number of parts of a rule of draws."""
+    return RULE_PARTS if dim > 2 else RULE_PARTS_PLANE

@@ -1,4 +1,4 @@
-"""What a fit of a density gives back."""
+"""The result of a fit of a density."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from lse_vi.fitting.history import History, join
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.network.potential import ACTIVE
 
-NO_MASS = 1e-6  # a mode of less mass carries nothing
+NO_MASS = 1e-6  # share of the mass below which a mode has no location: its mean is mostly rounding
+PRINTED_MASS = 1e-3  # share of the mass from which on a mode is printed: three decimals are shown
+BLOCK_POINTS = 2**12  # points evaluated at once, which bounds the memory for their responsibilities
 
 
 @dataclass
 class FitResult:
-    """What :func:`fit_density` found; prints as a table of modes.
+    """What :func:`fit_density` found; print it for a table of the modes.
 
     Attributes:
         density: the fitted :class:`LSEDensity`, batch shape (*batch,). Its parameters are frozen;
             ``density.potential.requires_grad_()`` makes them trainable again.
-        active_modes: number of modes that carry data, (*batch,).
+        active_modes: number of modes that are responsible for at least 1% of the data, (*batch,).
         mode_weights: mass of each mode, (*batch, modes).
-        mode_locations: mean of each mode under q, (*batch, modes, dim).
+        mode_locations: mean of each mode under q, (*batch, modes, dim); NaN for a mode without
+            mass.
         log_likelihood: mean log density of the data, (*batch,), in nats per point.
         history: lists ``step``, ``loss``, ``held_out``, ``active_modes``, for
             :func:`lse_vi.plots.plot_history`.
@@ -57,7 +60,7 @@ class FitResult:
             )
             weights, locations = self.mode_weights[index], self.mode_locations[index]
             for k in weights.argsort(descending=True).tolist():
-                if weights[k] > 1e-3:
+                if weights[k] > PRINTED_MASS:
                     at = ", ".join(f"{v:.4g}" for v in locations[k].tolist())
                     lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
         return "\n".join(lines)
@@ -65,7 +68,13 @@ class FitResult:
 
 @torch.no_grad()
 def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> FitResult:
-    """The table of modes of a fitted density, from the fits with each number of modes."""
+    """The result for a fitted density.
+
+    Args:
+        density: in the units of the data.
+        points: all data.
+        done: the candidates with each number of modes, for the history.
+    """
     pot, rule = density.potential.requires_grad_(False), density.rule
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
     weights = mass.sum(0)  # (*batch, modes)
@@ -73,7 +82,7 @@ def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> Fit
     spare = (weights < NO_MASS).unsqueeze(-1)
     shares, log_likelihood = torch.zeros_like(weights), torch.zeros_like(weights[..., 0])
     for part in points.parts():
-        for block in part.split(2**12):
+        for block in part.split(BLOCK_POINTS):
             shares += pot.responsibilities(block).sum(0) / len(points)
             log_likelihood += density.log_prob(block).sum(0) / len(points)
     return FitResult(

@@ -1,4 +1,4 @@
-"""Where the fit of a mixture starts: the modes on the parts of a Gaussian mixture."""
+"""The start of a fit of strongly convex modes: one on each component of a Gaussian mixture."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.clusters import gaussian_mixture
 from lse_vi.numerics.linear_algebra import log_det
 
-STEEP = 3.0  # slope of the units at the start: with gentler ones Adam finds fewer walls
+# Standard deviation of the slopes of the softplus units at the start, in the frame of the mode:
+# with gentler ones Adam finds fewer walls.
+START_SLOPE = 3.0
 
 
 @torch.no_grad()
 def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
-    """Make the modes the components of the best Gaussian mixture that was found.
+    """Set the modes to the components of the best of several Gaussian mixtures.
 
     Args:
         pot: with strongly convex modes, of batch shape (1, *batch); its parameters are replaced.
         x: standardised data (n, *batch, dim).
-        seed: of the clusters that expectation maximisation starts from.
-        restarts: how many times it starts.
+        seed: for the clusters on which EM starts.
+        restarts: number of mixtures fitted by EM.
     """
     lead, dim = pot.alpha.shape, pot.dim
     rng = np.random.default_rng(seed)
@@ -44,9 +46,10 @@ def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
 
 @torch.no_grad()
 def prepare_walls(network: WhitenedICNN) -> None:
-    """Make the units of modes that start as Gaussians steep, and let them bend all over the mode.
+    """Make the softplus units steep, and let them bend at random places all over the mode.
 
-    They find the directions of its edges sooner than gentle ones that bend at its centre.
+    For modes that start as Gaussians: such units find the directions of the mode's edges sooner
+    than gentle units that bend at its centre.
     """
-    weight = network.icnn.weight[..., :-1, :].normal_(0.0, STEEP)
+    weight = network.icnn.weight[..., :-1, :].normal_(0.0, START_SLOPE)
     network.icnn.bias[..., :-1] = -(weight * torch.randn_like(weight)).sum(-1)

@@ -1,4 +1,4 @@
-"""Adam on every restart of a density with a given number of modes."""
+"""The training of a density with a given number of modes: Adam on all restarts at once."""
 
 from __future__ import annotations
 
@@ -20,19 +20,27 @@ from lse_vi.fitting.processes import average_
 from lse_vi.fitting.schedule import warm_up
 from lse_vi.network.potential import LSEICNN
 
-REFRESH = 50  # steps of Adam between held-out checks and checkpoints
-PATIENCE = 6  # checks without a better held-out loss before a fit stops
+CHECK_STEPS = 50  # Adam steps between held-out checks and checkpoints: a check costs a few steps
+PATIENCE = 6  # checks in a row without a better held-out loss that end a fit: the loss is noisy
+WARM_UP_SHARE = 0.1  # share of the steps in which the learning rate rises: starts are good already
 
 
 def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch) -> Candidate:
-    """Adam on every restart at once; goes on from the search's run if there is one.
+    """Train all restarts at once, and return the best; resumes the run that ``search`` holds.
 
-    ``pot`` has batch shape (restarts, *batch).
+    Args:
+        pot: of batch shape (restarts, *batch); its parameters are replaced.
+        data: the points.
+        recipe: the settings of the fit.
+        search: where the run is saved.
+
+    Raises:
+        NonFiniteLossError: when the loss stops being finite, with the best state so far.
     """
     steps, n = recipe.steps, len(data.rows)
     optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(0.1, steps)
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(WARM_UP_SHARE, steps)
     )
     parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     if search.run is None:
@@ -44,10 +52,8 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
         for name, part in parts.items():
             part.load_state_dict(run[name])
         search.restore_random_state()
-    bar = tqdm(
-        range(run["step"], steps), title(pot), initial=run["step"], total=steps,
-        disable=not recipe.progress,
-    )  # fmt: skip
+    first, silent = run["step"], not recipe.progress
+    bar = tqdm(range(first, steps), title(pot), initial=first, total=steps, disable=silent)
     for step in bar:
         if step % recipe.rule_every == 0:
             rule = recipe.rule_of(pot)
@@ -61,7 +67,7 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
         optimiser.step()
         schedule.step()
 
-        if (step + 1) % REFRESH == 0 or step + 1 == steps:
+        if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:
             rule = recipe.rule_of(pot)
             objective, losses = judge(pot, data, rule)
             best.look(pot, objective, losses, noise=n * rule.error)
@@ -73,8 +79,8 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
             run |= {name: part.state_dict() for name, part in parts.items()}
             search.save(run | {"best": vars(best)})
 
-    # The state is the best on held-out data, but modes are counted where the objective was
-    # largest: where early stopping happens to land may be tens of nats below that.
+    # The state kept is the best on held-out data, but numbers of modes are compared by the largest
+    # objective: the state kept may lie tens of nats below it by chance.
     winner = best.score.argmin(0)
     top = best.objective.gather(0, winner.unsqueeze(0)).squeeze(0)
     losses = torch.take_along_dim(best.losses, winner[None, None], 1).squeeze(1)
@@ -84,12 +90,17 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
 
 
 def look(history: History, pot: LSEICNN, step: int, objective: Tensor, losses: Tensor) -> None:
-    """Note what was judged, of the best restart and the mean data set."""
+    """Add a check to the history: of the best restart, as a mean over the data sets.
+
+    Args:
+        objective: in nats per point, (restarts, *batch).
+        losses: of held-out points, (n, restarts, *batch).
+    """
     held_out = float(losses.mean(0).amin(0).mean()) if len(losses) else math.nan
     loss = float((-objective).amin(0).mean())
     note(history, step=step, loss=loss, held_out=held_out, active_modes=pot.modes)
 
 
 def title(pot: LSEICNN) -> str:
-    """The text before a bar."""
+    """The text in front of a progress bar."""
     return f"{pot.modes} mode{'s' if pot.modes > 1 else ''}"

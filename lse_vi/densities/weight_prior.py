@@ -7,29 +7,40 @@ from torch import Tensor, nn
 
 from lse_vi.network.potential import LSEICNN
 
-# (mean, standard deviation), for data of mean 0 and standard deviation 1. The maps inside g_k act
-# on the frame's coordinates, so their scales do not depend on how narrow a mode is.
+# (mean, standard deviation) of each parameter, for data of mean 0 and standard deviation 1. The
+# maps inside g_k act on the coordinates of the mode's frame, so their scales do not depend on how
+# narrow the mode is.
 _SCALES = {
     "weight": (0.0, 5.0),  # V_l: slopes of the softplus units
     "bias": (0.0, 5.0),  # b_l: where the units bend
     "inner": (0.5, 1.0),  # raw W_l, of softplus(raw) / fan-in
     "output": (2.0, 2.0),  # raw w: strength of the correction g_k
-    "loc": (0.0, 1.5),  # m_k
-    "log_diagonal": (1.0, 1.5),  # log of L_k: modes from 0.1 to 1.5 standard deviations wide
-    "off_diagonal": (0.0, 3.0),
+    "loc": (0.0, 1.5),  # m_k: within the data
+    "log_diagonal": (1.0, 1.5),  # log of L_k: modes from 0.1 to 1.6 standard deviations wide
+    "off_diagonal": (0.0, 3.0),  # of L_k, as large as its diagonal: any correlation
     "alpha": (1.0, 1.0),  # logit gate ~ N(-5, 5^2): open or closed, rarely between
     "log_rho": (-3.0, 1.5),  # soft transitions: rho from 0.002 to 1
 }
-_PLAIN_SLOPE = 25.0  # a plain mode has no frame: its slopes carry its width
-_SHAPE = ("weight", "bias", "inner", "output")
-_FREEDOM, _WIDER = 2.0, 2.0  # degrees of freedom, and the scale in units of the deviation above
+# Deviation of V_l and b_l of a plain mode, five times that in a frame: a plain mode has no frame,
+# so the slopes themselves carry its width.
+_PLAIN_SLOPE = 25.0
+_SHAPE = ("weight", "bias", "inner", "output")  # parameters of a mode's shape, with a heavy tail
+# Student's t of these: its degrees of freedom, few enough that a steep wall costs the logarithm of
+# its slope; and its scale in units of the deviation above, wider as its mass is more concentrated.
+_FREEDOM, _WIDER = 2.0, 2.0
 
 
 def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and standard deviation of a normal prior for every parameter of ``pot``, by name.
 
-    The tensors have the shape of the parameter. The gates' prior is sparse: a logit that is
-    normal with standard deviation 5 puts most of its mass near gates of 0 and 1.
+    For a Bayesian model of a potential on standardised data. Each tensor has the shape of its
+    parameter. The prior of the gates is sparse: a logit that is normal with standard deviation 5
+    puts most of its mass near gates of 0 and 1.
+
+    Example:
+        >>> mean, deviation = prior_moments(LSEICNN(1, 2))["alpha"]
+        >>> mean.shape, deviation.shape
+        (torch.Size([2]), torch.Size([2]))
     """
     moments = {}
     for name, p in pot.named_parameters():
@@ -41,11 +52,12 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def log_prior(pot: LSEICNN) -> Tensor:
-    """Log density of the prior of a fit up to a constant, over what is trained: (*batch,).
+    """Log density of the prior of the trained parameters, up to a constant: (*batch,).
 
-    Where the modes are and how wide is normal, by :func:`prior_moments`. Their shapes follow a
-    Student's t with 2 degrees of freedom, twice as wide: a mode that the data do not contradict
-    stays a Gaussian, and one with a steep wall pays the logarithm of the slope, not its square.
+    The penalty that keeps a fit by :func:`fit_density` from extremes. Locations and widths of the
+    modes are normal, by :func:`prior_moments`. The parameters of their shapes follow a Student's t
+    with 2 degrees of freedom and twice that scale: a mode stays a Gaussian unless the data
+    contradict it, and a steep wall costs the logarithm of its slope, not the square.
 
     Example:
         >>> log_prior(LSEICNN(1, 2, batch_shape=(3,))).shape
@@ -65,7 +77,7 @@ def log_prior(pot: LSEICNN) -> Tensor:
 
 
 def _kind(name: str, pot: LSEICNN) -> str:
-    """The entry of the table that the parameter ``name`` belongs to."""
+    """The entry of ``_SCALES`` for the parameter ``name``."""
     if name.endswith(f"raw_inner.{len(pot.hidden) - 1}"):
         return "output"
     return "inner" if "raw_inner" in name else name.rsplit(".", 1)[-1]

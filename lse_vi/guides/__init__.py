@@ -1,9 +1,9 @@
 """Guides with several modes for any Pyro model: ``AutoLSEICNN`` and ``fit_guide``.
 
-Begin with :mod:`~lse_vi.guides.fit`, which runs all steps in their order: find the peaks
-(:mod:`~lse_vi.guides.peak_search`), put a mode on each (:mod:`~lse_vi.guides.placement`), train
-(:mod:`~lse_vi.guides.training`), judge (:mod:`~lse_vi.guides.diagnostics`), and report
-(:mod:`~lse_vi.guides.result`).
+Begin with :mod:`~lse_vi.guides.fit`, which runs all steps in order: it finds the peaks of the
+posterior (:mod:`~lse_vi.guides.peak_search`), puts a mode of the guide on each
+(:mod:`~lse_vi.guides.placement`), trains the guide (:mod:`~lse_vi.guides.training`), judges it
+(:mod:`~lse_vi.guides.diagnostics`), and reports (:mod:`~lse_vi.guides.result`).
 """
 
 from lse_vi.guides.diagnostics import Importance, Missed

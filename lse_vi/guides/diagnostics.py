@@ -1,4 +1,4 @@
-"""How far a guide can be trusted: evidence, importance weights, and what lies outside it."""
+"""How far a guide can be trusted: evidence, importance weights, and missed peaks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Peaks, find_peaks
 from lse_vi.numerics.pareto import smooth
 
-COVERED = 3.0  # nats by which the guide may lie below a peak of the posterior and still cover it
-LEAST = 0.01  # share of the mass of a peak that is worth reporting
+# Nats by which the guide's log density may lie below the posterior's at a peak that it covers: a
+# guide that is a rough fit there is lower by less, and one without a mode there by far more.
+COVERED = 3.0
+REPORTED_SHARE = 0.01  # of the posterior's mass: a missed peak with less changes no conclusion
+FRESH_ROUNDS = 4  # of the search for missed peaks: it looks once more, so a quarter of the first
 
 
 class Importance(NamedTuple):
-    """Draws of a guide as importance samples of the posterior.
+    """Draws of a guide as importance samples of the posterior: how well the guide fits.
 
     Attributes:
         draws: exact draws of the guide, unconstrained, (n, dim).
-        log_weights: l - log q at the draws, (n,).
-        elbo: their mean, in nats.
-        elbo_error: its standard deviation.
-        log_evidence: log of their mean weight, in nats.
-        log_evidence_error: its standard deviation, with that of the guide's log Z.
+        log_weights: l - log q at the draws, in nats, (n,).
+        elbo: mean of the log weights, in nats.
+        elbo_error: standard deviation of ``elbo``, with that of the guide's log Z.
+        log_evidence: log of the mean weight, in nats.
+        log_evidence_error: standard deviation of ``log_evidence``, with that of the guide's log Z.
         ess: effective sample size as a share of n, (sum w)^2 / (n sum w^2).
-        k_hat: shape of the tail of the weights (Vehtari et al. 2024); above 0.7 the weights, and
-            what is made of them, cannot be trusted.
+        k_hat: Pareto shape of the tail of the weights (Vehtari et al. 2024); above 0.7 no estimate
+            from the weights can be trusted.
     """
 
     draws: Tensor
@@ -44,7 +47,12 @@ class Importance(NamedTuple):
 
 @torch.no_grad()
 def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_000) -> Importance:
-    """Exact draws of ``density`` weighted by the posterior, and what the weights say.
+    """Draw from ``density``, weight the draws by the posterior, and estimate how well it fits.
+
+    Args:
+        density: of the guide.
+        log_joint: of the model.
+        samples: number of draws.
 
     Raises:
         ValueError: for a log joint that is NaN at some draws, or minus infinity at all.
@@ -60,7 +68,7 @@ def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_00
             f"model: the log joint is minus infinity at all {samples} draws of the guide, e.g. at "
             f"{bad}; fit the guide first, and check the supports of the model's sites"
         )
-    log_w = log_w.clamp_min(torch.finfo(log_w.dtype).min)  # log 0, where the model has no density
+    log_w = log_w.clamp_min(torch.finfo(log_w.dtype).min)  # finite where the model's density is 0
     log_z_error = float(density.log_normalizer_error)
     w = (log_w - log_w.amax()).exp()
     mean, sd = w.mean(), w.std()
@@ -78,9 +86,11 @@ def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_00
 
 
 class Missed(NamedTuple):
-    """Peaks of the posterior that a guide leaves out, heaviest first, and their share of its mass.
+    """Peaks of the posterior that a guide does not cover: a reason to fit again with more modes.
 
-    ``share`` is Laplace's estimate, (peaks,).
+    Attributes:
+        peaks: heaviest first.
+        share: of the posterior's mass, by Laplace's approximation, (peaks,).
     """
 
     peaks: Peaks
@@ -90,18 +100,20 @@ class Missed(NamedTuple):
 def missed_modes(
     log_joint: LogJoint, density: LSEDensity, prior: Tensor, log_evidence: float
 ) -> Missed:
-    """Search afresh for peaks where the guide's density is far below the posterior's.
+    """Search once more for peaks, and keep those where the guide lies far below the posterior.
 
-    Importance weights cannot see them: the guide never draws there.
+    Importance weights cannot show such peaks, since the guide never draws there.
 
     Args:
+        log_joint: of the model.
+        density: of the guide.
         prior: points (n, dim) from which the search starts, as in :func:`find_peaks`.
-        log_evidence: of the guide's part of the posterior.
+        log_evidence: in nats, of the part of the posterior that the guide covers.
     """
-    peaks = find_peaks(log_joint, prior, rounds=4).peaks
+    peaks = find_peaks(log_joint, prior, rounds=FRESH_ROUNDS).peaks
     with torch.no_grad():
         outside = density.log_prob(peaks.x) < peaks.log_joint - log_evidence - COVERED
     peaks = peaks.select(outside & peaks.proper)
     total = torch.logsumexp(torch.cat([peaks.log_mass, peaks.x.new_tensor([log_evidence])]), 0)
     share = (peaks.log_mass - total).exp()
-    return Missed(peaks.select(share >= LEAST), share[share >= LEAST])
+    return Missed(peaks.select(share >= REPORTED_SHARE), share[share >= REPORTED_SHARE])

@@ -1,4 +1,4 @@
-r"""The ELBO of an energy-based guide, with its gradient as a covariance under the guide."""
+r"""The ELBO of an energy-based guide, whose gradient is a covariance under the guide."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from lse_vi.guides.log_joint import LogJoint
 def rule_elbo(rule: Rule, energy: Tensor, log_joint: Tensor) -> Tensor:
     r"""The ELBO on an integration rule, differentiable in the parameters behind ``energy``.
 
-    With points z_i, weights v_i and w_i proportional to :math:`v_i e^{-E(z_i)}`, sum one,
+    With points z_i of the rule, their weights v_i, and the probabilities w_i proportional to
+    :math:`v_i e^{-E(z_i)}` with sum one,
 
-    .. math:: \mathrm{ELBO} = \sum_i w_i (l_i + \log v_i - \log w_i),
+    .. math:: \mathrm{ELBO} = \sum_i w_i (l_i + \log v_i - \log w_i).
 
-    in which the normaliser needs no term of its own. Its gradient is minus the covariance of l + E
-    and the gradient of E under the guide, so it has little variance where l + E is nearly
-    constant: where the guide fits.
+    The normaliser of the w_i stands for that of the guide. The gradient is minus the covariance,
+    under the guide, of l + E and the gradient of E. So it has little variance where the guide fits,
+    since l + E is nearly constant there.
 
     Args:
         rule: exact draws or importance samples of the guide.
         energy: E at the points of the rule, (n,).
-        log_joint: l there, (n,).
+        log_joint: l at the points of the rule, in nats, (n,).
     """
     log_w = torch.log_softmax(rule.log_weights - energy, dim=0)
     return (log_w.exp() * (log_joint + rule.log_weights - log_w)).sum()
@@ -40,13 +41,17 @@ class EnergyELBO(Trace_ELBO):
 
     .. math:: \nabla_\theta \mathrm{KL}(q \| p) = \mathrm{Cov}_q(E + l, \nabla_\theta E)
 
-    The points are importance samples by default (self-normalised, so the gradient is consistent,
-    with a bias of order 1/n); ``method=ExactDraws(n)`` takes exact draws, whose gradient is on
-    average 1 - 1/n times the true one. All points are evaluated at once. Parameters of the model
-    are trained too.
+    Use it to train the guide by Pyro's ``SVI``, for example together with parameters of the model;
+    :func:`~lse_vi.fit_guide` needs less care. By default the points are self-normalised importance
+    samples: their gradient is consistent, with a bias of order 1/n. ``method=ExactDraws(n)`` takes
+    exact draws, whose gradient is on average 1 - 1/n times the true one. All points are evaluated
+    at once.
 
     Args:
-        method: where the points come from.
+        method: makes the rule of points, :class:`~lse_vi.LaplaceMixture` by default.
+
+    Raises:
+        TypeError: when used with another guide than an :class:`~lse_vi.AutoLSEICNN`.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -67,7 +72,7 @@ class EnergyELBO(Trace_ELBO):
     def differentiable_loss(
         self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Minus the ELBO, a scalar."""
+        """Minus the ELBO, a scalar tensor in nats, differentiable."""
         if not isinstance(guide, AutoLSEICNN):
             raise TypeError(
                 f"guide must be an AutoLSEICNN for EnergyELBO, but got {type(guide).__name__}; "
@@ -75,7 +80,7 @@ class EnergyELBO(Trace_ELBO):
             )
         if guide.prototype_trace is None:
             guide(*args, **kwargs)
-        with guide._pyro_context:  # lets SVI see the guide's parameters
+        with guide._pyro_context:  # registers the guide's parameters with SVI
             guide.claim_name()
             potential = guide.potential
         log_joint = LogJoint(model, guide._unpack_latent, args, kwargs)
@@ -85,14 +90,14 @@ class EnergyELBO(Trace_ELBO):
     def loss(
         self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
     ) -> float:
-        """Minus the ELBO."""
+        """Minus the ELBO, in nats."""
         with torch.no_grad():
             return float(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def loss_and_grads(
         self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
     ) -> float:
-        """Minus the ELBO; its gradients are added to those of the parameters."""
+        """Minus the ELBO, in nats; its gradient is added to those of the parameters."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         loss.backward()
         return float(loss.detach())

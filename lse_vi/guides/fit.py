@@ -1,4 +1,4 @@
-"""Fit of a multimodal guide to a Pyro model: find the modes, train, prune, and judge the result."""
+"""The fit of a multimodal guide to a Pyro model: find the modes, train, prune, judge."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ def fit_guide(
     recipe: GuideRecipe | None = None,
     **kwargs: Any,
 ) -> GuideResult:
-    r"""Find the modes of a posterior, train the guide on them, and say how far to trust it.
+    r"""Find the modes of a posterior, train the guide on them, and judge how far to trust it.
 
-    The loss is minus the ELBO on importance samples of the guide, drawn anew every 20 steps, with
-    Fisher's divergence beside it at first. Half the variance of E + l on fresh samples, the misfit,
-    estimates KL(q||p): where it stops falling, a phase of smaller steps begins, and after three
-    phases the fit ends with the best state that a phase ended in.
+    Use it for the posterior of a Pyro model that may have several modes. The loss is minus the ELBO
+    on importance samples of the guide, which are drawn anew every 20 steps; in the first phase
+    Fisher's divergence is added. The misfit, half the variance of E + l on fresh samples, estimates
+    KL(q||p). When it stops falling, a phase of smaller steps begins. After three phases the fit
+    ends with the best of the states in which the phases ended.
 
     Args:
         model: the Pyro model that the guide was made for.
         guide: an :class:`AutoLSEICNN`.
-        args: what the model is called with: its data.
-        recipe: the settings of the fit; :class:`GuideRecipe` says what they are.
-        kwargs: further arguments of the model, and settings by their names (``steps=500``,
-            ``seed=1``, ``progress=False``, ...). A name that is an argument of the model is the
-            model's: the setting of that name is then given in ``recipe``.
+        args: positional arguments of the model, such as its data.
+        recipe: the settings of the fit, a :class:`GuideRecipe`.
+        kwargs: keyword arguments of the model, and settings by their names (``steps=500``,
+            ``seed=1``, ``progress=False``, ...). If the model has an argument of the name of a
+            setting, the keyword goes to the model, and the setting must be given in ``recipe``.
 
     Raises:
-        TypeError: for a guide or a recipe that is none.
+        TypeError: for a guide or a recipe of another type.
         ValueError: for a model with discrete latents or a subsampled plate, for a log joint that
-            is NaN or unbounded, and for a checkpoint of a model whose arguments cannot be told
-            from others (a lambda, say).
+            is NaN or unbounded, and for a checkpoint of a model with an argument whose content has
+            no fingerprint (a lambda, say).
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
     Example:
@@ -78,7 +79,7 @@ def fit_guide(
 def _fingerprint(
     guide: AutoLSEICNN, recipe: GuideRecipe, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, str]:
-    """What the fit depends on, besides the model's code."""
+    """Fingerprints of all that the fit depends on, except for the model's code."""
     of_guide = (guide.modes, guide.hidden, guide.init_scale, guide.method)
     return {
         "data": digest([args, kwargs]),

@@ -27,26 +27,32 @@ from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
-PRIOR_DRAWS = 128  # from which the search for modes starts
-SUMMARY_DRAWS = 20_000  # behind medians and quantiles
+PRIOR_DRAWS = 128  # from which the search for modes starts: as many as the starts of a round
+SUMMARY_DRAWS = 20_000  # behind medians and quantiles: a median to 1 % of the standard deviation
+RULE_MAX_DIM = 2  # dimensions up to which the default rule is quadrature, the limit of that class
+GUIDE_TOLERANCE = 1e-5  # nats of log Z by that quadrature: far below the misfit that is reached
+GUIDE_PANELS = 2  # per axis at the start of that quadrature, which is refined as needed
+GUIDE_DRAWS = 16_384  # behind log Z in more dimensions: 0.008 nats of error if half of them count
+GUIDE_GATE = 0.5  # of every mode at the start: any value serves, as equal gates cancel in q
 
 
 class AutoLSEICNN(AutoContinuous):
     r"""An ``AutoGuide`` with several modes: q(z) = exp(-E(z)) / Z over unconstrained latents z.
 
-    E is an :class:`~lse_vi.LSEICNN` of strongly convex modes with rho = 1, so q is a mixture of
-    log-concave densities that is normalised and sampled exactly. :func:`~lse_vi.fit_guide` finds
-    the modes and trains the guide; it also works with ``SVI``, with :class:`~lse_vi.EnergyELBO` or
-    with ``Trace_ELBO`` (there by the score function, as q has no ``rsample``). Call
-    :meth:`find_modes` first, or every mode starts near the same point.
+    Use it in place of Pyro's autoguides where a posterior may have several modes. E is an
+    :class:`~lse_vi.LSEICNN` of strongly convex modes with rho = 1, so q is a mixture of log-concave
+    densities that is normalised and sampled exactly. :func:`~lse_vi.fit_guide` finds the modes and
+    trains the guide. The guide can also be trained by ``SVI``, with :class:`~lse_vi.EnergyELBO` or
+    with ``Trace_ELBO`` (by the score function, as q has no ``rsample``). Before ``SVI``, call
+    :meth:`find_modes`: otherwise all modes start near one point.
 
     Args:
         model: a Pyro model whose latent variables are continuous.
-        modes: the largest number of modes K. Where the search finds fewer peaks, the spare modes
-            go to the peaks that are least Gaussian; none is wasted on Gaussian ones.
+        modes: the largest number of modes K. If the search finds fewer peaks, modes are added where
+            peaks are not Gaussian, as long as they improve the fit.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         init_loc_fn: where the guide starts before modes are known, as for all autoguides.
-        init_scale: width of the modes there, unconstrained.
+        init_scale: standard deviation of the modes at that start, in unconstrained coordinates.
         method: how log Z is found, as in :class:`~lse_vi.LSEDensity`.
 
     Raises:
@@ -82,15 +88,15 @@ class AutoLSEICNN(AutoContinuous):
         self.hidden = check_counts("hidden", hidden)
         self.init_scale = check_positive("init_scale", init_scale)
         self.method = method
-        self._prior: tuple[Any, ...] = (model,)  # without the start that autoguides wrap around it
+        self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
         self._density: tuple[Any, LSEDensity] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Like Pyro's autoguides, without the model: it is often a closure, which cannot be pickled.
+        # As in Pyro's autoguides the model is left out: it is often a closure, which has no pickle.
         return {**super().__getstate__(), "_prior": (None,), "_density": None}
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        # The state may hold another number of modes: a fit leaves as many as it needs.
+        # The state may have fewer modes than a new guide: a fit keeps only as many as it needs.
         alpha = state.get(f"{prefix}potential.alpha")
         if alpha is not None and self.prototype_trace is not None:
             self.install(self._blank(len(alpha), like=self.potential.alpha))
@@ -114,7 +120,7 @@ class AutoLSEICNN(AutoContinuous):
         if self._pyro_context.active:  # called by Pyro, which looks the parameters up by name
             self.claim_name()
         pot = self.potential
-        # A density keeps what it has computed, so it serves until a parameter changes.
+        # A density caches log Z, so the same one is returned until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
         if self._density is None or self._density[0] != version:
             self._density = version, _Latent(pot, method=self.method or _method(pot.dim))
@@ -141,8 +147,8 @@ class AutoLSEICNN(AutoContinuous):
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def is_for(self, model: Callable[..., Any]) -> bool:
-        """Whether the guide was made for ``model`` (and not pickled since, which drops it)."""
-        return bool(self._prior[0] == model)  # two bound methods are equal, never the same
+        """Whether the guide was made for ``model``; False once pickled, which drops the model."""
+        return bool(self._prior[0] == model)  # == and not "is", for bound methods
 
     # -- modes ----------------------------------------------------------------------------------
 
@@ -158,7 +164,11 @@ class AutoLSEICNN(AutoContinuous):
 
     @torch.no_grad()
     def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Draws (n, dim) of the unconstrained latents from the prior, or around the start."""
+        """Draws (n, dim) of the unconstrained latents from the prior, and the guide's start.
+
+        With an improper prior, normal draws around the start. Points that are not finite are left
+        out.
+        """
         start = self._init_loc()
         draws = [start]
         try:
@@ -188,15 +198,18 @@ class AutoLSEICNN(AutoContinuous):
 
     @torch.no_grad()
     def start_on(self, peaks: Peaks, log_joint: LogJoint) -> None:
-        """Put a mode on every peak, the heaviest first, and spare ones where they are needed."""
+        """Put a mode on each peak, the heaviest first, and add modes where peaks are not Gaussian.
+
+        At most ``modes`` modes are placed; peaks beyond that number get none.
+        """
         placed = place(peaks, log_joint, self.modes)
         root = placed.scale_tril
         pot = self._blank(len(root), like=root)
         eye = torch.eye(pot.dim).to(root).expand_as(root)
         factor = torch.linalg.solve_triangular(root, eye, upper=False)
         pot.network.reset_parameters(placed.loc, factor)
-        # Of the offset that makes a mode a Gaussian of its mass, the value that g has at the
-        # centre is taken off again.
+        # ``height`` is the log density at the centre of a Gaussian with the mode's mass. The value
+        # f that the network has there already is subtracted.
         f = pot.mode_potentials(placed.loc).diagonal()
         height = placed.log_share + log_det(factor) - 0.5 * pot.dim * math.log(2 * math.pi)
         pot.network.add_offset_(-(height + f))
@@ -204,23 +217,23 @@ class AutoLSEICNN(AutoContinuous):
 
     @torch.no_grad()
     def prune(self, min_mass: float = 1e-3) -> None:
-        """Drop the modes whose mass is below ``min_mass``."""
+        """Drop the modes whose mass, as a share, is below ``min_mass``; the fit calls it."""
         keep = self.get_posterior().mode_weights >= min_mass
         if not bool(keep.all()):
             self.install(self.potential.prune(keep))
 
     def install(self, potential: LSEICNN) -> None:
-        """Make ``potential`` the guide's own, in place of what Pyro's parameter store holds."""
+        """Make ``potential`` that of the guide, also in Pyro's parameter store."""
         potential.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
         potential.eval()  # else Pyro warns that log_rho is not trained
         self.potential = potential
         self.claim_name()
 
     def claim_name(self) -> None:
-        """Take from Pyro's parameter store what stands there under the guide's name, but not its.
+        """Remove another guide's parameters of the same name from Pyro's parameter store.
 
-        Guides share a name unless a PyroModule holds them, and Pyro would go on with the
-        parameters that came first: an optimiser would step on those of another guide.
+        Guides share a name unless a PyroModule holds them. Pyro would use the parameters that were
+        stored first, so an optimiser would change those of another guide.
         """
         store, own = pyro.get_param_store(), {id(p) for p in self.parameters()}
         for name, p in list(store.named_parameters()):
@@ -228,17 +241,18 @@ class AutoLSEICNN(AutoContinuous):
                 del store[name]
 
     def _blank(self, modes: int, like: Tensor) -> LSEICNN:
-        return LSEICNN(
-            self.latent_dim, modes, hidden=self.hidden, rho=1.0, gate=0.5, network=WhitenedICNN,
-            dtype=like.dtype, device=like.device,
-        )  # fmt: skip
+        """A new potential with the dtype and device of ``like``."""
+        form: dict[str, Any] = {"hidden": self.hidden, "network": WhitenedICNN}
+        kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+        return LSEICNN(self.latent_dim, modes, rho=1.0, gate=GUIDE_GATE, **form, **kind)
 
 
 class _Latent(LSEDensity):
-    """The density of an auxiliary site, whose log q Pyro leaves out of the score function's cost.
+    """The density of the guide's auxiliary site, with an entropy term for ``Trace_ELBO``.
 
-    ``Trace_ELBO`` weighs a site's score by l - log q summed over the sites of the *model*. The
-    gradient of the entropy term here, log q grad log q, is what that lacks.
+    ``Trace_ELBO`` weighs the score of a site by l - log q summed over the sites of the *model*,
+    which an auxiliary site is not. The gradient of the entropy term given here, log q grad log q,
+    adds what is missing.
     """
 
     def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
@@ -247,12 +261,14 @@ class _Latent(LSEDensity):
 
 
 def _method(dim: int) -> Method:
-    """Quadrature while it is quick, as a guide's density changes at every step."""
-    return Quadrature(tolerance=1e-5, panels=2) if dim <= 2 else LaplaceMixture(16_384)
+    """The default rule for log Z: a fast one, as a guide's density changes at every step."""
+    if dim <= RULE_MAX_DIM:
+        return Quadrature(tolerance=GUIDE_TOLERANCE, panels=GUIDE_PANELS)
+    return LaplaceMixture(GUIDE_DRAWS)
 
 
 def _feasible(init_loc_fn: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-    """``init_loc_fn``, and zero in unconstrained space for priors that cannot be drawn from."""
+    """``init_loc_fn``, or zero in unconstrained space for a prior that cannot be sampled."""
 
     def init(site: Any) -> Tensor:
         try:

@@ -18,15 +18,18 @@ from torch.distributions import biject_to
 from lse_vi.numerics.jacobian import jacobian
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
-CHUNK_VECTORS = 8192  # vectors that are evaluated at once, a bound on memory
+CHUNK_VECTORS = 8192  # vectors evaluated at once, a bound on memory: more than a rule usually has
+# Tolerance, absolute and relative, of the log joint under vmap: above rounding in single precision,
+# below any real difference between the two runs.
+VMAP_TOLERANCE = 1e-3
 
 
 class LogJoint:
-    r"""l(z) = log p(x(z), data) + log |dx/dz|, with z all latent variables, unconstrained.
+    r"""l(z) = log p(x(z), data) + log |dx/dz|, with z the vector of all unconstrained latents.
 
-    The model runs under ``torch.vmap``: it sees one draw and needs no plates or broadcasting for
-    the sake of the guide. A model that vmap cannot run (``.item()``, control flow that reads a
-    latent value), or that comes out differently there, runs once per draw, with a warning.
+    The model runs under ``torch.vmap``: it sees one draw at a time, and needs no extra plates or
+    broadcasting. A model that vmap cannot run (``.item()``, control flow that reads a latent
+    value), or whose log joint differs under vmap, runs once per draw, with a warning.
 
     Args:
         model: the Pyro model.
@@ -48,11 +51,11 @@ class LogJoint:
         self._vectorised: bool | None = None
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Values of the sites, as the model knows them, of ``z`` (dim,)."""
+        """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
         return constrain(self.unpack, z)
 
     def __call__(self, z: Tensor) -> Tensor:
-        """l at ``z`` (n, dim), (n,), differentiable."""
+        """l in nats, (n,), at ``z`` (n, dim); differentiable."""
         with pyro.validation_enabled(False):
             if self._vectorised is None:
                 self._vectorised = self._can_vectorise(z[:1])
@@ -71,8 +74,9 @@ class LogJoint:
     def hessian(self, z: Tensor) -> Tensor:
         """Second derivatives (n, dim, dim) at ``z`` (n, dim).
 
-        Where autograd's are not finite though the gradient is (torch's ``logaddexp`` far from
-        where its terms meet, say), central differences of the gradient take their place.
+        Rows in which autograd gives NaN or infinity are replaced by central differences of the
+        gradient, which may be finite there: for example with torch's ``logaddexp`` far from where
+        its two terms are equal.
         """
         hessian = self._autograd_hessian(z)
         broken = ~hessian.isfinite().all(-1).all(-1)
@@ -81,6 +85,7 @@ class LogJoint:
         return hessian
 
     def _autograd_hessian(self, z: Tensor) -> Tensor:
+        """Second derivatives by two passes of autograd."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self(z).sum(), z, create_graph=True)
@@ -89,7 +94,9 @@ class LogJoint:
             return jacobian(gradient, z)
 
     def _difference_hessian(self, z: Tensor) -> Tensor:
+        """Second derivatives by central differences of the gradient."""
         n, dim = z.shape
+        # The cube root of eps balances truncation (order step^2) and rounding (order eps/step).
         step = torch.finfo(z.dtype).eps ** (1 / 3) * z.abs().clamp_min(1.0)  # (n, dim)
         shift = torch.diag_embed(step)  # (n, dim, dim)
         points = torch.stack([z.unsqueeze(1) + shift, z.unsqueeze(1) - shift])
@@ -106,6 +113,7 @@ class LogJoint:
             yield site, value, sum_rightmost(log_det, log_det.dim())
 
     def _one(self, z: Tensor) -> Tensor:
+        """l, a scalar, at one vector ``z`` (dim,)."""
         sites = list(self._sites(z))
         values = {site["name"]: value for site, value, _ in sites}
         # Parameters of the model stay visible, so that SVI can train them.
@@ -115,14 +123,15 @@ class LogJoint:
         return trace.log_prob_sum() + sum(log_det for *_, log_det in sites)
 
     def _can_vectorise(self, z: Tensor) -> bool:
-        """Whether vmap runs the model and agrees with a plain run."""
+        """Whether vmap can run the model, with the same log joint as a plain run."""
         plain = self._one(z[0])
         try:
             mapped = torch.vmap(self._one)(z)[0]
         except RuntimeError as error:
             what, why = "cannot run", str(error).splitlines()[0]
         else:
-            if bool(torch.isclose(plain, mapped, rtol=1e-3, atol=1e-3, equal_nan=True)):
+            close = {"rtol": VMAP_TOLERANCE, "atol": VMAP_TOLERANCE}
+            if bool(torch.isclose(plain, mapped, equal_nan=True, **close)):
                 return True
             what = "comes out differently"
             why = f"its log joint is {float(mapped):.6g} there, but {float(plain):.6g} by itself"
@@ -134,12 +143,12 @@ class LogJoint:
 
 
 def constrain(unpack: Unpack, z: Tensor) -> dict[str, Tensor]:
-    """Values of the sites, as the model knows them, of ``z`` (dim,)."""
+    """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
     return {site["name"]: biject_to(site["fn"].support)(value) for site, value in unpack(z)}
 
 
 def check_whole(name: str, site: Any) -> None:
-    """No plate around a site may be subsampled, or l would change with every evaluation."""
+    """No plate around a site may be subsampled: l would change with every evaluation."""
     for frame in site["cond_indep_stack"]:
         if frame.full_size is not None and frame.size < frame.full_size:
             raise ValueError(
@@ -150,7 +159,7 @@ def check_whole(name: str, site: Any) -> None:
 
 
 def _check(trace: Trace) -> None:
-    """All data must be there, and every latent site covered."""
+    """No plate may be subsampled, and the guide must cover every latent site."""
     for name, site in trace.nodes.items():
         if site["type"] != "sample":
             continue

@@ -1,12 +1,13 @@
-r"""Peaks of a log joint: many starts, batched BFGS, Newton's polish, duplicates merged.
+r"""Peaks of a log joint: BFGS from many starts, duplicates merged, a few Newton steps at the end.
 
-A descent that runs off to infinity is not an error in itself: the neck of a funnel has unbounded
-density and no mass. So such a path is judged by the mass that Laplace's method gives it,
+An ascent that runs off to infinity is not always an error: the neck of a funnel has unbounded
+density but a vanishing mass. So each point of such a path is judged by its log mass in Laplace's
+approximation,
 
 .. math:: a(z) = l(z) - \tfrac12 \log\det |H(z)| + \tfrac d2 \log 2\pi,
 
-and its point of largest mass stands in for the peak that it lacks. If a grows along the path, the
-joint cannot be normalised.
+and the point with the largest a is used in place of a peak. If a grows up to the end of the path,
+the joint cannot be normalised.
 """
 
 from __future__ import annotations
@@ -22,22 +23,35 @@ from lse_vi.numerics.bfgs import Ends, ascend
 from lse_vi.numerics.linear_algebra import laplace_mass, moduli, scale_tril
 from lse_vi.numerics.newton import descend
 
-SAME_PEAK = 1.0  # peaks closer than this, in deviations of the heavier one, are one
-NEGLIGIBLE = -16.0  # log share of the mass below which a peak is left out
-ROUND = 128  # of each round of the search
-OFTEN = 3  # the search goes on until every peak was met so often
+SAME_PEAK = 1.0  # peaks closer than this, in standard deviations of the heavier one, are merged
+NEGLIGIBLE = -16.0  # log share of the mass below which a peak is dropped: 1e-7, never drawn
+ROUND_STARTS = 128  # ascents of a round, in one batch: hardly slower than one ascent
+# Ascents that must reach every peak: the probability that a peak as easy to reach was missed is
+# then about e^-3.
+NEEDED_HITS = 3
+# Nats that a Newton step would still gain, below which the end of an ascent is at its peak: more
+# than BFGS leaves, less than the 0.5 nats of one standard deviation.
+AT_PEAK = 0.1
+NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
+# Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
+# around the prior's median, in units of 1; and steps off a peak, in its standard deviations.
+PRIOR_SPREAD, NORMAL_SPREAD, PEAK_SPREAD = (1.0, 10.0), (0.1, 100.0), (1.0, 30.0)
+CHILD_NOISE = 0.1  # of a step off a peak, added to a mixture of two peaks, so that mixtures differ
+# Random steps from which the best is taken, and how often: a crude search suffices, as the point
+# found only starts a mode.
+STRAY_STEPS, STRAY_ROUNDS = 32, 24
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peaks of the log joint, heaviest first.
+    """Peaks of the log joint, heaviest first: what a search found, to look at before a fit.
 
     Attributes:
-        x: where, (peaks, dim).
-        log_joint: how high, (peaks,).
+        x: locations in unconstrained coordinates, (peaks, dim).
+        log_joint: l at the peaks, in nats, (peaks,).
         precision: |H|, the modulus of the Hessian of -l, (peaks, dim, dim).
-        hits: starts that came there, (peaks,).
-        proper: whether it is a maximum, not a point on a way to infinity, (peaks,).
+        hits: number of ascents that ended at the peak, (peaks,).
+        proper: False for a point on a path to infinity in place of a maximum, (peaks,).
     """
 
     x: Tensor
@@ -51,7 +65,7 @@ class Peaks:
 
     @property
     def log_mass(self) -> Tensor:
-        """Laplace's estimate of the log evidence of each peak, (peaks,)."""
+        """Laplace's approximation of the log evidence of each peak, in nats, (peaks,)."""
         return laplace_mass(self.log_joint, self.precision)
 
     @property
@@ -70,11 +84,17 @@ class Peaks:
 
 
 class Search(NamedTuple):
-    """What :func:`find_peaks` found, and how much it looked."""
+    """What :func:`find_peaks` found, and from how many starts.
+
+    Attributes:
+        peaks: without those of negligible mass.
+        starts: number of all ascents.
+        lost: number of starts without a finite log joint, or whose ascent did not converge.
+    """
 
     peaks: Peaks
     starts: int
-    lost: int  # starts with no finite log joint, or that came to no peak
+    lost: int
 
 
 def find_peaks(
@@ -83,31 +103,33 @@ def find_peaks(
     *,
     rounds: int = 16,
 ) -> Search:
-    """Search until a round finds nothing new and every peak was met three times.
+    """Search until a round finds no new peak and every peak was reached by three ascents.
 
     Args:
-        log_joint: the target.
-        prior: points (n, dim) that say where the mass may lie, such as draws from the prior.
-        rounds: at most so many.
+        log_joint: of the model.
+        prior: points (n, dim) where the mass may lie, such as draws from the prior.
+        rounds: at most so many, of 128 ascents each.
 
     Raises:
         ValueError: if the log joint is NaN or infinite at every start, or cannot be normalised.
     """
     peaks, total, lost, before = None, 0, 0, 0
-    while total < rounds * ROUND:
-        ends = _ascend(log_joint, _starts(prior, peaks, ROUND))
+    while total < rounds * ROUND_STARTS:
+        ends = _ascend(log_joint, _starts(prior, peaks, ROUND_STARTS))
         found = _distinct(log_joint, ends)
         if peaks is None:
             found = _join(found, _stray(log_joint, ends, alone=found is None))
         peaks = _join(peaks, found)
         if peaks is None:
             raise ValueError(
-                f"model: none of {ROUND} ascents of the log joint came to an end; is it flat, or "
-                "without a maximum? Give every latent variable a proper prior."
+                f"model: none of {ROUND_STARTS} ascents of the log joint came to an end; is it "
+                "flat, or without a maximum? Give every latent variable a proper prior."
             )
-        total, lost = total + ROUND, lost + ROUND - int(ends.converged.sum())
+        total += ROUND_STARTS
+        lost += ROUND_STARTS - int(ends.converged.sum())
         heavy = _heavy(peaks)
-        if total > ROUND and len(heavy) == before and bool((heavy.hits >= OFTEN).all()):
+        settled = len(heavy) == before and bool((heavy.hits >= NEEDED_HITS).all())
+        if total > ROUND_STARTS and settled:
             break
         before = len(heavy)
     return Search(heavy, total, lost)
@@ -115,9 +137,10 @@ def find_peaks(
 
 @torch.no_grad()
 def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
-    """Where ascents of the log joint from ``x`` (n, dim) end; ``x`` itself where they run off.
+    """The peaks (n, dim) that ascents of the log joint from ``x`` (n, dim) reach.
 
-    A row with a log joint that is not finite stays where it is.
+    A row of ``x`` is returned as it is if its ascent does not converge, or if the log joint is not
+    finite there.
     """
     ends = _ascend(log_joint, x)
     summits = x.clone()
@@ -139,30 +162,36 @@ def _ascend(log_joint: LogJoint, starts: Tensor) -> Ends:
 
 @torch.no_grad()
 def _starts(prior: Tensor, peaks: Peaks | None, n: int) -> Tensor:
-    """Over-dispersed points (n, dim): the prior, wider than it, wide without it, off the peaks."""
+    """Starts (n, dim) that are spread wider than the mass, of several kinds in equal numbers.
+
+    Draws from the prior; these draws moved away from the median; a normal around the median; and,
+    once there are peaks, random steps off a peak, and mixtures of the coordinates of two peaks.
+    """
     dim, center = prior.shape[1], prior.median(0).values
 
     def log_uniform(low: float, high: float) -> Tensor:
+        """A factor for each start, (n, 1)."""
         return low * (high / low) ** torch.rand(n, 1).to(prior)
 
     drawn = prior[torch.randint(len(prior), (n,))]
     noise = torch.randn(n, dim).to(prior)
     kinds = [
         drawn,
-        center + (drawn - center) * log_uniform(1.0, 10.0),
-        center + noise * log_uniform(0.1, 100.0),
+        center + (drawn - center) * log_uniform(*PRIOR_SPREAD),
+        center + noise * log_uniform(*NORMAL_SPREAD),
     ]
     if peaks is not None:
         one, two = (torch.randint(len(peaks), (n,)) for _ in range(2))
-        hop = (peaks.scale_tril[one] @ noise.unsqueeze(-1)).squeeze(-1) * log_uniform(1.0, 30.0)
+        step = (peaks.scale_tril[one] @ noise.unsqueeze(-1)).squeeze(-1)
+        hop = step * log_uniform(*PEAK_SPREAD)
         child = torch.where(torch.rand(n, dim).to(prior) < 0.5, peaks.x[one], peaks.x[two])
-        kinds += [peaks.x[one] + hop, child + 0.1 * hop]
+        kinds += [peaks.x[one] + hop, child + CHILD_NOISE * hop]
     return torch.stack(kinds)[torch.arange(n) % len(kinds), torch.arange(n)]
 
 
 @torch.no_grad()
 def _distinct(log_joint: LogJoint, ends: Ends) -> Peaks | None:
-    """The peaks among the ends, each once."""
+    """The peaks among the ends of ascents, polished, without duplicates; None if there are none."""
     if not bool(ends.converged.any()):
         return None
     x, value, gradient = (part[ends.converged] for part in ends[:3])
@@ -171,7 +200,7 @@ def _distinct(log_joint: LogJoint, ends: Ends) -> Peaks | None:
     x, value, gradient, hessian = x[fine], value[fine], gradient[fine], hessian[fine]
     precision = moduli(hessian)
     gain = 0.5 * (gradient * torch.linalg.solve(precision, gradient)).sum(-1)
-    at_peak = (torch.linalg.eigvalsh(hessian)[..., 0] > 0) & (gain < 0.1)
+    at_peak = (torch.linalg.eigvalsh(hessian)[..., 0] > 0) & (gain < AT_PEAK)
     if not bool(at_peak.any()):
         return None
     rough = Peaks(x, value, precision, torch.ones_like(gain).long(), at_peak).select(at_peak)
@@ -181,7 +210,7 @@ def _distinct(log_joint: LogJoint, ends: Ends) -> Peaks | None:
         lambda z: -log_joint.value_and_gradient(z)[1],
         lambda z: -log_joint.hessian(z).nan_to_num(),
         rough.x,
-        max_steps=10,
+        max_steps=NEWTON_STEPS,
     )
     fine = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
     exact = Peaks(end.x, -end.energy, moduli(end.hessian), rough.hits, rough.proper)
@@ -189,17 +218,25 @@ def _distinct(log_joint: LogJoint, ends: Ends) -> Peaks | None:
 
 
 def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool) -> Peaks | None:
-    """The point of largest Laplace mass on the ways that came to no end, if it is not the last.
+    """The point of largest Laplace mass on the paths of ascents that did not converge.
+
+    None if there is no such path, or if the mass is largest at the end of its path, where it may
+    still grow.
+
+    Args:
+        log_joint: of the model.
+        ends: of the ascents.
+        alone: whether no ascent reached a peak.
 
     Raises:
-        ValueError: if it is the last, and no other start came to a peak.
+        ValueError: if the mass is largest at the end of its path, and no ascent reached a peak.
     """
     paths, points = ends.trail.shape[1], ends.trail.flatten(0, 1)
     if not paths:
         return None
     mass, value, _ = _weigh(log_joint, points)
     best = int(mass.argmax())
-    last = len(points) - paths + best % paths  # of the same path
+    last = len(points) - paths + best % paths  # the end of the same path
     grows = bool(mass[last].isfinite()) and bool(mass[last] >= mass[best])
     if not grows:
         return _heaviest(log_joint, points[best], hits=paths)
@@ -214,7 +251,10 @@ def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool) -> Peaks | None:
 
 
 def _weigh(log_joint: LogJoint, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Laplace mass (n,), l (n,) and |H| (n, dim, dim) at any points; no mass where l has no H."""
+    """Log mass by Laplace (n,), l (n,) and |H| (n, dim, dim) at any points ``x`` (n, dim).
+
+    The log mass is minus infinity where l or its Hessian is not finite.
+    """
     hessian, value = -log_joint.hessian(x), log_joint(x)
     fine = hessian.isfinite().all(-1).all(-1) & value.isfinite()
     precision = moduli(torch.where(fine[:, None, None], hessian, torch.eye(x.shape[1]).to(x)))
@@ -222,11 +262,12 @@ def _weigh(log_joint: LogJoint, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int, rounds: int = 24) -> Peaks:
-    """Climb the Laplace mass from ``x`` (dim,), by the best of some random steps at a time."""
-    for _ in range(rounds):
+def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int) -> Peaks:
+    """Climb the Laplace mass from ``x`` (dim,): each round takes the best of some random steps."""
+    for _ in range(STRAY_ROUNDS):
         _, _, precision = _weigh(log_joint, x.unsqueeze(0))
-        noise = torch.randn(32, len(x), 1).to(x) * torch.rand(32, 1, 1).to(x)
+        direction, length = torch.randn(STRAY_STEPS, len(x), 1), torch.rand(STRAY_STEPS, 1, 1)
+        noise = direction.to(x) * length.to(x)
         step = torch.linalg.solve_triangular(torch.linalg.cholesky(precision).mT, noise, upper=True)
         points = torch.cat([x.unsqueeze(0), x + step.squeeze(-1)])
         mass, value, precision = _weigh(log_joint, points)
@@ -237,16 +278,16 @@ def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int, rounds: int = 24) ->
 
 
 def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:
-    """Both sets, those that coincide once."""
+    """The union of two sets of peaks, without duplicates; None if both are None."""
     if one is None or two is None:
         return one or two
     return _merge(Peaks(*map(torch.cat, zip(vars(one).values(), vars(two).values(), strict=True))))
 
 
 def _merge(peaks: Peaks) -> Peaks:
-    """Heaviest first, those that coincide once."""
+    """The peaks, heaviest first, without duplicates, whose hits are added to the peak kept."""
     peaks = peaks.select(peaks.log_mass.argsort(descending=True, stable=True))
-    near = (peaks.distance(peaks.x) < SAME_PEAK).cpu()  # [i, k]: i lies within the frame of k
+    near = (peaks.distance(peaks.x) < SAME_PEAK).cpu()  # [i, k]: i is the same peak as k
     hits, kept = peaks.hits.clone(), list[int]()
     for i in range(len(peaks)):
         twins = [k for k in kept if near[i, k]]
@@ -258,6 +299,6 @@ def _merge(peaks: Peaks) -> Peaks:
 
 
 def _heavy(peaks: Peaks) -> Peaks:
-    """Without the peaks of no account."""
+    """The peaks without those of negligible mass."""
     share = torch.log_softmax(peaks.log_mass, 0)
     return peaks.select(share > NEGLIGIBLE)

@@ -1,4 +1,4 @@
-"""What a fit of a guide found, and whether to believe it."""
+"""The result of a fit of a guide, with warnings if it cannot be trusted."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Peaks, climb
 
-TRUSTED_K, TRUSTED_ESS = 0.7, 0.05
-NEARLY_EXACT = 0.9  # effective sample size at which heavy tails hold little mass
+TRUSTED_K = 0.7  # k-hat above which importance weights cannot be trusted (Vehtari et al. 2024)
+TRUSTED_ESS = 0.05  # effective share of the draws below which the guide is a poor approximation
+NEARLY_EXACT = 0.9  # effective share of the draws from which on heavy tails hold little mass
+MOST_SHOWN, SHOWN = 6, 5  # numbers of a value printed in full, and of a longer one: one line each
 
 
 @dataclass
 class GuideResult:
-    """What :func:`fit_guide` found; prints as a report.
+    """What :func:`fit_guide` found; print it for a report with warnings.
 
     Attributes:
         guide: the trained guide.
         elbo, elbo_error: evidence lower bound and its standard deviation, in nats.
         log_evidence, log_evidence_error: log p(data) by importance sampling from the guide, and
-            its standard deviation.
+            its standard deviation, in nats.
         ess: effective sample size of the importance weights, as a share of the draws.
         k_hat: Pareto shape of the weights; above 0.7 they cannot be trusted.
         mode_weights: the guide's mass around each peak of the posterior, (peaks,), largest first.
-        mode_of_part: the mode that each convex part of the guide belongs to, (parts,).
-        mode_locations: the peaks in the model's own sites, each (peaks, *shape).
-        missed: peaks found outside the guide afterwards, with their share of the mass.
-        warnings: what speaks against trusting the result, in words; empty if nothing does.
-        history: lists ``step``, ``elbo``, ``misfit``.
+        mode_of_part: index of the peak to which each convex part of the guide belongs, (parts,).
+        mode_locations: the peaks as values of the model's sites, each (peaks, *shape).
+        missed: peaks outside the guide, found after training, with their share of the mass.
+        warnings: reasons not to trust the result, in words; empty if there are none.
+        history: lists ``step``, ``elbo`` (nats), ``misfit`` (nats), with an entry for each check.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -62,7 +64,10 @@ class GuideResult:
     history: dict[str, list[float]] = field(repr=False)
 
     def mode_of(self, z: Tensor) -> Tensor:
-        """The mode to which unconstrained points ``z`` (n, dim) most likely belong, (n,)."""
+        """The index of the peak to which each point most likely belongs: (n, dim) -> (n,).
+
+        Use it to label draws by their mode; ``z`` is unconstrained.
+        """
         with torch.no_grad():
             return self.mode_of_part[self.guide.potential.responsibilities(z).argmax(-1)]
 
@@ -89,7 +94,16 @@ def report(
     missed: Missed,
     history: dict[str, list[float]],
 ) -> GuideResult:
-    """The result of a fit that started from the peaks ``known``."""
+    """The result of a fit, from what its steps found.
+
+    Args:
+        guide: trained and pruned.
+        log_joint: of the model.
+        known: the peaks on which the guide started.
+        judged: the importance weights of the trained guide.
+        missed: peaks outside the trained guide.
+        history: of the training.
+    """
     weights, parts, at = _by_peak(guide, log_joint, known)
     rows = [guide.constrain(z) for z in known.x[at]]
     return GuideResult(
@@ -113,9 +127,12 @@ def report(
 def _by_peak(
     guide: AutoLSEICNN, log_joint: LogJoint, peaks: Peaks
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mass of the guide at each peak that has some, the rank of each part's peak, and the peaks.
+    """The guide's mass at each peak where it has any, and which parts make it up.
 
-    A convex part belongs to the peak that its minimum climbs to.
+    A convex part belongs to the peak that an ascent of the log joint from its minimum reaches.
+
+    Returns the masses (peaks,), largest first; for each part the index of its peak among these,
+    (parts,); and the indices of these peaks in ``peaks``, (peaks,).
     """
     part_mass = guide.get_posterior().mode_weights
     summits = climb(log_joint, mode_minima(guide.potential).x)
@@ -127,7 +144,7 @@ def _by_peak(
 
 
 def _doubts(guide: AutoLSEICNN, known: Peaks, judged: Importance, missed: Missed) -> list[str]:
-    """Reasons not to trust the fit, each with what to do."""
+    """Reasons not to trust the fit, each with a remedy."""
     doubts = []
     if judged.k_hat > TRUSTED_K and judged.ess > NEARLY_EXACT:
         doubts.append(
@@ -169,13 +186,14 @@ def _doubts(guide: AutoLSEICNN, known: Peaks, judged: Importance, missed: Missed
 
 
 def _place(guide: AutoLSEICNN, z: Tensor) -> str:
+    """The values of the model's sites at ``z`` (dim,), as text."""
     return ", ".join(f"{name} {_brief(v)}" for name, v in guide.constrain(z).items())
 
 
 def _brief(value: Tensor) -> str:
-    """A value in a table: all of it if short."""
+    """A value as text: in full if short, else its first numbers."""
     flat = [f"{v:.4g}" for v in value.flatten().tolist()]
     if value.dim() == 0:
         return flat[0]
-    shown = flat if len(flat) <= 6 else [*flat[:5], "..."]
+    shown = flat if len(flat) <= MOST_SHOWN else [*flat[:SHOWN], "..."]
     return f"[{', '.join(shown)}]"

@@ -1,4 +1,4 @@
-"""Training of a guide's potential: one visible loop of Adam steps, phase after phase."""
+"""The training of a guide's potential: Adam steps in three phases."""
 
 from __future__ import annotations
 
@@ -24,34 +24,38 @@ from lse_vi.guides.log_joint import LogJoint
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 
-REFRESH = 20  # steps between sets of points, checks and checkpoints
-WINDOW = 4  # checks over which progress is judged
-PROGRESS = 0.95  # the misfit must fall to this share from one window to the next
-# The weight of the score term and the share of the learning rate, until a plateau.
+REDRAW_STEPS = 20  # steps between fresh points, checks and checkpoints: the model is run only then
+WINDOW = 4  # checks whose mean misfit is compared: one misfit alone is too noisy
+PROGRESS = 0.95  # the mean misfit must fall to this share from one window to the next
+# Each phase: the weight of Fisher's divergence in the loss, and the share of the learning rate.
+# Fisher's divergence settles the shapes of the modes first; smaller steps then lower the noise.
 PHASES = ((1.0, 1.0), (0.0, 0.3), (0.0, 0.1))
-SETTLING = 4  # times as many samples judge the state that a phase ends in
-TAIL = 30.0  # nats below the median at which l + E is cut off
+SETTLING = 4  # times ``samples``, to compare the states in which phases ended: half the noise
+TAIL_NATS = 30.0  # below the median of l + E, where it is cut off: a guide that fits has none there
+# Power of the largest float that bounds a score: squares of it, and sums of these, stay finite. In
+# single precision an early guide has scores that would overflow.
+SCORE_POWER = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuideRecipe(Recipe):
-    """How a guide is trained by :func:`~lse_vi.fit_guide`: the settings of a fit as one object.
+    """The settings of :func:`~lse_vi.fit_guide` as one object.
 
-    For a model with an argument of the name of a setting, and to use the same settings for many
+    Use it if the model has an argument of the name of a setting, or for the same settings in many
     fits.
 
     Args:
         steps: the largest number of Adam steps.
         learning_rate: of the first phase.
-        tolerance: misfit, in nats, at which there is nothing left to gain.
-        samples: importance samples of the guide in use at a time.
+        tolerance: misfit, in nats, below which the fit ends: its gain would be as small.
+        samples: importance samples of the guide in each set of points.
         seed: makes the fit reproducible; the global random state is left alone.
         progress: show a bar with the loss.
         checkpoint: a file to write every 20 steps; an interrupted fit called again with the same
             arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
-        TypeError: for numbers of another kind.
+        TypeError: for settings of another type.
         ValueError: for numbers that are not positive, fewer than two samples, or a negative seed.
 
     Example:
@@ -72,7 +76,13 @@ class GuideRecipe(Recipe):
 
 @dataclass(frozen=True)
 class Batch:
-    """Points of the guide and what the model says there: l (n,), its gradient (n, dim)."""
+    """Points of the guide, and the log joint there.
+
+    Attributes:
+        rule: the points and their weights.
+        log_joint: l, in nats, (n,).
+        score: the gradient of l, (n, dim).
+    """
 
     rule: Rule
     log_joint: Tensor
@@ -80,10 +90,10 @@ class Batch:
 
     @classmethod
     def draw(cls, pot: LSEICNN, log_joint: LogJoint, samples: int) -> Batch:
-        """Importance samples of the guide, with l cut off far out in the guide's tails.
+        """Importance samples of the guide, with l + E cut off at 30 nats below its median.
 
-        The tails of an early guide would drown the rest in the gradient. A guide that fits has no
-        values of l + E that lie 30 nats below the median.
+        Without the cut, the tails of an early guide, where l is very low, would dominate the
+        gradient. A guide that fits has no values of l + E as low as that.
         """
         rule = LaplaceMixture(samples).rule(pot, None)
         value, score = log_joint.value_and_gradient(rule.points)
@@ -92,27 +102,27 @@ class Batch:
         with torch.no_grad():
             energy = pot(rule.points)
             residual = value + energy
-            value = residual.clamp_min(residual.median() - TAIL) - energy
-        largest = torch.finfo(score.dtype).max ** 0.25  # in single precision squares overflow soon
+            value = residual.clamp_min(residual.median() - TAIL_NATS) - energy
+        largest = torch.finfo(score.dtype).max ** SCORE_POWER
         return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0).clamp(-largest, largest))
 
     @torch.no_grad()
     def elbo(self, pot: LSEICNN) -> float:
-        """The ELBO of ``pot``."""
+        """The ELBO of ``pot``, in nats."""
         return float(rule_elbo(self.rule, pot(self.rule.points), self.log_joint))
 
     @torch.no_grad()
     def misfit(self, pot: LSEICNN) -> float:
-        """Half the variance of l + E under the guide, near KL(q||p) where that is small."""
+        """Half the variance of l + E under the guide, in nats: about KL(q||p) if that is small."""
         w, residual = self.rule.probabilities(pot), self.log_joint + pot(self.rule.points)
         return float(0.5 * (w * (residual - (w * residual).sum()).square()).sum())
 
     def loss(self, pot: LSEICNN, score_weight: float) -> Tensor:
-        r"""-ELBO + weight/2 E_q |T^T (grad E + grad l)|^2, T the frame of the nearest mode.
+        r"""-ELBO + weight/2 E_q |T^T (grad E + grad l)|^2, with T the frame of the nearest mode.
 
-        The second term, Fisher's divergence, vanishes with KL(q||p). It holds dim numbers for each
-        point where the ELBO holds one, so it settles the shape of the modes from few points; it
-        says nothing about their weights.
+        The second term, Fisher's divergence, is zero when KL(q||p) is. It uses dim numbers at each
+        point, where the ELBO uses one, so few points determine the shapes of the modes. It hardly
+        depends on the weights of the modes.
         """
         points = self.rule.points
         if not score_weight:
@@ -124,18 +134,18 @@ class Batch:
             factor = whitened(pot.network).precision_factor()[mode]
         gap = (gradient + self.score).unsqueeze(-1)
         gap = torch.linalg.solve_triangular(factor.mT, gap, upper=True).squeeze(-1)
-        fisher = (w * gap.square().sum(-1).clamp_max(2 * TAIL)).sum()
+        fisher = (w * gap.square().sum(-1).clamp_max(2 * TAIL_NATS)).sum()
         return -rule_elbo(self.rule, energy, self.log_joint) + 0.5 * score_weight * fisher
 
 
 class Run:
-    """A training under way, as a checkpoint holds it.
+    """A training under way, which a checkpoint can hold.
 
     Attributes:
         step: the next step.
-        history: lists ``step``, ``elbo``, ``misfit``, an entry for each check.
-        plateaus: the number of checks at which each phase ended.
-        best: the best state that a phase ended in, by the ELBO.
+        history: lists ``step``, ``elbo``, ``misfit``, with an entry for each check.
+        plateaus: the number of checks made when each phase began.
+        best: the best of the states in which the phases ended, by the ELBO.
     """
 
     def __init__(self, pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe) -> None:
@@ -158,7 +168,7 @@ class Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
+        """Resume from ``state``."""
         self.step, self.history, self.plateaus = state["step"], state["history"], state["plateaus"]
         self.best = Best(**state["best"])
         self.pot.load_state_dict(state["pot"])
@@ -166,14 +176,17 @@ class Run:
         set_random_state(state["rng"], self.device)
 
     def settle(self) -> None:
-        """Keep the state if it is the best so far, or else go back to that one."""
+        """Keep the state if it is the best so far, or else restore the best, by fresh points."""
         batch = Batch.draw(self.pot, self.log_joint, SETTLING * self.recipe.samples)
         score = torch.tensor(-batch.elbo(self.pot))
         self.best.keep(self.pot, score <= self.best.score, score)
         self.best.restore_(self.pot)
 
     def draw(self) -> tuple[Batch, float]:
-        """Fresh points, noted in the history with the ELBO on them, and the misfit."""
+        """Draw fresh points, add a check on them to the history, and return both.
+
+        Returns the points and the misfit.
+        """
         batch = Batch.draw(self.pot, self.log_joint, self.recipe.samples)
         misfit = batch.misfit(self.pot)
         note(self.history, step=self.step, elbo=batch.elbo(self.pot), misfit=misfit)
@@ -181,14 +194,19 @@ class Run:
 
     @property
     def stalled(self) -> bool:
-        """Has the misfit not fallen from one window of checks of this phase to the next?"""
+        """Whether the misfit did not fall between the last two windows of checks in this phase."""
         misfits = self.history.get("misfit", [])[sum(self.plateaus[-1:]) :]
         before, now = misfits[-2 * WINDOW : -WINDOW], misfits[-WINDOW:]
         return len(misfits) >= 2 * WINDOW and sum(now) > PROGRESS * sum(before)
 
 
 def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, file: Checkpoint) -> History:
-    """Train ``pot`` in place, from the checkpoint if there is one; returns the history."""
+    """Train ``pot`` in place, and return the history; resumes a checkpoint if there is one.
+
+    Raises:
+        ValueError: for a log joint that is NaN at some draws.
+        NonFiniteLossError: when the loss stops being finite, with the last good state.
+    """
     run = Run(pot, log_joint, recipe)
     if saved := file.load():
         run.load_state_dict(saved)
@@ -197,7 +215,7 @@ def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, file: Checkpoi
         range(first, steps), "guide", initial=first, total=steps, disable=not recipe.progress
     )
     for step in bar:
-        if step % REFRESH == 0:
+        if step % REDRAW_STEPS == 0:
             run.step = step
             file.save(run.state_dict())
             if step == 0 or run.stalled:

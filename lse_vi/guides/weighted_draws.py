@@ -1,4 +1,4 @@
-"""Draws of a guide in the model's own sites, with their importance weights."""
+"""Draws of a guide as values of the model's sites, with their importance weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lse_vi.guides.diagnostics import importance
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.numerics.pareto import smooth
 
-DRAWS_PER_KEPT = 10  # draws of the guide for each that is resampled
+DRAWS_PER_KEPT = 10  # draws of the guide for each one resampled: so few are resampled twice
 
 
 class WeightedDraws(NamedTuple):
-    """Draws ready for ArviZ.
+    """Draws in the form that ArviZ needs, with one chain.
 
     Attributes:
         values: of each site, (1, n, *shape).
-        sample_stats: ``log_weight``, l - log q of each draw, (1, n).
+        sample_stats: ``log_weight``, l - log q of each draw in nats, (1, n).
         attrs: ``elbo``, ``log_evidence`` and its error, ``ess`` and ``k_hat``.
     """
 
@@ -38,12 +38,14 @@ def weighted_draws(
     num_samples: int,
     resample: bool,
 ) -> WeightedDraws:
-    """Draws of ``guide`` given the model's arguments, and what their weights say.
+    """Draws of ``guide``, or of the posterior by resampling, for the arguments of the model.
 
     Args:
-        args, kwargs: what the model is called with.
-        resample: take the draws from ten times as many, by Pareto-smoothed importance weights: they
-            follow the posterior where the guide covers it and k-hat is below 0.7.
+        guide: a trained guide.
+        args, kwargs: arguments of the model.
+        num_samples: number of draws returned.
+        resample: choose the draws among ten times as many, by Pareto-smoothed importance weights.
+            They then follow the posterior, if the guide covers it and k-hat is below 0.7.
     """
     log_joint = guide.log_joint(*args, **kwargs)
     judged = importance(

@@ -1,9 +1,9 @@
 """Materials: stress from paths of strain, with memory or without: ``fit_memory``.
 
-Begin with :mod:`~lse_vi.materials.elastic`, a material without memory, then
+Begin with :mod:`~lse_vi.materials.elastic`, a material without memory. Then read
 :mod:`~lse_vi.materials.memory`, whose internal states follow the path, and
-:mod:`~lse_vi.materials.play`, which obeys the second law whatever its parameters are. What a memory
-is made of (rates, clocks, steppers, grids, invariants) has a file each.
+:mod:`~lse_vi.materials.play`, which obeys the second law for all parameters. The parts of a memory
+(rates, clocks, steppers, grids, invariants) have a file each.
 """
 
 from lse_vi.materials.clocks import ArcLength, Clock, Time

@@ -1,4 +1,4 @@
-"""Clocks: what the progress of a path is measured in."""
+"""Clocks: the quantity s in which progress along a path is measured."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from torch import Tensor
 
 
 class Clock(Protocol):
-    """Rates of change along a path, and the progress of each step."""
+    """Gives the rate of strain along a path and the progress ds of each step.
+
+    The interface of :class:`ArcLength` and :class:`Time`, to write a clock of your own.
+    """
 
     def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
-        """dE/ds and ds of each step: strains (times + 1, paths, *event) -> (times, paths, ...)."""
+        """The rates dE/ds, (steps, paths, *event), and the progress ds, (steps, paths, 1).
+
+        Args:
+            strain: at the ends of the steps, (steps + 1, paths, *event).
+            times: at the ends of the steps, (steps + 1, paths), or None.
+            events: number of axes of one strain.
+        """
 
 
 class ArcLength:
-    r"""s is the length of the path, \int |dE|: the rate is a direction, and no unit of time enters.
+    r"""s is the length of the path, \int |dE|: the rate is a direction, and time does not matter.
 
-    For materials that know no clock: the response depends on the order of strains alone. A rest,
+    For rate-independent materials: the response depends on the order of strains alone. A rest,
     E_{n+1} = E_n, makes no progress.
 
     Example:
@@ -29,7 +38,7 @@ class ArcLength:
     """
 
     def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
-        """Directions (times, paths, *event), and lengths (times, paths, 1)."""
+        """Directions (steps, paths, *event), and lengths (steps, paths, 1)."""
         change = strain.diff(dim=0)
         length = change.flatten(-events).norm(dim=-1)
         unit = length.clamp_min(torch.finfo(strain.dtype).tiny)
@@ -37,7 +46,9 @@ class ArcLength:
 
 
 class Time:
-    """s is time, as in the paper: the rate is E', and the same path run faster is another path.
+    """s is time, as in the paper: the rate is dE/dt.
+
+    For rate-dependent materials: the same path run faster gives another response.
 
     Raises:
         ValueError: when called without times.
@@ -50,10 +61,10 @@ class Time:
     """
 
     def __call__(self, strain: Tensor, times: Tensor | None, events: int) -> tuple[Tensor, Tensor]:
-        """Rates (times, paths, *event), and steps of time (times, paths, 1)."""
+        """Rates (steps, paths, *event), and steps of time (steps, paths, 1)."""
         if times is None:
             raise ValueError("times must be given for a model that goes by time, unlike ArcLength")
-        step = times.diff(dim=0)  # (times, paths)
+        step = times.diff(dim=0)  # (steps, paths)
         rest = step.clamp_min(torch.finfo(strain.dtype).tiny)
         rate = strain.diff(dim=0) / rest.reshape(rest.shape + (1,) * events)
         return rate, step.unsqueeze(-1)

@@ -14,11 +14,11 @@ from lse_vi.network.potential import LSEICNN
 
 
 class Response(NamedTuple):
-    """What a model does along paths.
+    """What a material model returns for paths of strain.
 
     Attributes:
-        stress: dPsi/dE, (*paths, times, *event).
-        state: internal states h, (*paths, times, states).
+        stress: dPsi/dE, (*paths, times, *event), in the unit of the data.
+        state: internal states h, (*paths, times, states); none for :class:`Elastic`.
     """
 
     stress: Tensor
@@ -26,17 +26,19 @@ class Response(NamedTuple):
 
 
 class Elastic(nn.Module):
-    r"""A material without memory: S = dPsi/dE, Psi an LSE-ICNN potential of invariants.
+    r"""A material without memory: S = dPsi/dE, where Psi is an LSE-ICNN potential of invariants.
+
+    Use it if the stress depends on the strain alone, not on the path to it.
 
     Args:
         potential: Psi / (strain_unit stress_unit), a function of the invariants of E / strain_unit.
-        invariants: the set it reads, such as :class:`~lse_vi.materials.Isotropic`.
+        invariants: the set that it reads, such as :class:`~lse_vi.materials.Isotropic`.
         strain_unit: a typical strain; networks learn best on numbers near one.
-        stress_unit: a typical stress.
+        stress_unit: a typical stress, in the unit of the data.
 
     Raises:
-        ValueError: for a potential of another dimension than the invariants, or a batch; when
-            called, for strains of another shape, not finite or not symmetric.
+        ValueError: for a potential with a batch shape, or of another dimension than the invariants;
+            when called, for strains of another shape, not finite or not symmetric.
         TypeError: when called with strains of another dtype than the parameters.
 
     Example:
@@ -68,11 +70,12 @@ class Elastic(nn.Module):
         self.stress_unit = check_positive("stress_unit", stress_unit)
 
     def forward(self, strain: Tensor, times: Tensor | None = None) -> Response:
-        """The response to paths of strain (*paths, times, *event), from h = 0 at the first.
+        """The response to paths of strain, with the states h = 0 at the first time.
 
         Args:
-            strain: E, symmetric if a tensor.
-            times: (*paths, times) or (times,), increasing, for a model that goes by time.
+            strain: E, (*paths, times, *event); symmetric if it is a second-order tensor.
+            times: (*paths, times) or (times,), increasing; needed by the clock
+                :class:`~lse_vi.materials.Time` alone.
         """
         prepared = self.prepare(strain, times)
         state = self.march(prepared)
@@ -81,7 +84,7 @@ class Elastic(nn.Module):
         return Response(restore(stress, lead), restore(state, lead))
 
     def prepare(self, strain: Tensor, times: Tensor | None = None) -> Any:
-        """All that does not depend on the parameters, worked out once."""
+        """All that does not depend on the parameters, to be computed once for a fit."""
         path = self._path(strain)
         return Strains(path, self.invariants(path))
 
@@ -101,11 +104,11 @@ class Elastic(nn.Module):
         return unit * self.potential(torch.cat([x, state], dim=-1))
 
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
-        """Energy lost in the step up to each sample, (*paths, times): none without memory."""
+        """Energy lost in the step up to each sample, (*paths, times): zero without memory."""
         return restore(torch.zeros_like(self.prepare(strain).x[..., 0]), self._lead(strain))
 
     def _lead(self, strain: Tensor) -> torch.Size:
-        """(*paths, times)."""
+        """The shape (*paths, times) of ``strain``."""
         return strain.shape[: strain.dim() - len(self.invariants.event_shape)]
 
     def _path(self, strain: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Fit of a material model to paths of strain and stress: the public function."""
+"""The fit of a material model to paths of strain and stress."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -25,27 +26,30 @@ def fit_memory(
     progress: bool = True,
     checkpoint: str | Path | None = None,
 ) -> MemoryFit:
-    r"""Fit ``model`` in place, by Adam on batches of whole paths, one-cycle schedule.
+    r"""Fit ``model`` in place, by Adam on batches of whole paths with a one-cycle schedule.
 
-    The loss is the mean squared error of all components of the stress; internal states are not
+    Use it to learn a material from measured or computed paths; :func:`polish_memory` can follow.
+    The loss is the mean squared error of all components of the stress. Internal states are not
     observed.
 
     Args:
-        model: an :class:`~lse_vi.materials.Elastic`, Memory or Play.
+        model: an :class:`~lse_vi.materials.Elastic`, :class:`~lse_vi.materials.Memory` or
+            :class:`~lse_vi.materials.Play`.
         strain, stress: (paths, times, *event).
-        times: (paths, times) or (times,), for a model that goes by time.
+        times: (paths, times) or (times,); needed by the clock :class:`~lse_vi.materials.Time`
+            alone.
         steps: of Adam.
         batch: paths per step.
-        learning_rate: its peak.
-        seed: of the batches; the global random state is left alone.
+        learning_rate: the peak of the schedule.
+        seed: for the batches; the global random state is left alone.
         progress: show a bar with the loss.
         checkpoint: a file to write every 50 steps; an interrupted fit called again with the same
             model, data and settings goes on from it and ends where an uninterrupted one does.
 
     Raises:
         TypeError: for paths that are no tensors, or of another dtype than the parameters.
-        ValueError: for paths that disagree in shape, are none or are not finite.
-        NonFiniteLossError: when the loss stops being finite; the model is the last good one.
+        ValueError: for no paths, or paths that disagree in shape or are not finite.
+        NonFiniteLossError: when the loss stops being finite; the model has the last good state.
 
     Example:
         >>> import torch
@@ -56,10 +60,8 @@ def fit_memory(
         >>> result.history["step"]
         [50, 100]
     """
-    recipe = MemoryRecipe(
-        steps=steps, batch=batch, learning_rate=learning_rate, seed=seed, progress=progress,
-        checkpoint=checkpoint,
-    )  # fmt: skip
+    common: dict[str, Any] = {"seed": seed, "progress": progress, "checkpoint": checkpoint}
+    recipe = MemoryRecipe(steps=steps, batch=batch, learning_rate=learning_rate, **common)
     paths = Paths.of(model, strain, stress, times)
     file = Checkpoint(checkpoint, lambda: fingerprint(model, paths, recipe.decisive()))
     return MemoryFit(model, train(model, paths, recipe, file))

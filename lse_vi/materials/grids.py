@@ -1,4 +1,4 @@
-"""Where a model with memory takes its steps, and how values pass between steps and samples."""
+"""The steps of a model with memory along a path, and the conversion between steps and samples."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from torch import Tensor
 
 from lse_vi.checks import check_positive
 
+# Tolerance for rounding, in steps and in radians: a stretch that is four steps long must not get
+# five, and a straight one must not count as bent.
 ROUNDING = 1e-3
-"""In steps or radians: a stretch of four steps in length must not become five, nor bend."""
 
 
 class Steps(Protocol):
-    """At which step, a whole number or between two, each sample of a path is met."""
+    """Gives the position of each sample of a path among the steps; 2.5 is half of the third step.
+
+    The interface of :class:`SampleSteps` and :class:`EvenSteps`.
+    """
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Paths (times, paths, coordinates) -> positions (times, paths), from 0, not falling."""
+        """Positions (times, paths) for paths (times, paths, coordinates): from 0, never falling."""
 
 
 class SampleSteps:
-    """A step from each sample to the next, as in the paper.
+    """One step from each sample to the next, as in the paper: for paths with samples dense enough.
 
     Example:
         >>> SampleSteps()(torch.zeros(4, 1, 2)).flatten().tolist()
@@ -36,10 +40,11 @@ class SampleSteps:
 class EvenSteps:
     """Even steps along each straight stretch of a path, none longer than ``longest``.
 
-    The steps depend on the path alone: samples put in on a straight stretch change none of them.
+    Use it if the response must not depend on how densely a path is sampled: more samples on a
+    straight stretch do not change the steps.
 
     Args:
-        longest: in the units of the path.
+        longest: length of the longest step, in the unit of the path.
 
     Raises:
         ValueError: for a longest step that is not positive.
@@ -54,11 +59,11 @@ class EvenSteps:
         self.longest = check_positive("longest", longest)
 
     def __call__(self, points: Tensor) -> Tensor:
-        """(times, paths, coordinates) -> (times, paths)."""
+        """Positions (times, paths) for paths (times, paths, coordinates)."""
         change = points.diff(dim=0)
         length = change.norm(dim=-1)  # of each interval, (times - 1, paths)
         direction = change / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(-1)
-        # A rest bends nothing: it has the direction in which it was reached.
+        # A rest is no turn: give it the direction of the last interval that moved.
         interval = torch.arange(len(length), device=length.device).unsqueeze(-1)
         moved = torch.where(length > 0, interval, 0).cummax(0).values
         direction = torch.take_along_dim(direction, moved.unsqueeze(-1), 0)
@@ -71,7 +76,9 @@ class EvenSteps:
 
 
 class Grid:
-    """Passes between samples and steps; a path of fewer steps than the longest rests at its end.
+    """Converts values at samples to values at steps.
+
+    All paths get as many steps as the longest one: a path with fewer rests at its end.
 
     Args:
         position: of each sample among the steps, (times, paths), from :class:`Steps`.
@@ -88,7 +95,7 @@ class Grid:
         self.share = into.clamp(0.0, 1.0)
 
     def refine(self, samples: Tensor) -> Tensor:
-        """Values at the samples (times, paths, *event) -> at the steps, straight in between."""
+        """Interpolate values at samples, (times, paths, *event), to (steps + 1, paths, *event)."""
         return _interpolate(samples, self.interval, self.share)
 
 
@@ -98,25 +105,25 @@ def last(position: Tensor) -> int:
 
 
 def read(steps: Tensor, position: Tensor) -> Tensor:
-    """Values at the steps (steps + 1, paths, *event) -> at samples, by their ``position``."""
+    """Interpolate values at steps, (steps + 1, paths, *event), to the ``position`` of samples."""
     before = position.floor().clamp_max(len(steps) - 2)
     return _interpolate(steps, before.long(), (position - before).clamp_max(1.0))
 
 
 def arrival(position: Tensor) -> tuple[Tensor, Tensor]:
-    """The step within which each sample is met, and the share of it passed: two (times, paths)."""
+    """The step that contains each sample, and the share of it up to there: two (times, paths)."""
     step = ((position - ROUNDING).ceil() - 1).clamp_min(0)
     return step.long(), (position - step).clamp(0.0, 1.0)
 
 
 def pick(steps: Tensor, step: Tensor) -> Tensor:
-    """Values of the steps (steps, paths, *event) that ``step`` (times, paths) names."""
+    """The values (steps, paths, *event) at the indices ``step``: (times, paths, *event)."""
     extra = (1,) * (steps.dim() - 2)
     return steps.gather(0, step.reshape(*step.shape, *extra).expand(-1, -1, *steps.shape[2:]))
 
 
 def _interpolate(values: Tensor, index: Tensor, share: Tensor) -> Tensor:
-    """Between values[index] and values[index + 1]: (n, paths, *event), index (m, paths)."""
+    """Values between values[index] and values[index + 1]: (n, paths, *event), index (m, paths)."""
     share = share.reshape(*share.shape, *(1,) * (values.dim() - 2))
     return torch.lerp(pick(values, index), pick(values, index + 1), share)
 

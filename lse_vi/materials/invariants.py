@@ -1,8 +1,8 @@
-r"""Invariants of strain: what a potential may read so that it does not depend on the observer.
+r"""Invariants of strain: a potential of these does not depend on the observer.
 
-A set of invariants I(E) is an object with three maps: strain to invariants, strain with its rate to
-invariants of both, and slopes dPsi/dI to the stress S = sum_i dPsi/dI_i dI_i/dE (the chain rule,
-for full strain in three dimensions). Strains are symmetric tensors (*shape, 3, 3).
+A set of invariants I(E) is an object with three maps: from strain to invariants, from strain and
+its rate to invariants of both, and from slopes dPsi/dI to the stress S = sum_i dPsi/dI_i dI_i/dE
+(the chain rule, for full strain in three dimensions). Strains are symmetric tensors (*shape, 3, 3).
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from torch import Tensor
 
 from lse_vi.checks import check_count, check_finite
 
+# Largest difference of a strain from its transpose, as a share of its largest entry: about a
+# hundred rounding errors in single precision.
+ASYMMETRY = 1e-5
+
 
 class Invariants(Protocol):
     """What a potential reads of its input, and how its slopes become forces on that input.
+
+    The interface of all sets here, to write one for another symmetry.
 
     Attributes:
         event_shape: shape of one input.
@@ -33,17 +39,17 @@ class Invariants(Protocol):
         """I(E): (*shape, *event) -> (*shape, dim)."""
 
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
-        """I(E) and those that hold the rate: two (*shape, *event) -> (*shape, rate_dim)."""
+        """I(E) and the invariants of the rate: two (*shape, *event) -> (*shape, rate_dim)."""
 
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
         """sum_i slope_i dI_i/dE: (*shape, *event) and (*shape, dim) -> (*shape, *event)."""
 
 
 class Isotropic:
-    r"""The paper's set: tr E, tr E^2, tr E^3; with the rate also the six invariants that hold E'.
+    r"""The paper's set, for a material without a special direction: tr E, tr E^2, tr E^3.
 
-    These are tr E', tr E'^2, tr E'^3, tr E E', tr E^2 E' and tr E E'^2. No direction is special, so
-    an unstrained material of this set carries a pressure at most.
+    With the rate also tr E', tr E'^2, tr E'^3, tr E E', tr E^2 E' and tr E E'^2. Without strain,
+    the stress of such a material can only be a pressure.
 
     Example:
         >>> Isotropic()(torch.eye(3))
@@ -60,7 +66,7 @@ class Isotropic:
         return torch.stack([_trace(strain), _dot(strain, strain), _dot(square, strain)], dim=-1)
 
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
-        """I(E) and the invariants that hold the rate: (*shape, 9)."""
+        """I(E) and the invariants of the rate: (*shape, 9)."""
         square, rate_square = strain @ strain, rate @ rate
         mixed = [
             _trace(rate),
@@ -73,17 +79,17 @@ class Isotropic:
         return torch.cat([self(strain), torch.stack(mixed, dim=-1)], dim=-1)
 
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
-        """Slope_1 I + 2 slope_2 E + 3 slope_3 E^2: (*shape, 3, 3)."""
+        """The stress slope_1 I + 2 slope_2 E + 3 slope_3 E^2: (*shape, 3, 3)."""
         first, second, third = slope[..., None, None].unbind(-3)
         eye = torch.eye(3, dtype=strain.dtype, device=strain.device)
         return first * eye + 2 * second * strain + 3 * third * (strain @ strain)
 
 
 class TransverselyIsotropic:
-    r"""The isotropic set and a . E a, a . E^2 a, for one special axis a.
+    r"""The isotropic set with a . E a and a . E^2 a, for a material with one special axis a.
 
-    With the rate also a . E' a, a . E'^2 a and a . E E' a. This set holds the energy of a material
-    with a strain of transformation along a, which no isotropic set does.
+    With the rate also a . E' a, a . E'^2 a and a . E E' a. With this set a potential can be the
+    energy of a material whose transformation strain lies along a; with an isotropic set it cannot.
 
     Args:
         axis: the direction a, three numbers, not all zero.
@@ -114,7 +120,7 @@ class TransverselyIsotropic:
         return torch.cat([self.isotropic(strain), torch.stack(fibre, dim=-1)], dim=-1)
 
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
-        """I(E) and the invariants that hold the rate: (*shape, 14)."""
+        """I(E) and the invariants of the rate: (*shape, 14)."""
         along, rate_along = self._along(strain), self._along(rate)
         a = self.axis.to(strain)
         fibre = [along @ a, _square(along), rate_along @ a, _square(rate_along)]
@@ -123,7 +129,7 @@ class TransverselyIsotropic:
         return torch.cat([isotropic, torch.stack(fibre, dim=-1)], dim=-1)
 
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
-        """The isotropic part + slope_4 a a + slope_5 (a Ea + Ea a): (*shape, 3, 3)."""
+        """The isotropic stress + slope_4 a a + slope_5 (a Ea + Ea a): (*shape, 3, 3)."""
         a = self.axis.to(strain)
         outer = a * self._along(strain).unsqueeze(-1)  # (E a)_i a_j
         first, second = slope[..., 3, None, None], slope[..., 4, None, None]
@@ -131,15 +137,17 @@ class TransverselyIsotropic:
         return self.isotropic.stress(strain, slope[..., :3]) + fibre
 
     def _along(self, tensor: Tensor) -> Tensor:
-        """T a, (*shape, 3)."""
+        """The vector T a for tensors T (*shape, 3, 3): (*shape, 3)."""
         return tensor @ self.axis.to(tensor)
 
 
 class Components:
-    """No symmetry: the input is a vector (*shape, dim) that the potential reads as it is.
+    """No symmetry: the potential reads a vector (*shape, dim) as it is.
+
+    For inputs that are no strain tensors, such as a displacement.
 
     Args:
-        dim: its dimension.
+        dim: dimension of the vector.
 
     Raises:
         ValueError: for a dimension below 1.
@@ -168,7 +176,12 @@ class Components:
 
 
 def check_strain(name: str, strain: Any, event_shape: tuple[int, ...]) -> Tensor:
-    """``strain`` as paths (*paths, times, *event): finite, symmetric, of two times or more."""
+    """``strain`` must be paths (*paths, times, *event): finite, symmetric, with two times or more.
+
+    Raises:
+        TypeError: for anything but a tensor of floating-point numbers.
+        ValueError: for another shape, no entries, or entries not finite or not symmetric.
+    """
     if not isinstance(strain, Tensor) or not strain.is_floating_point():
         kind = strain.dtype if isinstance(strain, Tensor) else type(strain).__name__
         raise TypeError(f"{name} must be a tensor of floating-point numbers, but got {kind}")
@@ -186,19 +199,21 @@ def check_strain(name: str, strain: Any, event_shape: tuple[int, ...]) -> Tensor
     if events == 2:
         e = strain.detach()
         skew = float((e - e.mT).abs().amax())
-        if skew > 1e-5 * float(e.abs().amax()):
+        if skew > ASYMMETRY * float(e.abs().amax()):
             raise ValueError(f"{name} must be symmetric, but differs from its transpose by {skew}")
     return strain
 
 
 def _trace(a: Tensor) -> Tensor:
+    """tr A: (*shape, n, n) -> (*shape)."""
     return a.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """tr(A B) of symmetric tensors."""
+    """tr(A B) of symmetric tensors: two (*shape, n, n) -> (*shape)."""
     return (a * b).sum((-2, -1))
 
 
 def _square(v: Tensor) -> Tensor:
+    """v . v: (*shape, n) -> (*shape)."""
     return v.square().sum(-1)

@@ -1,10 +1,10 @@
-r"""Potentials with memory: a force dE/dx from a potential E(x, h) whose states h follow the path.
+r"""Potentials with memory: the force dE/dx of a potential E(x, h), whose states h follow the path.
 
 .. math:: y = \partial_x E(x, h), \qquad dh/ds = NN(x, dx/ds, h)      (paper Eq. 29-31)
 
-with s the length of the path (a material that knows no clock) or time (the paper's form). The
-words here are those of a material: the input is a strain, E the free energy Psi, the force a
-stress. With :class:`~lse_vi.materials.Components` the input is any vector.
+with s the length of the path (rate-independent materials) or time (the paper's form). The terms
+here are those of a material: x is a strain, E the free energy Psi, and y a stress. With
+:class:`~lse_vi.materials.Components` the input is any vector.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from lse_vi.numerics.unroll import unroll
 
 
 class Memory(Elastic):
-    r"""A material whose internal states follow the path at a rate of their own.
+    r"""A material whose internal states follow the path, at a rate given by a network.
 
     .. math:: S = \partial_E \Psi(I(E), h), \qquad dh/ds = NN(I(E), I(E, dE/ds), h), \qquad h = 0
         \text{ at the start}
 
-    Steps are explicit. A relaxation rate reads I(E) and h alone.
+    Use it if the stress depends on the path of strain, and no more is known about the material.
+    The states are stepped explicitly. A relaxation rate reads only I(E) and h.
 
     Args:
         potential: as for :class:`Elastic`, of dim invariants.dim + rate.states.
-        rate: the network of dh/ds: a Rate of invariants.rate_dim features, or a RelaxationRate of
-            invariants.dim.
-        clock: what s is: :class:`~lse_vi.materials.ArcLength` or :class:`~lse_vi.materials.Time`.
+        invariants, strain_unit, stress_unit: as for :class:`Elastic`.
+        rate: the network of dh/ds: a :class:`~lse_vi.materials.Rate` of invariants.rate_dim
+            features, or a :class:`~lse_vi.materials.RelaxationRate` of invariants.dim.
+        clock: what s is: :class:`~lse_vi.materials.ArcLength`, the default, or
+            :class:`~lse_vi.materials.Time`.
         stepper: :class:`~lse_vi.materials.Euler`, :class:`~lse_vi.materials.Heun` or, for a
             relaxation rate, :class:`~lse_vi.materials.Exponential`.
         steps: where the steps are taken: :class:`~lse_vi.materials.SampleSteps`, the default, or
@@ -45,8 +48,8 @@ class Memory(Elastic):
 
     Raises:
         ValueError: as :class:`Elastic`; for a potential that does not read all states, a rate of
-            other features or a stepper that does not fit the rate; when called, for times that do
-            not increase, or missing times where the clock needs them.
+            other features, or a stepper that cannot step the rate; when called, for times that do
+            not increase, and for no times if the clock needs them.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -90,7 +93,7 @@ class Memory(Elastic):
         self.clock, self.steps = clock or ArcLength(), steps or SampleSteps()
 
     def prepare(self, strain: Tensor, times: Tensor | None = None) -> Drives:
-        """The features along the path."""
+        """The features that drive the states along the path, computed once for a fit."""
         path = self._path(strain)
         events = len(self.invariants.event_shape)
         points = path.flatten(-events) if events > 1 else path
@@ -113,8 +116,8 @@ class Memory(Elastic):
     def march(self, prepared: Drives) -> Tensor:
         """The states at the samples, (times, paths, states).
 
-        A sample within a step is reached by the part of the step up to it. A straight line between
-        the states at both ends would round the corner where a state begins to move.
+        A sample within a step is reached by a shorter step of its own. Linear interpolation between
+        the states at both ends of the step would round off the corner where a state begins to move.
         """
         step, share = arrival(prepared.position)
         h, ds = pick(self._unroll(prepared), step), pick(prepared.ds, step)
@@ -125,11 +128,11 @@ class Memory(Elastic):
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
         r"""Energy lost in the step up to each sample, (*paths, times); the first is zero.
 
-        A step goes in two: the strain moves at fixed states, which stores all of its work, then the
-        states move at fixed strain. What Psi loses in that is dissipated, to the last digit:
-        Psi(E_{n+1}, h_n) - Psi(E_{n+1}, h_{n+1}). Nothing in this model keeps it from being
-        negative, and stresses alone do not say what Psi is as a function of h:
-        :class:`~lse_vi.materials.Play` is the model that obeys the second law.
+        Each step has two parts. First the strain moves at fixed states, and all of its work is
+        stored in Psi. Then the states move at fixed strain, and what Psi loses is dissipated
+        exactly: Psi(E_{n+1}, h_n) - Psi(E_{n+1}, h_{n+1}). This model does not keep that from being
+        negative, and stresses alone do not determine Psi as a function of h. A model that obeys the
+        second law is :class:`~lse_vi.materials.Play`.
         """
         prepared = self.prepare(strain, times)
         states = self._unroll(prepared)
@@ -153,7 +156,7 @@ class Memory(Elastic):
 
 
 def _check_times(times: Tensor, lead: torch.Size) -> Tensor:
-    """``times`` as (paths, times), increasing."""
+    """``times`` as (paths, times), which must increase."""
     if times.shape not in (lead, lead[-1:]):
         raise ValueError(
             f"times must have shape {tuple(lead[-1:])} or {tuple(lead)}, as the strain, but got "

@@ -1,4 +1,4 @@
-"""Paths made ready for a model: in its units, times first, all that needs no parameters done."""
+"""Paths prepared for a model: in its units, times first, with all that needs no parameters."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Strains(NamedTuple):
-    """Paths made ready, in the model's units, times first; every tensor is (times, paths, ...).
+    """Paths prepared for :class:`Elastic` and :class:`Play`, in the model's units.
 
     Attributes:
         strain: (times, paths, *event).
-        x: its invariants, (times, paths, dim).
+        x: invariants of the strain, (times, paths, dim).
     """
 
     strain: Tensor
@@ -21,14 +21,16 @@ class Strains(NamedTuple):
 
 
 class Drives(NamedTuple):
-    """What :class:`Strains` holds, and what moves the states.
+    """Paths prepared for :class:`Memory`, with what drives the states.
 
     Attributes:
-        start, end: features of each step at both ends, (steps, paths, features).
+        strain: at the samples, (times, paths, *event).
+        x: invariants at the samples, (times, paths, dim).
+        start, end: features at the start and the end of each step, (steps, paths, features).
         ds: progress of each step, (steps, paths, 1).
-        sample: features of each sample, in the direction of its step, (times, paths, features).
+        sample: features at each sample, with the rate of its step, (times, paths, features).
         position: of each sample among the steps, (times, paths).
-        x_steps: invariants at the steps, (steps + 1, paths, dim).
+        x_steps: invariants at the ends of the steps, (steps + 1, paths, dim).
     """
 
     strain: Tensor
@@ -45,10 +47,10 @@ Prepared = TypeVar("Prepared", Strains, Drives)
 
 
 def select(prepared: Prepared, paths: Tensor) -> Prepared:
-    """Some of the paths."""
+    """The paths at the indices ``paths``."""
     return type(prepared)(*(part[:, paths] for part in prepared))
 
 
 def restore(values: Tensor, lead: torch.Size) -> Tensor:
-    """(times, paths, *event) -> (*paths, times, *event)."""
+    """Undo the flattening of paths: (times, paths, *event) -> (*paths, times, *event)."""
     return values.transpose(0, 1).reshape(*lead, *values.shape[2:])

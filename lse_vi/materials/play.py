@@ -1,12 +1,12 @@
-r"""A material of two phases with memory, which obeys the second law whatever its parameters are.
+r"""A material of two phases with memory, which obeys the second law for all parameters.
 
-A log-sum-exp potential is a mixture whose shares adjust at once, at the price of their entropy:
+A log-sum-exp potential is the energy of a mixture whose shares h_k adjust at once, with an entropy:
 
 .. math:: -\tfrac1\rho \log \sum_k e^{-\rho f_k(x)}
     = \min_h \sum_k h_k f_k(x) + \tfrac1\rho \sum_k h_k \log h_k, \qquad \textstyle\sum_k h_k = 1
 
-Here the same convex modes f_k are the energies of the phases, and their shares are states that
-friction holds back.
+Here the same convex modes f_k are the energies of the phases, but the shares are internal states
+that friction holds back.
 """
 
 from __future__ import annotations
@@ -23,30 +23,38 @@ from lse_vi.materials.paths import Strains
 from lse_vi.network.icnn import ICNN, softplus_inverse
 from lse_vi.network.potential import LSEICNN
 
+# A, and k+ and k-, at the start, in units of strain_unit * stress_unit: friction that shows in the
+# stress, but is small beside the energies, which are of order 1.
+START_MIXING, START_THRESHOLD = 1.0, 0.3
+BOWL_SLOPE = 0.3  # standard deviation of the slopes V: gentle, so that the tilt decides h
+
 
 class Play(Elastic):
-    r"""Two phases, the share h in [0, 1] of the second moved with play by its conjugate force.
+    r"""A material of two phases, with friction that holds back the share h of the second.
+
+    Use it for hysteresis that must obey the second law, such as that of shape-memory alloys.
 
     .. math::
         \Psi = (1-h) f_1 + h f_2 - \tfrac A2 h (1-h), \qquad
         Y = -\partial_h \Psi = f_1 - f_2 + A(\tfrac12 - h), \qquad Y \in \partial D(\dot h)
 
-    with the convex dissipation potential D = k+ max(h', 0) + k- max(-h', 0), and A, k+, k- > 0 (a
-    generalised standard material: Halphen & Nguyen 1975; paper Eq. A-1, A-8 and A-10). h grows
-    only at Y = k+, shrinks only at Y = -k-, and rests in between. As Psi is convex in h, a step is
+    with h in [0, 1], its conjugate force Y, the convex dissipation potential
+    D = k+ max(h', 0) + k- max(-h', 0), and A, k+, k- > 0 (a generalised standard material: Halphen
+    & Nguyen 1975; paper Eq. A-1, A-8 and A-10). h grows only at Y = k+, shrinks only at Y = -k-,
+    and rests in between. As Psi is convex in h, a step is
 
     .. math:: h_{n+1} = \mathrm{clip}(h_n, l, u), \qquad
         l, u = \mathrm{clip}\big(\tfrac12 + (f_1 - f_2 \mp k_\pm)/A, 0, 1\big)
 
-    the exact minimiser of Psi(E_{n+1}, h) + D(h - h_n). It has no clock, and no error of
-    discretisation on a path along which f_1 - f_2 is monotone between the samples.
+    the exact minimiser of Psi(E_{n+1}, h) + D(h - h_n). The model does not depend on time, and has
+    no discretisation error on a path along which f_1 - f_2 is monotone between the samples.
 
-    What holds for all parameters, paths and steps: the dissipation D(h_{n+1} - h_n) of a step is
-    never negative, and Psi falls by at least as much when h moves at fixed strain. The balance
+    For all parameters, paths and steps, the dissipation D(h_{n+1} - h_n) of a step is not negative,
+    and Psi falls by at least as much when h moves at fixed strain. The balance
     work = change of Psi + dissipation holds in the limit of small steps.
 
     Args:
-        potential: its two modes, with their gates, are the phases: f_k - log(s_k) / rho.
+        potential: has two plain modes. The energies of the phases are f_k - log(s_k) / rho.
         invariants, strain_unit, stress_unit: as for :class:`~lse_vi.materials.Elastic`.
 
     Raises:
@@ -79,20 +87,24 @@ class Play(Elastic):
                 f"potential: expected plain modes (network=ICNN), "
                 f"but got {type(potential.network).__name__}"
             )
-        start = torch.tensor([1.0, 0.3, 0.3]).to(potential.alpha)
+        start = torch.tensor([START_MIXING, START_THRESHOLD, START_THRESHOLD]).to(potential.alpha)
         self.raw = nn.Parameter(softplus_inverse(start))
 
     @property
     def _network(self) -> ICNN:
+        """The network of the potential, known to be plain."""
         return cast(ICNN, self.potential.network)
 
     @torch.no_grad()
     def start(self, strain: Tensor) -> Play:
-        """Two equal bowls around zero, the second tilted: the phase changes along the paths.
+        """Set two equal bowls around zero, the second tilted so that the phase changes; for a fit.
 
-        Its share runs from 0 at no strain to 1 at the largest of those given, of shape
-        (*paths, times, *event). Call this before a fit: a share that no strain moves has no
-        gradient, and a random start is often such a case.
+        Without friction, the share of the second phase would run from 0 at zero strain to 1 at the
+        largest strain given. Call this before a fit: a share that no strain moves has no gradient,
+        and a random start often has such a share.
+
+        Args:
+            strain: the paths to be fitted, (*paths, times, *event).
 
         Raises:
             ValueError: for strains that are all zero.
@@ -103,9 +115,10 @@ class Play(Elastic):
                 f"strain must not be zero everywhere, but is, with shape {tuple(strain.shape)}"
             )
         far = x[x.norm(dim=-1).argmax()]
-        self._network.reset_parameters(torch.zeros_like(far).expand(2, -1), slope=0.3)
+        self._network.reset_parameters(torch.zeros_like(far).expand(2, -1), slope=BOWL_SLOPE)
         for p in self._network.parameters():
             p[1] = p[0]
+        # The tilt makes f_1 - f_2 run from -A/2 at zero to A/2 at ``far``.
         self._network.weight[1, -1] -= self.mixing * far / far.square().sum()
         self._network.add_offset_(torch.stack([torch.zeros_like(self.mixing), 0.5 * self.mixing]))
         return self
@@ -119,8 +132,8 @@ class Play(Elastic):
     def thresholds(self) -> Tensor:
         """(k+, k-), in units of strain_unit * stress_unit.
 
-        Stresses alone tell k+ + k-, the dissipation of a full cycle: a constant added to f_1
-        and to k+ and taken from k- changes none.
+        Stresses determine only k+ + k-, the dissipation of a full cycle: adding a constant to f_1
+        and k+, and subtracting it from k-, changes no stress.
         """
         return softplus(self.raw[1:])
 
@@ -162,7 +175,7 @@ class Play(Elastic):
         return self.potential.mode_potentials(x) - self.potential.log_gates / self.potential.rho
 
     def _window(self, phases: Tensor) -> tuple[Tensor, Tensor]:
-        """The lowest and the highest share that can rest, each (*shape)."""
+        """The lowest and the highest share at which h rests, each (*shape)."""
         gain = phases[..., 0] - phases[..., 1]
         grows, shrinks = self.thresholds
         low = 0.5 + (gain - grows) / self.mixing

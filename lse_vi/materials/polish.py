@@ -1,4 +1,4 @@
-"""The end of a fit of a material model: L-BFGS on all paths at once."""
+"""L-BFGS on all paths at once, after a fit of a material model by Adam."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.history import History, note
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.result import MemoryFit
-from lse_vi.materials.training import REFRESH, Paths, fingerprint
+from lse_vi.materials.training import RECORD_STEPS, Paths, fingerprint
+
+LBFGS_MEMORY = 50  # pairs of steps and gradients that model the curvature, which cost little memory
+LOSS_EVALUATIONS = 2  # per step of L-BFGS, at most: most line searches need one
 
 
 def polish_memory(
@@ -29,20 +32,21 @@ def polish_memory(
     progress: bool = True,
     checkpoint: str | Path | None = None,
 ) -> MemoryFit:
-    r"""Go on with a fit of :func:`fit_memory`, in place, by L-BFGS on all paths at once.
+    r"""Improve a fit of :func:`fit_memory`, in place, by L-BFGS on all paths at once.
 
-    Adam on batches finds the region of a good fit and then slows down, as a rate network is badly
-    conditioned; curvature takes the loss down by another order of magnitude or two.
+    Use it after :func:`fit_memory` for a small error: Adam on batches comes near a good fit and
+    then slows down, as a rate network is badly conditioned. L-BFGS, which uses curvature, lowers
+    the loss by another order of magnitude or two.
 
     Args:
         model, strain, stress, times, progress: as for :func:`fit_memory`.
-        steps: of L-BFGS (Nocedal & Wright 2006, ch. 7), with a line search that meets the strong
-            Wolfe conditions; each costs little more than one look at all paths.
-        checkpoint: as for :func:`fit_memory`, another file.
+        steps: of L-BFGS (Nocedal & Wright 2006, ch. 7), with a line search for the strong Wolfe
+            conditions; most steps evaluate the loss of all paths once.
+        checkpoint: as for :func:`fit_memory`, but another file.
 
     Raises:
         ValueError: for paths that disagree in shape or are not finite.
-        NonFiniteLossError: when the loss stops being finite; the model is the last good one.
+        NonFiniteLossError: when the loss stops being finite; the model has the last good state.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -56,7 +60,7 @@ def polish_memory(
     paths = Paths.of(model, strain, stress, times)
     optimiser = torch.optim.LBFGS(
         [p for p in model.parameters() if p.requires_grad],
-        history_size=50,
+        history_size=LBFGS_MEMORY,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
         tolerance_change=0.0,
@@ -77,9 +81,9 @@ def polish_memory(
 
     first = int(history["step"][-1]) if history else 0
     bar = tqdm(total=steps, initial=first, desc="L-BFGS", disable=not progress)
-    for step in range(first, steps, REFRESH):
-        count = min(REFRESH, steps - step)
-        optimiser.param_groups[0].update(max_iter=count, max_eval=2 * count)
+    for step in range(first, steps, RECORD_STEPS):
+        count = min(RECORD_STEPS, steps - step)
+        optimiser.param_groups[0].update(max_iter=count, max_eval=LOSS_EVALUATIONS * count)
         optimiser.step(closure)
         with torch.no_grad():
             loss = float(_squares(model, paths)) / paths.target.numel()
@@ -97,5 +101,5 @@ def polish_memory(
 
 
 def _squares(model: Elastic, paths: Paths) -> Tensor:
-    """The sum of the squares: L-BFGS drops the curvature of a mean that has become small."""
+    """The sum of squares, not the mean: torch's L-BFGS ignores curvature below 1e-10."""
     return paths.residuals(model).square().sum()

@@ -1,4 +1,4 @@
-"""Networks of the rate of the internal states: dh/ds from what drives them and from h."""
+"""Networks for the rate dh/ds of the internal states, from features of strain and from h."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from torch.nn.functional import silu, softplus
 from lse_vi.checks import check_count, check_counts
 from lse_vi.materials.invariants import Invariants
 
+# How torch's start of the layers of a RelaxationRate is changed.
+SPEED_GAIN = 10.0  # factor of the weights of the speeds: they range from rest to many per unit of s
+RAW_WIDTH = -3.0  # half-width w = softplus(-3) = 0.05: a state that rests everywhere cannot learn
+FEEDBACK = 0.3  # factor of the weights on h: else gradients through hundreds of steps can explode
+
 
 class Rate(nn.Module):
-    r"""The paper's rate network (Eq. 30): dh/ds = NN(features, h), tanh between its layers.
+    r"""The paper's rate network (Eq. 30): dh/ds = NN(features, h), with tanh between its layers.
 
-    The features are the invariants of strain and rate. The part of the first layer that reads them
-    is :meth:`drive`: it needs no states, so it is worked out for all times at once.
+    Use it to compare with the paper; :class:`RelaxationRate` suits materials with an elastic range.
+    The features are the invariants of strain and rate. The part of the first layer that reads them,
+    :meth:`drive`, does not depend on the states, so it is computed for all times at once.
 
     Args:
         features: number of features, ``rate_dim`` of the invariants.
         states: number of internal states.
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers, one or more.
 
     Raises:
         ValueError: for no hidden layer, or a number below 1.
@@ -50,7 +56,7 @@ class Rate(nn.Module):
         self.head = nn.Linear(self.trunk.width, states, dtype=dtype)
 
     def read(self, invariants: Invariants, strain: Tensor, rate: Tensor) -> Tensor:
-        """The features, of strain and rate: two (*shape, *event) -> (*shape, rate_dim)."""
+        """The features of strain and rate: two (*shape, *event) -> (*shape, rate_dim)."""
         return invariants.with_rate(strain, rate)
 
     def drive(self, features: Tensor) -> Tensor:
@@ -63,20 +69,20 @@ class Rate(nn.Module):
 
 
 class RelaxationRate(nn.Module):
-    r"""A network that pulls each state into an interval, within which it rests.
+    r"""A network that pulls each state into an interval, and lets it rest inside.
 
     .. math:: dh/ds = a\, \big(\mathrm{clip}(h, b - w, b + w) - h\big), \qquad a, w \ge 0
 
-    The speed a, the middle b and the half-width w are networks of the features and h. Within the
-    interval the rate is zero, not nearly zero: that is an elastic range, and the ends of the
-    interval, which move as the strain does, are where the material yields (w = 0 is relaxation to
-    b, a viscous material). A plain network would have to learn a rest, and a balance of inflow and
-    outflow on a plateau, by itself, and does so slowly; and this form can be stepped with any a,
-    see :class:`Exponential`.
+    Use it for materials with an elastic range, and in place of :class:`Rate` where that learns
+    slowly. The speed a, the middle b and the half-width w are networks of the features and h.
+    Inside the interval the rate is exactly zero: this is the elastic range. The material yields at
+    the ends of the interval, which move with the strain; w = 0 is a viscous material, which relaxes
+    to b. A plain network can learn such a rest, and the balance on a plateau, only approximately
+    and slowly. This form can also be stepped stably with any a, see :class:`Exponential`.
 
-    The features are the invariants of strain alone. What yields depends on where the material is,
-    not on where it goes: a range that knew the direction of the path could let a state creep along
-    with small loops, a little further each time.
+    The features are the invariants of strain alone, so that yielding depends on the strain and not
+    on the direction of the path. Otherwise small loops could let a state creep, a little further
+    with each loop.
 
     Args:
         features: number of features, ``dim`` of the invariants.
@@ -106,14 +112,13 @@ class RelaxationRate(nn.Module):
         self.trunk = _Trunk(features, states, check_counts("hidden", hidden), silu, dtype)
         self.head = nn.Linear(self.trunk.width, 3 * states, dtype=dtype)
         with torch.no_grad():
-            self.head.weight[:states] *= 10.0  # speeds range from rest to many per unit of strain
-            self.head.bias[:states] = 0.0
-            # Narrow at first, w = 0.05: a state that rests on every path has no gradient.
-            self.head.bias[2 * states :] = -3.0
-            self.trunk.states.weight *= 0.3  # else gradients through hundreds of steps can explode
+            self.head.weight[:states] *= SPEED_GAIN
+            self.head.bias[:states] = 0.0  # a speed of softplus(0) = 0.7 per unit of s
+            self.head.bias[2 * states :] = RAW_WIDTH
+            self.trunk.states.weight *= FEEDBACK
 
     def read(self, invariants: Invariants, strain: Tensor, rate: Tensor) -> Tensor:
-        """The features, of strain alone: (*shape, *event) -> (*shape, dim)."""
+        """The features of strain alone: (*shape, *event) -> (*shape, dim)."""
         return invariants(strain)
 
     def drive(self, features: Tensor) -> Tensor:
@@ -121,7 +126,7 @@ class RelaxationRate(nn.Module):
         return self.trunk.features(features)
 
     def relaxation(self, h: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """Speeds a >= 0 and the points of the intervals nearest to h, each (*shape, states)."""
+        """The speeds a >= 0, and the points in the intervals nearest to h: two (*shape, states)."""
         speed, middle, width = self.head(self.trunk(h, drive)).chunk(3, dim=-1)
         half = softplus(width)
         return softplus(speed), torch.minimum(torch.maximum(h, middle - half), middle + half)
@@ -133,7 +138,7 @@ class RelaxationRate(nn.Module):
 
 
 class _Trunk(nn.Module):
-    """Hidden layers over features and states."""
+    """The hidden layers, over features and states; the features enter through ``features``."""
 
     def __init__(
         self, features: int, states: int, hidden: tuple[int, ...], act: Any, dtype: Any

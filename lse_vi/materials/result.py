@@ -1,4 +1,4 @@
-"""What a fit of a material gives back."""
+"""The result of a fit of a material."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lse_vi.materials.elastic import Elastic
 
 @dataclass
 class MemoryFit:
-    """What :func:`fit_memory` did.
+    """What :func:`fit_memory` and :func:`polish_memory` return: the model and how the fit went.
 
     Attributes:
-        model: the model that was given, fitted.
-        history: lists ``step`` and ``loss``, the mean squared error in units of ``stress_unit``.
+        model: the model that was given, fitted in place.
+        history: lists ``step`` and ``loss``, the mean squared error in units of ``stress_unit``^2.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The training of a material model: one visible loop of Adam over batches of whole paths."""
+"""The training of a material model: Adam on batches of whole paths."""
 
 from __future__ import annotations
 
@@ -19,14 +19,20 @@ from lse_vi.fitting.schedule import warm_up
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.paths import select
 
-REFRESH = 50  # steps between entries of the history and checkpoints
-RISE = 0.2  # share of the steps in which the learning rate rises
-LONGEST = 1.0  # norm of a gradient, in units of the loss: sharp switches make rare steep ones
+RECORD_STEPS = 50  # steps between entries of the history, means of so many losses, and checkpoints
+RISE_SHARE = 0.2  # of the steps, in which the learning rate rises: random states need a slow start
+# Norm to which a gradient of the loss, in units of stress_unit^2, is clipped: states that switch
+# sharply make a few gradients so large that one could undo a thousand steps.
+MOST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRecipe(Recipe):
-    """How a material model is trained; ``batch`` is the number of paths of a step."""
+    """How a material model is trained.
+
+    Args:
+        batch: number of paths of a step.
+    """
 
     batch: int
 
@@ -36,11 +42,11 @@ class MemoryRecipe(Recipe):
 
 
 class Paths(NamedTuple):
-    """Paths of a fit: what the model makes of the strain, and the stress to be met.
+    """The data of a fit, prepared for a model.
 
     Attributes:
-        prepared: what :meth:`~lse_vi.materials.Elastic.prepare` gives.
-        target: the stress in units of ``stress_unit``, (times, paths, *event).
+        prepared: the strains, as :meth:`~lse_vi.materials.Elastic.prepare` returns them.
+        target: the stress to fit, in units of ``stress_unit``, (times, paths, *event).
     """
 
     prepared: Any
@@ -48,7 +54,12 @@ class Paths(NamedTuple):
 
     @classmethod
     def of(cls, model: Elastic, strain: Any, stress: Any, times: Tensor | None) -> Paths:
-        """Paths as they were given, checked."""
+        """Check the paths that the user gives, and prepare them for ``model``.
+
+        Raises:
+            TypeError: for strains or stresses that are no tensors.
+            ValueError: for shapes that disagree, no paths, or entries that are not finite.
+        """
         shape = ("paths", "times", *model.invariants.event_shape)
         for name, given in (("strain", strain), ("stress", stress)):
             if not isinstance(given, Tensor):
@@ -68,22 +79,26 @@ class Paths(NamedTuple):
         return cls(model.prepare(strain, times), target)
 
     def residuals(self, model: Elastic) -> Tensor:
-        """Misfits of the stress, (times, paths, *event)."""
+        """Errors of the model's stress, in units of ``stress_unit``, (times, paths, *event)."""
         return model.unit_stress(self.prepared, model.march(self.prepared)) - self.target
 
     def pick(self, paths: Tensor) -> Paths:
-        """Some of the paths."""
+        """The paths at the indices ``paths``."""
         return Paths(select(self.prepared, paths), self.target[:, paths])
 
 
 def train(model: Elastic, paths: Paths, recipe: MemoryRecipe, file: Checkpoint) -> History:
-    """Train ``model`` in place, from the checkpoint if there is one; returns the history."""
+    """Train ``model`` in place, and return the history; resumes a checkpoint if there is one.
+
+    Raises:
+        NonFiniteLossError: when the loss or its gradient stops being finite.
+    """
     steps, count, device = recipe.steps, paths.target.shape[1], paths.target.device
     generator = torch.Generator().manual_seed(recipe.seed)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(RISE, steps)
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(RISE_SHARE, steps)
     )
     first, history, losses = 0, History(), list[float]()
     parts: dict[str, Any] = {"model": model, "optimiser": optimiser, "schedule": schedule}
@@ -100,14 +115,13 @@ def train(model: Elastic, paths: Paths, recipe: MemoryRecipe, file: Checkpoint) 
         loss = paths.pick(chosen).residuals(model).square().mean()
         optimiser.zero_grad()
         loss.backward()
-        # One steep gradient can undo a thousand steps.
-        norm = nn.utils.clip_grad_norm_(parameters, LONGEST)
+        norm = nn.utils.clip_grad_norm_(parameters, MOST_GRADIENT)
         if not bool(torch.isfinite(loss.detach() + norm)):
             raise NonFiniteLossError(step, model.potential)
         optimiser.step()
         schedule.step()
         losses.append(float(loss.detach()))
-        if (step + 1) % REFRESH == 0 or step + 1 == steps:
+        if (step + 1) % RECORD_STEPS == 0 or step + 1 == steps:
             note(history, step=step + 1, loss=sum(losses) / len(losses))
             bar.set_postfix(loss=f"{history['loss'][-1]:.2e}", refresh=False)
             losses.clear()
@@ -118,5 +132,5 @@ def train(model: Elastic, paths: Paths, recipe: MemoryRecipe, file: Checkpoint) 
 
 
 def fingerprint(model: Elastic, paths: Paths, settings: Any) -> dict[str, str]:
-    """All that a fit depends on."""
+    """Fingerprints of all that a fit depends on, for its checkpoint."""
     return {"data": digest(paths), "model": digest([model]), "schedule": digest([settings])}

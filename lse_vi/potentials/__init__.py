@@ -1,8 +1,9 @@
 """Potentials fitted to values, gradients or both: ``fit_potential``.
 
-Begin with :mod:`~lse_vi.potentials.fit`, the public function; :mod:`~lse_vi.potentials.training`
-holds its visible loop, :mod:`~lse_vi.potentials.result` what comes back. A solver is an object:
-:class:`LevenbergMarquardt`, :class:`Adam`, or one of your own that keeps to :class:`Solver`.
+Begin with :mod:`~lse_vi.potentials.fit`, the public function. :mod:`~lse_vi.potentials.training`
+holds the loop of steps, :mod:`~lse_vi.potentials.result` the object that is returned. A solver is
+an object: :class:`LevenbergMarquardt`, :class:`Adam`, or your own with the methods of
+:class:`Solver`.
 """
 
 from lse_vi.potentials.adam import Adam

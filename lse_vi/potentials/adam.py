@@ -1,4 +1,4 @@
-"""Adam on all points at once, as in the paper."""
+"""Adam on all points at once, the paper's solver."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from lse_vi.potentials.targets import Targets
 class Adam:
     """Adam on all points at once, as in the paper (Kingma & Ba 2015).
 
+    Use it where :class:`LevenbergMarquardt` needs too much memory, or to compare with the paper.
+
     Args:
         steps: at most so many.
         learning_rate: for the networks.
-        gate_learning_rate: for alpha and log rho; the same by default.
-        gate_penalty: epsilon in the paper's term epsilon sum_k |alpha_k| (Eq. 7). It stops at
-            alpha = 0, a gate of 4.5e-5, so it closes no gate: it is here for comparison.
+        gate_learning_rate: for alpha and log rho; ``learning_rate`` by default.
+        gate_penalty: epsilon in the paper's term epsilon sum_k |alpha_k| (Eq. 7), to compare with
+            the paper. The term is least at alpha = 0, a gate of 4.5e-5, so it closes no gate.
         check_every, patience: see :class:`~lse_vi.potentials.Solver`.
 
     Raises:
@@ -55,11 +57,13 @@ class Adam:
             raise ValueError(f"gate_penalty must be at least 0, but got {self.gate_penalty}")
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
-        """See :class:`~lse_vi.potentials.Solver`."""
+        """Begin a run on ``pot``; see :class:`~lse_vi.potentials.Solver`."""
         return _AdamRun(self, pot, targets, min_rho)
 
 
 class _AdamRun:
+    """A run of :class:`Adam`, which moves the parameters of ``pot`` in place."""
+
     def __init__(self, settings: Adam, pot: LSEICNN, targets: Targets, min_rho: float) -> None:
         self.pot, self.targets, self.penalty = pot, targets, settings.gate_penalty
         self.floor = log_floor(min_rho)

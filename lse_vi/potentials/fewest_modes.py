@@ -1,4 +1,4 @@
-"""How many modes a potential needs: the fewest that fit."""
+"""The choice of the number of modes of a potential: the fewest that fit."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import torch
 from lse_vi.checks import check_positive
 from lse_vi.fitting.mode_search import ModeSearch
 
+IDLE_MODES = 2  # numbers of modes without gain that end a search: two may gain only together
+
 
 @dataclass(frozen=True)
 class FewestModes:
     r"""Keep the smallest number of modes that fits.
 
-    K = 1, 2, ... modes are fitted in turn, then once more those one below the best, from the best
-    with each of its modes left out. Kept is the K with the smallest
+    Use it when the number of modes is an answer, not an assumption. K = 1, 2, ... modes are fitted
+    in turn. Then K - 1 modes are fitted once more, where K is the best number so far, from starts
+    that each leave out one of the K modes. The search keeps the K with the smallest
 
     .. math:: \log\max(\mathrm{error}_K, \mathrm{tolerance}) + K \log \mathrm{gain}
 
-    so a mode must lower the error by the factor ``gain``, and errors below ``tolerance`` are as
-    good as none. The search ends at the tolerance, or when two more modes have not paid.
+    so each mode must lower the error by the factor ``gain``, and an error below ``tolerance``
+    counts as zero. The search ends when the error reaches the tolerance, or when two more modes
+    have not lowered this score.
 
-    Modes count wells only while they are told apart: with a small rho, two modes alone can make
-    any shape, as a difference of large convex functions. So rho stays above ``sharpness`` during
-    the search, and is free afterwards.
+    Modes count wells only while they are distinct: with a small rho, two modes alone can make any
+    shape, as a difference of large convex functions. So rho stays above ``sharpness`` during the
+    search; the polish afterwards may lower it.
 
     Args:
         tolerance: error that is good enough, as a share of the spread of the targets; in their
-            units where a fit does not standardise.
-        gain: more than 1.
-        sharpness: least rho, per standard deviation of E; per unit where a fit does not
+            units if the fit does not standardise.
+        gain: factor by which a mode must lower the error, more than 1.
+        sharpness: least rho, per standard deviation of E; per unit of E if the fit does not
             standardise.
 
     Raises:
@@ -57,8 +61,8 @@ class FewestModes:
 
 
 def enough(search: ModeSearch, discovery: FewestModes) -> bool:
-    """Has every member of the batch met the tolerance, or not gained by two more modes?"""
+    """Whether every member of the batch meets the tolerance, or did not gain by two more modes."""
     if not search.done:
         return False
     met = torch.stack([c.objective for c in search.done]).amax(0) >= -math.log(discovery.tolerance)
-    return bool((met | (search.best() < len(search.done) - 2)).all())
+    return bool((met | (search.best() < len(search.done) - IDLE_MODES)).all())

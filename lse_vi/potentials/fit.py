@@ -1,4 +1,4 @@
-"""Fits of a potential to values, gradients or both: one visible loop, restarts in one batch."""
+"""The fit of a potential to values, gradients or both, with all restarts in one batch."""
 
 from __future__ import annotations
 
@@ -49,30 +49,31 @@ def fit_potential(
 ) -> PotentialFit:
     r"""Fit E to values, E(x_i) = y_i, to gradients, grad E(x_i) = g_i, or to both.
 
-    The loss is the sum of the mean squared errors of what is given, each divided by the mean
-    square of its target, so that an error is a share of the target's spread (paper Eq. 7 and 15
-    without the penalty on alpha). The number of modes is found by ``discovery``. ``pot`` itself
-    stays as it is.
+    Use it to learn an energy landscape from energies, forces or rates. The loss is the sum of the
+    mean squared errors of values and gradients, each divided by the mean square of its target, so
+    that an error is a share of the target's spread (paper Eq. 7 and 15 without the penalty on
+    alpha). The number of modes is found by ``discovery``. ``pot`` itself is not changed.
 
     Args:
-        pot: how many modes at most, their networks, rho to start from; its batch shape (*batch)
-            holds independent fits. A rho or gates that need no gradient keep their values;
-            parameters of networks can be kept with ``restarts=0`` and ``standardise=False`` alone.
+        pot: gives the largest number of modes, their networks, and rho at the start; its batch
+            shape (*batch) holds independent fits. A rho or gates that need no gradient keep their
+            values. Parameters of networks can be kept only with ``restarts=0`` and
+            ``standardise=False``.
         x: points (n, dim) or (n,); or (n, *batch, dim) with other points for each fit.
         value: y, (n,) or (n, *batch).
-        gradient: g, (n, dim) or (n, *batch, dim): of forces, minus the force; of a gradient flow,
-            minus the rates, for which there is :func:`lse_vi.rates_from_trajectories`. Without
-            values the offset of E is free; the lowest point of the data is put at 0.
+        gradient: g, (n, dim) or (n, *batch, dim). For forces, g is minus the force; for a gradient
+            flow, g is minus the rate (see :func:`lse_vi.rates_from_trajectories`). Without values
+            the offset of E is free, and is set so that E is 0 at the lowest data point.
         value_weight: weight of the values in the loss, a number or (*batch,).
         gradient_weight: weights of the gradient's components, a number, (dim,) or (*batch, dim).
-            E keeps one scale: weights change what is fitted well, not what is fitted.
-        discovery: None to fit all the modes of ``pot``.
-        solver: :class:`LevenbergMarquardt` or :class:`Adam`; its steps are those for each number
-            of modes.
+            Weights say which errors matter more; they do not rescale the targets.
+        discovery: how the number of modes is chosen; None fits all the modes of ``pot``.
+        solver: :class:`LevenbergMarquardt` or :class:`Adam`; every number of modes takes its steps
+            anew.
         standardise: False to fit in the units given, with plain mean squared errors.
-        held_out: share of the points on which the fit is stopped early and judged.
+        held_out: share of the points that decides when the fit stops early, and judges it.
         restarts: random starts (modes on clusters of the points) for each number of modes, in one
-            batch; 0 goes on from the parameters of ``pot``, without ``discovery``.
+            batch; 0 starts from the parameters of ``pot`` and needs ``discovery=None``.
         polish: at most so many further steps for the best restart.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -80,7 +81,7 @@ def fit_potential(
             arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
-        TypeError: for a pot, solver or discovery that is no such object.
+        TypeError: for a pot, solver or discovery of another type.
         ValueError: for shapes that disagree and data that are not finite, constant or too few.
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
@@ -110,7 +111,7 @@ def fit_potential(
     device = given.x.device
     with seeded(seed, device):
         like = pot.resized(pot.modes)
-        if not pot.log_rho.requires_grad:  # to be what it is in the units given
+        if not pot.log_rho.requires_grad:  # a fixed rho is in the units given: convert it
             like.log_rho.add_(scaling.height.log())
         search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
         reseed(seed, device)
@@ -131,7 +132,7 @@ def fit_potential(
                     scaling.apply_(start)
                 search.add(descend(start, f"{modes} modes", solver.steps, discovery))
             for modes in range(len(search.done) - 1, 1, -1):
-                if discovery and bool((search.best() == modes).any()):  # found to need one more
+                if discovery and bool((search.best() == modes).any()):  # best with modes + 1
                     more = like.resized(modes + 1)
                     more.load_state_dict(search.done[modes].state)
                     title = f"{modes} of {modes + 1} modes"
@@ -154,12 +155,15 @@ def fit_potential(
 
 
 def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
-    """The paper's fit as it is printed, to compare with: arguments for :func:`fit_potential`.
+    """Arguments for :func:`fit_potential` that repeat the paper's fit as printed, to compare with.
 
     Adam at 1e-3 (1e-4 for alpha and rho) on the plain mean squared error of all points, with the
-    penalty 1e-4 sum |alpha_k|, from the parameters that the potential was made with. It closes no
-    gate: the penalty stops at alpha = 0, where a gate is 4.5e-5, above the paper's own threshold
-    of 1e-6 for an active mode. The result counts modes by responsibility as ever.
+    penalty 1e-4 sum |alpha_k|, from the parameters that the potential was made with. This recipe
+    closes no gate: the penalty is least at alpha = 0, where a gate is 4.5e-5, above the paper's own
+    threshold of 1e-6 for an active mode. The result counts modes by responsibility, as always.
+
+    Args:
+        steps: of Adam; the paper's number by default.
 
     Example:
         >>> x = torch.linspace(-2, 2, 50)
@@ -187,7 +191,7 @@ def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
 def _check_settings(
     pot: Any, discovery: Any, solver: Any, standardise: bool, restarts: Any, polish: Any
 ) -> None:
-    """Each setting must be of its kind, and all of them must fit together."""
+    """Each setting must be of its type, and all settings must be consistent."""
     if not isinstance(pot, LSEICNN):
         raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
     if not isinstance(discovery, FewestModes | None):
@@ -197,7 +201,7 @@ def _check_settings(
     check_count("polish", polish, minimum=0)
     if discovery is not None and restarts == 0:
         raise ValueError("restarts=0 goes on from pot and needs discovery=None")
-    # Starts and units write over the networks.
+    # Random starts and changes of units overwrite the parameters of the networks.
     frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
     if frozen and (restarts or standardise):
         raise ValueError(
@@ -208,7 +212,7 @@ def _check_settings(
 
 
 def _without_each(pot: LSEICNN) -> LSEICNN:
-    """Each mode left out in turn: batch shape (modes, *batch), one mode less."""
+    """``pot`` with each mode left out in turn: batch shape (modes, *batch), one mode less."""
     states = []
     for k in range(pot.modes):
         keep = torch.ones_like(pot.alpha, dtype=torch.bool)

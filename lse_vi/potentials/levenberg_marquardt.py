@@ -1,4 +1,4 @@
-"""Levenberg and Marquardt: damped Gauss-Newton steps for every member of a batch at once."""
+"""The Levenberg-Marquardt solver: damped Gauss-Newton steps for all members of a batch at once."""
 
 from __future__ import annotations
 
@@ -14,21 +14,30 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.solver import Run, log_floor
 from lse_vi.potentials.targets import Targets
 
+# Nielsen's rule for the damping: a step that gains as expected divides it by up to 5 (his rule: 3),
+# and each failure in a row multiplies it by twice the last factor.
+MOST_EASING, FIRST_GROWTH, MORE_GROWTH = 0.2, 2.0, 2.0
+MOST_GROWTH = 1e3  # the largest of these factors: with it, the damping is at its bound soon anyway
+DAMPING_RANGE = (1e-14, 1e12)  # below it the ridge is rounding error, above it steps have no length
+
 
 @dataclass(frozen=True)
 class LevenbergMarquardt:
     r"""Damped Gauss-Newton steps on the residuals, for every member of the batch at once.
 
+    The default solver of :func:`~lse_vi.fit_potential`, for up to a few thousand points or
+    parameters.
+
     .. math:: \theta \leftarrow \theta - (J^T J + \lambda \bar{D} I)^{-1} J^T r
 
-    with :math:`\bar D` the mean of the diagonal. A step is taken if it lowers the loss, and the
+    with :math:`\bar D` the mean diagonal entry of J^T J. A step is taken if it lowers the loss. The
     damping :math:`\lambda` follows the ratio of the actual to the expected gain (Nielsen 1999,
-    IMM-REP-1999-05). The smaller of the two linear systems, in parameters or in residuals, is
-    solved, so memory grows as residuals times parameters: for up to a few thousand of either.
+    IMM-REP-1999-05). The linear system is solved in parameters or in residuals, whichever are
+    fewer, so memory grows as residuals times parameters.
 
     Args:
         steps: at most so many.
-        damping: the first lambda.
+        damping: lambda at the start.
         check_every, patience: see :class:`~lse_vi.potentials.Solver`.
 
     Raises:
@@ -54,18 +63,20 @@ class LevenbergMarquardt:
             check_count(name, getattr(self, name))
 
     def begin(self, pot: LSEICNN, targets: Targets, *, min_rho: float = 0.0) -> Run:
-        """See :class:`~lse_vi.potentials.Solver`."""
+        """Begin a run on ``pot``; see :class:`~lse_vi.potentials.Solver`."""
         return _LevenbergMarquardtRun(self, pot, targets, min_rho)
 
 
 class _LevenbergMarquardtRun:
+    """A run of :class:`LevenbergMarquardt`, which moves the parameters of ``pot`` in place."""
+
     def __init__(
         self, settings: LevenbergMarquardt, pot: LSEICNN, targets: Targets, min_rho: float
     ) -> None:
         self.pot, self.targets = pot, targets
         self.floor = _floors(pot, min_rho)
         self.damping = torch.full_like(pot.log_rho, settings.damping).detach()
-        self.growth = torch.full_like(self.damping, 2.0)
+        self.growth = torch.full_like(self.damping, FIRST_GROWTH)
         self.linear: tuple[Tensor, Tensor] | None = None  # residuals and Jacobian, while valid
 
     def step(self) -> Tensor:
@@ -83,15 +94,19 @@ class _LevenbergMarquardtRun:
         gain = (loss - trial) / expected
         taken = gain > 0  # False for a trial that is not finite
         _write(self.pot, torch.where(taken.unsqueeze(-1), moved, theta))
-        eased = self.damping * (1 - (2 * gain - 1) ** 3).clamp(min=0.2)
-        self.damping = torch.where(taken, eased, self.damping * self.growth).clamp(1e-14, 1e12)
-        self.growth = torch.where(taken, 2.0, (self.growth * 2).clamp(max=1e3))
+        eased = self.damping * (1 - (2 * gain - 1) ** 3).clamp(min=MOST_EASING)
+        self.damping = torch.where(taken, eased, self.damping * self.growth).clamp(*DAMPING_RANGE)
+        grown = (self.growth * MORE_GROWTH).clamp(max=MOST_GROWTH)
+        self.growth = torch.where(taken, FIRST_GROWTH, grown)
         if bool(taken.any()):
             self.linear = None
         return loss
 
     def _linearise(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Residuals (*lead, m) and their Jacobian, every point with a copy of the parameters."""
+        """Residuals (*lead, m) and their Jacobian (*lead, m, size).
+
+        Every point has a copy of the parameters, so one backward pass gives the rows of all points.
+        """
         wide = theta.expand(len(self.targets), *theta.shape).clone().requires_grad_()
         r = self.targets.residuals(_at(self.pot, wide))  # (n, *lead, outputs)
         outputs = r.unbind(-1)
@@ -102,7 +117,7 @@ class _LevenbergMarquardtRun:
         jacobian = torch.stack(rows).flatten(0, 1).movedim(0, -2)  # (*lead, outputs * n, size)
         r = torch.cat(outputs).detach().movedim(0, -1)
         gradient = (jacobian.mT @ r.unsqueeze(-1)).squeeze(-1)
-        stuck = (theta <= self.floor) & (gradient > 0)  # would go on below the floor
+        stuck = (theta <= self.floor) & (gradient > 0)  # a step would go below it
         if bool(stuck.any()):
             jacobian = jacobian.masked_fill(stuck.unsqueeze(-2), 0.0)
         return r, jacobian
@@ -115,8 +130,8 @@ class _LevenbergMarquardtRun:
 
 
 def _ridge_solve(jacobian: Tensor, r: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
-    """The damped step and the ridge that was added, by the smaller of the two normal systems."""
-    wide = jacobian.shape[-1] > jacobian.shape[-2]
+    """The damped step (*lead, size), and the ridge (*lead,) that was added to the diagonal."""
+    wide = jacobian.shape[-1] > jacobian.shape[-2]  # fewer residuals than parameters
     system = jacobian @ jacobian.mT if wide else jacobian.mT @ jacobian
     diagonal = system.diagonal(dim1=-2, dim2=-1)
     ridge = damping * diagonal.mean(-1)
@@ -125,7 +140,7 @@ def _ridge_solve(jacobian: Tensor, r: Tensor, damping: Tensor) -> tuple[Tensor, 
     right = r.unsqueeze(-1) if wide else jacobian.mT @ r.unsqueeze(-1)
     solution = torch.cholesky_solve(right, factor)
     step = -(jacobian.mT @ solution if wide else solution).squeeze(-1)
-    # A system that rounding made indefinite gives no step; more damping follows.
+    # A system that is indefinite by rounding gives NaN: the step is refused and the damping grows.
     return torch.where((failed == 0).unsqueeze(-1), step, torch.nan), ridge
 
 
@@ -153,7 +168,7 @@ def _floors(pot: LSEICNN, min_rho: float) -> Tensor:
 
 
 def _split(pot: LSEICNN, theta: Tensor) -> dict[str, Tensor]:
-    """(*extra, *batch, size) -> each parameter (*extra, *batch, *event)."""
+    """Undo :func:`_flatten` for (*extra, *batch, size): parameters (*extra, *batch, *event)."""
     depth = len(pot.batch_shape)
     events = {name: p.shape[depth:] for name, p in _trainable(pot).items()}
     parts = theta.split([event.numel() for event in events.values()], dim=-1)
@@ -164,11 +179,12 @@ def _split(pot: LSEICNN, theta: Tensor) -> dict[str, Tensor]:
 
 
 def _at(pot: LSEICNN, theta: Tensor) -> LSEICNN:
-    """The potential at other parameters, gradients flowing."""
+    """The potential at the parameters ``theta``, differentiable in them."""
     return pot.with_parameters(_split(pot, theta))
 
 
 @torch.no_grad()
 def _write(pot: LSEICNN, theta: Tensor) -> None:
+    """Set the trainable parameters of ``pot`` to ``theta``, in place."""
     for name, part in _split(pot, theta).items():
         pot.get_parameter(name).copy_(part)

@@ -1,4 +1,4 @@
-"""What a fit of a potential gives back."""
+"""The result of a fit of a potential."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.potentials.targets import Targets
 
-MINIMA_STARTS = 200  # data points from which minima are searched
+MINIMA_STARTS = 200  # data points from which minima are searched: enough to start in every well
 
 
 @dataclass
 class PotentialFit:
-    """What :func:`lse_vi.fit_potential` found; prints as a table of wells.
+    """What :func:`lse_vi.fit_potential` found; print it for a table of the wells.
 
     Attributes:
         potential: the fitted :class:`LSEICNN`, batch shape (*batch,).
         active_modes: number of modes that are responsible for at least 1% of the data, (*batch,).
         error: root of the weighted mean squared error on the points that were fitted, as a share
             of the spread of the targets, (*batch,).
-        held_out_error: the same on the points held out; NaN if there are none.
-        history: lists over the looks at the fit, each entry a number, or nested lists over the
-            batch: ``step``, ``loss`` and ``held_out`` (mean squares as they are minimised),
-            ``active_modes``, ``rho``, and over the modes ``gates`` and ``shares`` (mean
-            responsibilities). Of the best restart.
+        held_out_error: the same on the held-out points; NaN if there are none.
+        history: lists with an entry for each look at the best restart. An entry is a number, or
+            nested lists over the batch: ``step``, ``loss`` and ``held_out`` (the weighted mean
+            squares that are minimised), ``active_modes``, ``rho``, and for each mode ``gates`` and
+            ``shares`` (mean responsibilities).
+        points: all data points, (n, *batch, dim).
 
     Example:
         >>> import torch
@@ -54,7 +55,7 @@ class PotentialFit:
 
     @cached_property
     def minima(self) -> Minima:
-        """The wells: minima of E within the range of the data, lowest first.
+        """The wells of a single potential: minima of E within the range of the data, lowest first.
 
         Raises:
             ValueError: for a batch of potentials; take one with :meth:`select`.
@@ -65,7 +66,7 @@ class PotentialFit:
         return Minima(found.points[inside], found.energies[inside])
 
     def select(self, index: int | tuple[int, ...]) -> PotentialFit:
-        """The fit at ``index`` of the batch."""
+        """The fit of one data set, at ``index`` of the batch."""
         where: tuple[int, ...] = (index,) if isinstance(index, int) else index
 
         def pick(entry: Any) -> Any:
@@ -78,9 +79,13 @@ class PotentialFit:
             for key, values in self.history.items()
         }
         return PotentialFit(
-            self.potential.select(where), self.active_modes[where], self.error[where],
-            self.held_out_error[where], history, self.points.movedim(0, -2)[where],
-        )  # fmt: skip
+            potential=self.potential.select(where),
+            active_modes=self.active_modes[where],
+            error=self.error[where],
+            held_out_error=self.held_out_error[where],
+            history=history,
+            points=self.points.movedim(0, -2)[where],
+        )
 
     def __str__(self) -> str:
         lines = [f"fit of {self.potential.extra_repr()}"]
@@ -106,7 +111,7 @@ def result_of(
     """The result of a fit, in the units given; ``fitted`` and ``unseen`` are rows of ``given``."""
     lifted, shares = pot.with_parameters(lift(pot.state_dict())), given.in_shares()
     error, held_out_error = (shares[rows].loss(lifted)[0].sqrt() for rows in (fitted, unseen))
-    if given.value is None:  # E is known but for a constant
+    if given.value is None:  # E is free up to a constant
         pot.add_offset_(-pot(given.x).amin(0))
     return PotentialFit(
         potential=pot,

@@ -1,4 +1,4 @@
-"""The units of a fit of a potential: one shift and scale for x, one height for E."""
+"""The units of a potential's fit: a shift and a scale for each coordinate, and one height for E."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from lse_vi.potentials.targets import Targets, spread_or_one
 
 @dataclass(frozen=True)
 class Scaling:
-    """E(x) = offset + height * E_std((x - shift) / scale): one potential scale, no more.
+    """The map between standardised units and those given.
 
-    ``shift``, ``scale`` are (*batch, dim), ``offset`` and ``height`` (*batch,). Targets of
-    several kinds share the one height, or the gradient would no longer be that of the potential.
+    E(x) = offset + height * E_std((x - shift) / scale). Values and gradients share the one height:
+    with two heights, the gradient would no longer be that of the potential.
+
+    Attributes:
+        shift, scale: of the points, (*batch, dim).
+        offset, height: of the energy, (*batch,).
     """
 
     shift: Tensor
@@ -25,7 +29,7 @@ class Scaling:
     height: Tensor
 
     def standardise(self, targets: Targets) -> Targets:
-        """Targets for E_std; the weights turn errors into shares of each target's spread."""
+        """The targets of E_std, with weights that make errors shares of each target's spread."""
         value, gradient = targets.value, targets.gradient
         if value is not None:
             value = (value - self.offset) / self.height
@@ -36,7 +40,7 @@ class Scaling:
         return Targets(x, value, gradient, *weights).in_shares()
 
     def apply_(self, pot: LSEICNN) -> None:
-        """Bring a potential to the standardised units, in place; undone by :meth:`restore_`."""
+        """Convert a potential to standardised units, in place; :meth:`restore_` undoes it."""
         lead = pot.batch_shape
         pot.add_offset_(-self.offset.expand(lead))
         pot.scale_energy_(1 / self.height.expand(lead))
@@ -44,7 +48,7 @@ class Scaling:
         pot.network.compose_affine_(shift.expand(*lead, pot.dim), scale.expand(*lead, pot.dim))
 
     def restore_(self, pot: LSEICNN) -> None:
-        """Bring a potential that was fitted to standardised targets to their units, in place."""
+        """Convert a potential from standardised units to those given, in place."""
         lead = pot.batch_shape
         pot.network.compose_affine_(
             self.shift.expand(*lead, pot.dim), self.scale.expand(*lead, pot.dim)
@@ -54,7 +58,7 @@ class Scaling:
 
 
 def scaling_of(targets: Targets) -> Scaling:
-    """Means and deviations of the points; height by the values, else by the gradients."""
+    """Means and deviations of the points; the height from the values, or else the gradients."""
     shift, scale = targets.x.mean(0), targets.x.std(0)
     offset = torch.zeros_like(shift[..., 0])
     if targets.value is not None:
@@ -66,6 +70,6 @@ def scaling_of(targets: Targets) -> Scaling:
 
 
 def no_scaling(targets: Targets) -> Scaling:
-    """Leave everything in the units given."""
+    """The identity: all stays in the units given."""
     zero, one = torch.zeros_like(targets.x[0]), torch.ones_like(targets.x[0])
     return Scaling(zero, one, zero[..., 0], one[..., 0])

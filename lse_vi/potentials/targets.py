@@ -1,4 +1,4 @@
-"""What a potential is fitted to: values, gradients or both, in standardised units."""
+"""What a potential is fitted to: values, gradients or both."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from lse_vi.fitting.fingerprint import digest
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_data, as_tensor
 
+LEAST_POINTS = 3  # of a data set: two points have a spread, but a straight line fits them
+
 
 @dataclass(frozen=True)
 class Targets:
-    r"""Points with the values and gradients wanted there, each with its weight.
+    r"""Points with the values y and gradients g that a potential must have there, and weights.
 
-    The loss of a potential is the sum over what is given of
+    The loss of a potential is the sum of these two terms, or the one whose target is given:
 
     .. math:: \frac1n \sum_i w (E(x_i) - y_i)^2, \qquad
         \frac1{nd} \sum_{ij} w_j (\partial_j E(x_i) - g_{ij})^2
@@ -41,7 +43,7 @@ class Targets:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor) -> Targets:
-        """The points ``rows`` only."""
+        """The targets of the points ``rows`` alone."""
         value = None if self.value is None else self.value[rows]
         gradient = None if self.gradient is None else self.gradient[rows]
         return Targets(self.x[rows], value, gradient, self.value_weight, self.gradient_weight)
@@ -52,7 +54,7 @@ class Targets:
         return digest(part for part in given if part is not None)
 
     def in_shares(self) -> Targets:
-        """The same, with weights that turn errors into shares of each target's spread."""
+        """The same targets, with weights that make errors shares of each target's spread."""
         value_weight, gradient_weight = self.value_weight, self.gradient_weight
         if self.value is not None:
             value_weight = value_weight / spread_or_one(self.value.var(0, correction=0))
@@ -61,10 +63,10 @@ class Targets:
         return Targets(self.x, self.value, self.gradient, value_weight, gradient_weight)
 
     def residuals(self, pot: LSEICNN) -> Tensor:
-        """Weighted misfits whose squares add up to the loss: (n, restarts, *batch, outputs).
+        """Weighted errors whose squares add up to the loss: (n, restarts, *batch, outputs).
 
-        ``pot`` has the batch shape (restarts, *batch), or (n, restarts, *batch) where every point
-        has a potential of its own.
+        ``pot`` has the batch shape (restarts, *batch), or (n, restarts, *batch) with a copy of its
+        parameters for every point.
         """
         x, parts = self.x.unsqueeze(1), []
         if self.gradient is None:
@@ -84,18 +86,22 @@ class Targets:
 
 
 def spread_or_one(size: Tensor) -> Tensor:
-    """``size``, or one where all targets are equal and there is nothing to scale by."""
+    """``size``, or one where it is zero because all targets are equal."""
     return torch.where(size > 0, size, 1.0)
 
 
 def as_targets(
     pot: LSEICNN, x: Any, value: Any, gradient: Any, value_weight: Any, gradient_weight: Any
 ) -> Targets:
-    """Data as the user gives them, checked, in the dtype and on the device of ``pot``.
+    """Check the data that the user gives, in the dtype and on the device of ``pot``.
+
+    Args:
+        pot: the potential to be fitted, of batch shape (*batch).
+        x, value, gradient, value_weight, gradient_weight: as for :func:`fit_potential`.
 
     Raises:
         ValueError: for shapes that disagree, entries that are not finite, a constant column,
-            weights that are negative, and neither values nor gradients.
+            negative weights, fewer than three points, and neither values nor gradients.
     """
     batch, dim = pot.batch_shape, pot.dim
     points = _tensor(x, pot)
@@ -109,11 +115,11 @@ def as_targets(
     if value is None and gradient is None:
         raise ValueError("value and gradient are both None: give one of them, or both")
     constant = (points.amax(0) == points.amin(0)).reshape(-1, dim).any(0)
-    if n < 3 or bool(constant.any()):
+    if n < LEAST_POINTS or bool(constant.any()):
         columns = constant.nonzero().flatten().tolist()
         raise ValueError(
-            f"x needs at least 3 points that differ in every coordinate, but got {n} points, "
-            f"constant in column {columns}; drop such columns"
+            f"x needs at least {LEAST_POINTS} points that differ in every coordinate, "
+            f"but got {n} points, constant in column {columns}; drop such columns"
         )
     return Targets(
         _per_point("x", points, (n, *batch, dim)),
@@ -125,11 +131,15 @@ def as_targets(
 
 
 def _tensor(x: Any, pot: LSEICNN) -> Tensor:
+    """``x`` in the dtype and on the device of ``pot``."""
     return as_tensor(x).to(pot.alpha)
 
 
 def _target(name: str, given: Any, pot: LSEICNN, n: int, event: tuple[int, ...]) -> Tensor:
-    """``given`` as (n, *batch, *event); (n, *event) is shared by the batch, (n, 1) is (n,)."""
+    """``given`` as (n, *batch, *event).
+
+    Data (n, *event) are shared by the batch. A column (n, 1) and a vector (n,) mean the same.
+    """
     data, batch = _tensor(given, pot), tuple(pot.batch_shape)
     if data.shape == (n, *event):
         data = data.reshape(n, *(1,) * len(batch), *event)
@@ -142,7 +152,7 @@ def _target(name: str, given: Any, pot: LSEICNN, n: int, event: tuple[int, ...])
 
 
 def _per_point(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """``data`` expanded over the batch, never over the points: one number is no data set."""
+    """``data`` expanded over the batch; not over the points, where it would hide a missing axis."""
     if data.dim() != len(shape) or len(data) != shape[0]:
         raise ValueError(
             f"{name} must have shape {shape}, one entry per point of x, but got {tuple(data.shape)}"
@@ -151,6 +161,7 @@ def _per_point(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _broadcast(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """``data`` expanded to ``shape``, or an error that names it."""
     try:
         return data.expand(shape)
     except RuntimeError as error:
@@ -158,6 +169,7 @@ def _broadcast(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _weight(name: str, given: Any, pot: LSEICNN, shape: tuple[int, ...]) -> Tensor:
+    """``given`` as weights of ``shape``, finite and not negative."""
     weight = _broadcast(name, _tensor(given, pot), shape)
     check_finite(name, weight)
     if bool((weight < 0).any()):

@@ -1,4 +1,4 @@
-"""The training of a potential with a given number of modes: all restarts at once."""
+"""The training of a potential with a given number of modes, all restarts at once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from lse_vi.potentials.fewest_modes import FewestModes
 from lse_vi.potentials.solver import Solver
 from lse_vi.potentials.targets import Targets
 
-COUNTS = 0.99  # share of the lowest score below which another one counts as better
+IMPROVEMENT = 0.99  # a score counts as better below this share of the last that did: 1 % less error
 
 
 class Split(NamedTuple):
-    """The points of a fit: those fitted, and those held out."""
+    """The targets of a fit: of the fitted points, and of the held-out points."""
 
     fitted: Targets
     unseen: Targets
 
 
 class Errors(NamedTuple):
-    """Roots of the losses, (restarts, *batch) each; that of no points is NaN."""
+    """Square roots of the losses, each (restarts, *batch); NaN where there are no points."""
 
     fitted: Tensor
     unseen: Tensor
@@ -37,7 +37,7 @@ class Errors(NamedTuple):
     @classmethod
     @torch.no_grad()
     def of(cls, pot: LSEICNN, split: Split) -> Errors:
-        """Those of ``pot``."""
+        """The errors of ``pot`` on both parts of ``split``."""
         fitted = split.fitted.loss(pot).sqrt()
         seen = len(split.unseen) > 0
         return cls(
@@ -46,11 +46,11 @@ class Errors(NamedTuple):
 
     @property
     def score(self) -> Tensor:
-        """The larger one: small where a potential fits and does not overfit."""
+        """The larger of the two errors: small if a potential fits and does not overfit."""
         return torch.fmax(self.fitted, self.unseen)
 
     def on_all(self, share: float) -> Tensor:
-        """The error on all points, of which ``share`` were held out."""
+        """The error on all points together, of which the share ``share`` is held out."""
         squares = (1 - share) * self.fitted.square() + share * self.unseen.nan_to_num().square()
         return squares.sqrt()
 
@@ -61,7 +61,7 @@ class BestPotential(Best):
 
     Attributes:
         error: of that state on all points, (restarts, *batch).
-        mark: the last score of the best restart that counted as better, (*batch,).
+        mark: the score that the best restart must undercut by 1% to count as better, (*batch,).
     """
 
     error: Tensor
@@ -69,17 +69,23 @@ class BestPotential(Best):
 
     @classmethod
     def of(cls, pot: LSEICNN) -> BestPotential:
-        """The state as it is, not judged yet."""
+        """Begin with the state as it is, before any look."""
         unknown = torch.full_like(pot.log_rho.detach(), torch.inf)
         return cls(state=snapshot(pot), score=unknown, error=unknown, mark=unknown[0])
 
     def look(self, pot: LSEICNN, errors: Errors, share: float) -> None:
-        """Keep the parameters as they are where they are better than the best so far."""
+        """Keep the parameters of the members that are better than their best so far.
+
+        Args:
+            pot: of batch shape (restarts, *batch).
+            errors: of ``pot``.
+            share: of the points that are held out.
+        """
         better = errors.score < self.score
         self.keep(pot, better, errors.score)
         self.error = torch.where(better, errors.on_all(share), self.error)
         lowest = self.score.amin(0)
-        counts = lowest < COUNTS * self.mark
+        counts = lowest < IMPROVEMENT * self.mark
         self.stale = 0 if bool(counts.any()) else self.stale + 1
         self.mark = torch.where(counts, lowest, self.mark)
 
@@ -95,11 +101,20 @@ def train(
     search: ModeSearch,
     progress: bool,
 ) -> Candidate:
-    """All restarts at once; goes on from the search's run if there is one.
+    """Train all restarts at once, and return the best; resumes the run of this title, if any.
 
     Args:
         pot: of batch shape (restarts, *batch); its parameters are replaced.
         title: of the bar, and of the run in a checkpoint.
+        steps: at most so many.
+        discovery: gives the least rho and the tolerance; None for no bound on either.
+        solver: begins the run.
+        split: the targets.
+        search: where the run is saved.
+        progress: show a bar with the error.
+
+    Raises:
+        NonFiniteLossError: when the loss stops being finite, with the best state so far.
     """
     share = len(split.unseen) / (len(split.fitted) + len(split.unseen))
     descent = solver.begin(pot, split.fitted, min_rho=discovery.sharpness if discovery else 0.0)
@@ -133,7 +148,7 @@ def train(
 
 
 def _note(history: History, step: int, pot: LSEICNN, fitted: Targets, errors: Errors) -> None:
-    """Add a look at the best restart to the history."""
+    """Add an entry for the best restart to the history."""
     with torch.no_grad():
         shares = pot.responsibilities(fitted.x.unsqueeze(1)).mean(0)  # (restarts, *batch, modes)
     seen = {
