@@ -11,12 +11,10 @@ from lse_vi.bayesian.fit import fit_posterior
 from lse_vi.bayesian.mode_count import ModeCount, count_modes
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.nuts import sample_posterior
-from lse_vi.bayesian.peaks import DensityPeaks
 from lse_vi.bayesian.result import DensityPosterior, Evidence, PeakSummary
 
 __all__ = [
     "BayesianDensity",
-    "DensityPeaks",
     "DensityPosterior",
     "Evidence",
     "ModeCoordinates",

@@ -93,6 +93,7 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
     # The probability that two draws descend from the same first draw.
     kin = float((origin.bincount() / draws).square().sum())
     variance = 1 - (draws / (draws - 1)) ** (stages + 1) * (1 - kin)
+    log_evidence -= len(model.x) * float(model.coordinates.log_volume)  # of data in their units
     return Annealed(theta, log_evidence, math.sqrt(max(variance, 0.0)))
 
 
@@ -118,7 +119,7 @@ def _evaluate(model: BayesianDensity, proposal: Proposal, theta: Tensor) -> tupl
     points = len(model.x) + len(model.coordinates.nodes)
     units = sum(model.coordinates.hidden) + model.dim + 1
     pieces = theta.split(max(1, CHUNK_NUMBERS // (points * model.modes * units)))
-    log_joint = torch.cat([model.log_joint(piece) for piece in pieces])
+    log_joint = torch.cat([model.unit_log_joint(piece) for piece in pieces])
     log_joint = log_joint.nan_to_num(nan=-torch.inf).clamp_min(torch.finfo(theta.dtype).min)
     return proposal.log_prob(theta, model.modes), log_joint
 

@@ -17,6 +17,7 @@ LSE-ICNN with rho = 1 that needs no log Z: exp(-E) is normalised.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -142,6 +143,22 @@ class ModeCoordinates:
         self.axis = torch.tensor([(j // 2) % dim for width in self.hidden for j in range(width)])
         self.sign = torch.tensor([(-1.0) ** j for w in self.hidden for j in range(w)]).to(shift)
         self.nodes, self.log_weights = (part.to(shift) for part in _nodes(dim))
+
+    @property
+    def standardised(self) -> ModeCoordinates:
+        """The same coordinates for data of mean 0 and deviation 1."""
+        other = copy.copy(self)
+        other.shift, other.scale = torch.zeros_like(self.shift), torch.ones_like(self.scale)
+        return other
+
+    @property
+    def log_volume(self) -> Tensor:
+        """log of the volume of a standardised unit in the units of the data."""
+        return self.scale.log().sum()
+
+    def place(self, x: Tensor) -> Tensor:
+        """Points (*shape, dim) in standardised units."""
+        return (x - self.shift) / self.scale
 
     @property
     def size(self) -> int:

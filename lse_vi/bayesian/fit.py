@@ -95,7 +95,7 @@ def fit_posterior(
                 f"{model.size}; take guide='full', fewer modes or hidden=()"
             )
         center = find_mode(model, seed=seed, progress=progress)
-        root = laplace_root(model.log_joint, center, model.coordinates.prior_sd)
+        root = laplace_root(model.unit_log_joint, center, model.coordinates.prior_sd)
         near: Proposal
         wide: Proposal
         if guide == "lse_icnn":

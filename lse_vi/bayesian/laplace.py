@@ -16,6 +16,8 @@ MODE_STEPS = 250  # Adam steps of the search: enough for a frame, which need not
 MODE_RATE = 0.1  # largest learning rate, in standardised coordinates, which are of order one
 MODE_RISE = 0.1  # share of the steps in which the rate rises: short, as the starts are good
 
+LEVEL = 0.01  # nats within which ends of an ascent are as good as each other
+
 
 def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) -> Tensor:
     """The best end of several ascents of the log joint by Adam, (size,)."""
@@ -27,13 +29,15 @@ def find_mode(model: BayesianDensity, *, seed: int = 0, progress: bool = False) 
     bar = tqdm(range(MODE_STEPS), f"{model.modes} modes: posterior mode", disable=not progress)
     for _ in bar:
         optimiser.zero_grad()
-        log_joint = model.log_joint(theta)
+        log_joint = model.unit_log_joint(theta)
         (-log_joint.sum()).backward()
         optimiser.step()
         schedule.step()
     with torch.no_grad():
-        log_joint = model.log_joint(theta).nan_to_num(nan=-torch.inf)
-    return theta.detach()[log_joint.argmax()]
+        log_joint = model.unit_log_joint(theta).nan_to_num(nan=-torch.inf)
+    # Several starts often end in one mode, under other labels. Rounding must not choose among them.
+    level = log_joint >= log_joint.amax() - LEVEL
+    return theta.detach()[level.int().argmax()]
 
 
 def laplace_root(log_joint: Callable[[Tensor], Tensor], theta: Tensor, prior_sd: Tensor) -> Tensor:

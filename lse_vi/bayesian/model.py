@@ -11,7 +11,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.nn import PyroModule
-from torch import Tensor
+from torch import Size, Tensor
 
 from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
 from lse_vi.checks import check_count, check_counts, check_enough, check_spread
@@ -79,6 +79,7 @@ class BayesianDensity(PyroModule):
         self.coordinates = ModeCoordinates(
             shift, scale, modes=check_count("modes", modes), hidden=hidden, prior=prior
         )
+        self.register_buffer("unit_x", self.coordinates.place(data))
         self.register_buffer("center", self.coordinates.prior_mean)
         self.register_buffer("root", self.coordinates.prior_sd.diag())
 
@@ -119,6 +120,7 @@ class BayesianDensity(PyroModule):
         other = self.__class__.__new__(self.__class__)
         PyroModule.__init__(other)
         other.register_buffer("x", self.x)
+        other.register_buffer("unit_x", self.unit_x)
         other.coordinates = self.coordinates
         other.register_buffer("center", center)
         other.register_buffer("root", root)
@@ -136,13 +138,19 @@ class BayesianDensity(PyroModule):
         """The densities with coordinates ``theta`` (*batch, size)."""
         return LSEDensity(self.potential(theta).requires_grad_(False))
 
+    def sample(self, theta: Tensor, n: int) -> Tensor:
+        """``n`` exact draws of each density, (n, *batch, dim)."""
+        at = self.coordinates
+        q = LSEDensity(at.standardised.potential(theta).requires_grad_(False))
+        return at.shift + at.scale * q.sample(Size((n,)))
+
     def likelihood(self, theta: Tensor) -> LSEDensity:
         """The densities as the model uses them: log Z = 0 is known and not computed."""
         return LSEDensity(self.potential(theta), method=MassPerMode(), validate_args=False)
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
         """log q(x_i; theta) for theta (*batch, size): (n, *batch)."""
-        return self.coordinates.log_density(theta, self.x).movedim(-1, 0)
+        return self._unit_log_likelihood(theta) - self.coordinates.log_volume
 
     def log_prior(self, theta: Tensor) -> Tensor:
         """log p(theta), (*batch,)."""
@@ -152,7 +160,15 @@ class BayesianDensity(PyroModule):
 
     def log_joint(self, theta: Tensor) -> Tensor:
         """log p(theta) + sum_i log q(x_i; theta), (*batch,)."""
-        return self.log_prior(theta) + self.log_likelihood(theta).sum(0)
+        return self.unit_log_joint(theta) - len(self.x) * self.coordinates.log_volume
+
+    def unit_log_joint(self, theta: Tensor) -> Tensor:
+        """The log joint of the standardised data: what inference uses, so that no unit is felt."""
+        return self.log_prior(theta) + self._unit_log_likelihood(theta).sum(0)
+
+    def _unit_log_likelihood(self, theta: Tensor) -> Tensor:
+        """log of the density of the standardised data, (n, *batch)."""
+        return self.coordinates.standardised.log_density(theta, self.unit_x).movedim(-1, 0)
 
     def prior_sample(self, count: int) -> Tensor:
         """Draws of theta from the prior, (count, size)."""
@@ -162,7 +178,7 @@ class BayesianDensity(PyroModule):
     def starts(self, count: int, seed: int = 0) -> Tensor:
         """Coordinates (count, size) with the modes on clusters of the data (k-means++)."""
         at, rng = self.coordinates, np.random.default_rng(seed)
-        points = ((self.x - at.shift) / at.scale).numpy()
+        points = self.unit_x.numpy()
         parts = at.split(at.prior_mean.repeat(count, 1))
         rows, columns = np.tril_indices(self.dim, -1)
         for r in range(count):

@@ -62,7 +62,7 @@ def train(
             optimiser.zero_grad()
             law = guide.get_posterior()
             z = law.rsample((PARTICLES,))
-            loss = (law.log_prob(z) - framed.log_joint(framed.theta(z))).mean()
+            loss = (law.log_prob(z) - framed.unit_log_joint(framed.theta(z))).mean()
             loss.backward()
             optimiser.step()
             schedule.step()

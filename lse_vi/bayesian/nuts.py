@@ -92,7 +92,7 @@ class Energy:
 
     def __call__(self, values: dict[str, Tensor]) -> Tensor:
         """The potential at ``values["z"]`` (size,), a scalar."""
-        return -self.model.log_joint(self.model.theta(values["z"]))
+        return -self.model.unit_log_joint(self.model.theta(values["z"]))
 
 
 @contextmanager

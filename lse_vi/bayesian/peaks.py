@@ -1,66 +1,23 @@
-"""The peaks of densities, reached from the peak of every mode: several modes can share a peak."""
+"""The peaks of the densities of a posterior: their number is what "how many modes" asks for."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lse_vi.bayesian.coordinates import ModeCoordinates
+from lse_vi.distribution.peaks import DensityPeaks, climb_to_peaks
 from lse_vi.network.icnn import whitened
-from lse_vi.numerics.newton import descend
-
-# Ends of ascents closer than this are one peak, in standard deviations of the data: far above the
-# error of Newton's method, and below the distance at which two peaks can be told apart.
-SAME_PLACE = 0.02
-LEAST_MASS = 0.01  # share of the mass that a peak must hold to count, as in LSEICNN.active_modes
-CLIMB_STEP = 0.5  # longest Newton step, in widths of the narrowest mode: it must not skip a peak
-
-
-class DensityPeaks(NamedTuple):
-    """Peaks of each density of a batch, as in ``DensityPosterior.peaks``.
-
-    A density has at most as many peaks as modes; the entries beyond its peaks are empty.
-
-    Attributes:
-        number: of peaks of each density, (*batch,).
-        location: (*batch, modes, dim), NaN in empty entries.
-        mass: total of the modes that lead to each peak, (*batch, modes), 0 in empty entries.
-
-    Example:
-        >>> peaks = DensityPeaks(torch.tensor(1), torch.zeros(2, 1), torch.tensor([1.0, 0.0]))
-        >>> int(peaks.number)
-        1
-    """
-
-    number: Tensor
-    location: Tensor
-    mass: Tensor
 
 
 @torch.no_grad()
 def density_peaks(coordinates: ModeCoordinates, theta: Tensor) -> DensityPeaks:
     """The peaks of the densities ``theta`` (batch, size), by ascent from the peak of every mode.
 
-    The mass of a peak is the total mass of the modes whose ascents end there. Peaks with less than
-    1 % of the mass do not count: a few outliers are not a mode.
+    Locations are in the units of the data, the search is not.
     """
-    pot = coordinates.potential(theta)
-    mass = coordinates.masses(theta)
-    widths = (-coordinates.split(theta)["log_scale"]).exp() * coordinates.scale
-    starts = whitened(pot.network).loc.movedim(-2, 0)  # (modes, batch, dim)
-    longest = CLIMB_STEP * widths.flatten(-2).amin(-1, keepdim=True)
-    found = descend(pot, pot.gradient, pot.hessian, starts, max_length=longest)
-    ends = found.x.movedim(0, -2)
-    unit = ends / coordinates.scale
-    apart = (unit.unsqueeze(-2) - unit.unsqueeze(-3)).norm(dim=-1)
-    same = apart < SAME_PLACE  # (batch, modes, modes)
-    first = same.int().argmax(-1) == torch.arange(pot.modes)
-    held = torch.where(first, (same * mass.unsqueeze(-2)).sum(-1), 0.0)
-    seen = held >= LEAST_MASS
-    return DensityPeaks(
-        number=seen.sum(-1),
-        location=ends.masked_fill(~seen.unsqueeze(-1), torch.nan),
-        mass=torch.where(seen, held, 0.0),
-    )
+    pot = coordinates.standardised.potential(theta)
+    widths = (-coordinates.split(theta)["log_scale"]).exp()
+    loc, mass = whitened(pot.network).loc, coordinates.masses(theta)
+    peaks = climb_to_peaks(pot, loc, widths, mass)
+    return peaks._replace(location=coordinates.shift + coordinates.scale * peaks.location)

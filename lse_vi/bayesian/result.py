@@ -11,10 +11,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lse_vi.bayesian.model import BayesianDensity
-from lse_vi.bayesian.peaks import DensityPeaks, density_peaks
+from lse_vi.bayesian.peaks import density_peaks
 from lse_vi.checks import check_count, check_dim, check_fraction
+from lse_vi.distribution.peaks import DensityPeaks
 from lse_vi.fitting.random_state import seeded
-from lse_vi.numerics.arrays import as_data
+from lse_vi.fitting.report import number
+from lse_vi.numerics.arrays import as_points
 
 PIECE = 100  # draws evaluated at once, to bound the memory
 CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF: about 0.01 standard deviations apart
@@ -110,10 +112,11 @@ class DensityPosterior:
     @torch.no_grad()
     def log_density(self, x: Any) -> Tensor:
         """log q(x) of every draw, at points (n, dim) or (n,): (draws, n)."""
-        points = as_data("x", x).to(self.theta)
+        points, at = as_points("x", x).to(self.theta), self.model.coordinates
         check_dim("x", points, self.model.dim)
-        parts = [self.model.potential(part)(points.unsqueeze(1)) for part in self._pieces()]
-        return -torch.cat(parts, dim=1).T
+        unit = at.place(points).unsqueeze(1)
+        parts = [at.standardised.potential(part)(unit) for part in self._pieces()]
+        return -torch.cat(parts, dim=1).T - at.log_volume
 
     def density(self, x: Any) -> Tensor:
         """q(x) of every draw, at points (n, dim) or (n,): (draws, n)."""
@@ -129,7 +132,7 @@ class DensityPosterior:
         """
         if self.model.dim > 1:
             raise ValueError(f"cdf is for one dimension, but the data have {self.model.dim}")
-        points = as_data("x", x).to(self.theta)
+        points = as_points("x", x).to(self.theta)
         check_dim("x", points, 1)
         at = points.squeeze(-1)
         x, reach = self.model.x, CDF_MARGIN * self.model.coordinates.scale
@@ -151,7 +154,7 @@ class DensityPosterior:
     @property
     def mode_probabilities(self) -> dict[int, float]:
         """Probability of each number of peaks of the density, given the data and this model."""
-        share = self.peaks.number.bincount() / len(self.draws)
+        share = self.peaks.number.bincount().double() / len(self.draws)
         return {m: float(p) for m, p in enumerate(share) if p > 0}
 
     def peak_table(self, level: float = 0.9) -> list[PeakSummary]:
@@ -169,7 +172,7 @@ class DensityPosterior:
         mass, order = peaks.mass[chosen].sort(dim=-1, descending=True)
         mass, order = mass[:, :number], order[:, :number]
         place = peaks.location[chosen].gather(1, order.unsqueeze(-1).expand(-1, -1, self.model.dim))
-        best = self.model.log_joint(self.draws[chosen][:REFERENCE_DRAWS]).argmax()
+        best = self.model.unit_log_joint(self.draws[chosen][:REFERENCE_DRAWS]).argmax()
         reference = place[best][place[best][:, 0].argsort()]
         for i, row in enumerate(place / self.model.coordinates.scale):
             apart = torch.cdist(reference / self.model.coordinates.scale, row)
@@ -200,8 +203,7 @@ class DensityPosterior:
         check_count("count", count)
         with seeded(seed, "cpu"):
             rows = torch.linspace(0, len(self.draws) - 1, count).round().long()
-            q = self.model.density(self.draws[rows])
-            return q.sample((len(self.model.x),)).movedim(0, 1)
+            return self.model.sample(self.draws[rows], len(self.model.x)).movedim(0, 1)
 
     def __str__(self) -> str:
         model = self.model
@@ -217,7 +219,11 @@ class DensityPosterior:
         lines.append(probability_line(self.mode_probabilities))
         for peak in self.peak_table():
             rows = torch.stack([peak.location, peak.location_low, peak.location_high], dim=-1)
-            at = ", ".join(f"{v:.4g} ({a:.4g} to {b:.4g})" for v, a, b in rows.tolist())
+            scales = model.coordinates.scale.tolist()
+            at = ", ".join(
+                f"{number(v, s)} ({number(a, s)} to {number(b, s)})"
+                for (v, a, b), s in zip(rows.tolist(), scales, strict=True)
+            )
             lines.append(
                 f"    peak at {at}, mass {peak.mass:.3f} "
                 f"({peak.mass_low:.3f} to {peak.mass_high:.3f})"

@@ -13,13 +13,19 @@ from torch import Tensor
 
 from lse_vi.checks import check_spread
 from lse_vi.fitting.fingerprint import digest
-from lse_vi.numerics.arrays import as_floats
+from lse_vi.numerics.arrays import as_floats, check_resolved, read
 
 PART = 2**16  # rows read at once: 512 KiB per column in double precision
+MIDDLE = 0.95  # share of the data whose range tells their spread: fewer than 5 % are outliers
+NORMAL_RANGE = 3.92  # that range of a normal law, in its deviations
+WIDEST_TAILS = 2.0  # deviation over that of a normal with the same range: two groups have 1.4
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of each coordinate over the rows of all data sets: (dim,)."""
+    """Where the rows of all data sets are, and how far they spread, in double precision: (dim,).
+
+    The mean and the standard deviation, unless a few outliers make these: see :func:`_robust`.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -29,23 +35,27 @@ class Moments(NamedTuple):
 class Points:
     """Rows (n, *batch, dim) of a tensor, an array or a memory map, handed out as tensors.
 
-    Integers become floats of the default dtype, part by part.
+    Single precision stays what it is; integers, times and all else become double, part by part.
     """
 
     source: Tensor | np.ndarray
 
     @classmethod
     def of(cls, name: str, x: Any) -> Points:
-        """Check the data that the user gives, and wrap them.
+        """Check the data that the user gives, and wrap them. Rows with a masked entry are left out.
 
         Args:
             name: of the argument, for error texts.
             x: (n, dim), (n,) or (n, *batch, dim).
 
         Raises:
-            ValueError: for data that are empty, not finite or constant in a coordinate.
+            TypeError: for what holds no real numbers.
+            ValueError: for data that are empty, not finite, or constant in a coordinate or varying
+                by less than their rounding.
         """
-        source = x.detach() if isinstance(x, Tensor) else np.asarray(x)
+        # Numbers are left where they are, as they may lie on disk; all else is read at once.
+        plain = isinstance(x, np.ndarray) and x.dtype.kind in "fiu" and not np.ma.isMaskedArray(x)
+        source = x if plain else _read_whole(name, x)
         if source.ndim == 1:
             source = source[:, None]
         if source.ndim < 2:
@@ -65,6 +75,7 @@ class Points:
             low = torch.stack([part.amin(0) for part in points.parts()]).amin(0)
             high = torch.stack([part.amax(0) for part in points.parts()]).amax(0)
             check_spread(name, low, high)
+            check_resolved(name, low, high)
         return points
 
     def __len__(self) -> int:
@@ -84,7 +95,12 @@ class Points:
         else:
             where = index if isinstance(index, slice) else index.cpu().numpy()
             part = np.array(self.source[where])
-        return as_floats(part)
+        return as_floats("x", part)
+
+    @property
+    def like(self) -> Tensor:
+        """Zeros (dim,) of the type and on the device in which the points are handed out."""
+        return torch.zeros_like(self.rows(slice(0, 1)).reshape(-1, self.shape[-1])[0])
 
     def parts(self) -> Iterator[Tensor]:
         """All rows in their order, ``PART`` of them at a time."""
@@ -92,10 +108,10 @@ class Points:
 
     @cached_property
     def moments(self) -> Moments:
-        """Mean and standard deviation, merged part by part (Chan, Golub & LeVeque 1983)."""
+        """Robust mean and deviation, merged part by part (Chan, Golub & LeVeque 1983)."""
         count = 0
         for part in self.parts():
-            rows = part.reshape(-1, self.shape[-1])
+            rows = part.reshape(-1, self.shape[-1]).double()
             own = rows.mean(0)
             squares = (rows - own).square().sum(0)
             if not count:
@@ -105,12 +121,40 @@ class Points:
                 total = total + squares + (own - mean).square() * (count * share)
                 mean = mean + (own - mean) * share
             count += len(rows)
-        return Moments(mean, (total / (count - 1)).sqrt())
+        step = max(1, count // (PART * self.shape[-1]))
+        some = self.rows(slice(None, None, step)).reshape(-1, self.shape[-1]).double()
+        return _robust(mean, (total / (count - 1)).sqrt(), some)
 
     def standardised(self, index: Tensor) -> Tensor:
         """The rows at ``index``, minus the mean of all data and divided by their deviation."""
-        return (self.rows(index) - self.moments.mean) / self.moments.deviation
+        return (self.rows(index).double() - self.moments.mean) / self.moments.deviation
 
     def digest(self) -> str:
         """A fingerprint of all the numbers."""
         return f"{self.shape} {digest(self.parts())}"
+
+
+def _read_whole(name: str, x: Any) -> Tensor:
+    """Rows of numbers, without those that miss an entry."""
+    values, missing = read(name, x)
+    if missing is None:
+        return values
+    if values.dim() > 2:
+        raise ValueError(
+            f"{name} is a batch of data sets with masked entries, which may be of different "
+            "lengths; fit each set by itself"
+        )
+    return values[~missing.reshape(len(values), -1).any(-1)]
+
+
+def _robust(mean: Tensor, deviation: Tensor, rows: Tensor) -> Moments:
+    """Mean and deviation, held to the middle 95 % of the ``rows`` where outliers exceed it.
+
+    An outlier at a thousand deviations of the rest would make all else one narrow group. Without
+    such, the mean lies within the middle range and the deviation is below twice what the range of a
+    normal says, and both are taken as they are. Nothing jumps where an outlier comes closer.
+    """
+    low, high = (torch.quantile(rows, q, dim=0) for q in ((1 - MIDDLE) / 2, (1 + MIDDLE) / 2))
+    most = WIDEST_TAILS * (high - low) / NORMAL_RANGE
+    most = torch.where(most > 0, most, deviation)  # most rows may be equal
+    return Moments(torch.maximum(torch.minimum(mean, high), low), torch.minimum(deviation, most))

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lse_vi.checks import check_counts
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
 from lse_vi.densities.polish import polish as polish_candidate
-from lse_vi.densities.recipe import Settings, density_recipe, fingerprint
+from lse_vi.densities.recipe import DensityRecipe, Settings, density_recipe, fingerprint
 from lse_vi.densities.result import FitResult, result_of
 from lse_vi.densities.starts import start_on_mixture
 from lse_vi.densities.training import train
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
+from lse_vi.distribution.peaks import climb_to_peaks
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
@@ -32,6 +34,7 @@ from lse_vi.network.potential import LSEICNN
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
 # the best number of modes takes the remaining steps.
+NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 TRIAL_STEPS = 100
 
 
@@ -119,9 +122,10 @@ def fit_density(
         2
     """
     points = Points.of("x", x)
+    like = points.like
     shift, scale = points.moments  # shared by all data sets of the batch
     batch, dim = points.shape[1:-1], points.shape[-1]
-    box = None if bounds is None else Box.of(bounds, dim, shift)
+    box = None if bounds is None else Box.of(bounds, dim, like)
     _check_inside(points, box)
     settings = Settings(modes, check_counts("hidden", hidden), network, method)
     model: dict[str, Any] = {"learn_rho": learn_rho, "mode_penalty": mode_penalty}
@@ -129,12 +133,12 @@ def fit_density(
     pace: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "polish": polish}
     common: dict[str, Any] = {"seed": seed, "progress": progress, "checkpoint": checkpoint}
     recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
-    template = settings.template(shift, recipe)
+    template = settings.template(like, recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
-    with seeded(seed, shift.device):
+    with seeded(seed, like.device):
         data = FitData.split(points, recipe.n_test, recipe.batch_size)
-        search = ModeSearch(file, recipe.penalty, shift.device)
+        search = ModeSearch(file, recipe.penalty, like.device)
         while len(search.done) < modes and not search.stalled:
             starts = 1 if recipe.mixture else restarts
             pot = template.resized(len(search.done) + 1, (starts, *batch))
@@ -169,8 +173,9 @@ def fit_density(
         pot = search.assemble(template)
         if recipe.mixture:
             _balance_(pot, data, recipe.rule_of(pot))
+        peaks = _count_peaks(pot, recipe)
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
-    return result_of(LSEDensity(pot, bounds, method=method), points, search.done)
+    return result_of(LSEDensity(pot, bounds, method=method), points, peaks, search.done)
 
 
 def _check_inside(points: Points, box: Box | None) -> None:
@@ -191,3 +196,16 @@ def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
     ratio = data.mean(pot.responsibilities) / rule.mode_weights(pot)
     used = ratio.isfinite() & (ratio > 0)
     pot.network.add_offset_(-torch.where(used, ratio, 1.0).log())
+
+
+@torch.no_grad()
+def _count_peaks(pot: LSEICNN, recipe: DensityRecipe) -> Tensor:
+    """The number of peaks of each density, (*batch,); ``pot`` is in standardised units."""
+    rule = recipe.rule_of(pot)
+    mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
+    weights = mass.sum(0)  # (*batch, modes)
+    mean = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0)
+    mean = (mean / weights.unsqueeze(-1)).nan_to_num()
+    square = (mass.unsqueeze(-1) * (rule.points.unsqueeze(-2) - mean).square()).sum(0)
+    widths = (square / weights.unsqueeze(-1)).sqrt().nan_to_num(1.0).clamp_min(NARROWEST)
+    return climb_to_peaks(pot, mean, widths, weights).number

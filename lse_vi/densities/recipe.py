@@ -169,7 +169,9 @@ def density_recipe(
         steps=steps,
         learning_rate=learning_rate,
         method=method,
-        box=None if box is None else Box((box.low - shift) / scale, (box.high - shift) / scale),
+        box=None
+        if box is None
+        else Box((box.low.double() - shift) / scale, (box.high.double() - shift) / scale),
         rule_every=RULE_STEPS_OPEN if box is None else RULE_STEPS_BOX,
         rule_parts=_parts(dim) if settings.method is None and not exact else 1,
         penalty=mode_penalty,

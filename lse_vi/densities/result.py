@@ -12,9 +12,13 @@ from lse_vi.densities.data_source import Points
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.fitting.history import History, join
 from lse_vi.fitting.mode_search import Candidate
+from lse_vi.fitting.report import place
 from lse_vi.network.potential import ACTIVE
 
 NO_MASS = 1e-6  # share of the mass below which a mode has no location: its mean is mostly rounding
+# A mode is doubted where its mass and its share of the data differ by so many standard errors,
+# and a share that matters besides.
+GAP_ERRORS, GAP_LEAST = 4.0, 0.02
 PRINTED_MASS = 1e-3  # share of the mass from which on a mode is printed: three decimals are shown
 BLOCK_POINTS = 2**12  # points evaluated at once, which bounds the memory for their responsibilities
 
@@ -33,6 +37,10 @@ class FitResult:
         log_likelihood: mean log density of the data, (*batch,), in nats per point.
         history: lists ``step``, ``loss``, ``held_out``, ``active_modes``, for
             :func:`lse_vi.plots.plot_history`.
+        peaks: number of peaks of the density that hold at least 1% of the mass, (*batch,): modes
+            can share one.
+        warnings: what speaks against trusting the result, in words; empty if nothing does.
+        spread: of the data, (dim,); sets the digits of the report.
 
     Example:
         >>> from lse_vi import fit_density
@@ -48,31 +56,43 @@ class FitResult:
     mode_locations: Tensor
     log_likelihood: Tensor
     history: History = field(repr=False)
+    peaks: Tensor
+    warnings: tuple[str, ...]
+    spread: Tensor = field(repr=False)
 
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
         batch = self.active_modes.shape
         for index in np.ndindex(*batch):
             where = f"[{', '.join(map(str, index))}] " if batch else ""
+            peaks = int(self.peaks[index])
+            weights, locations = self.mode_weights[index], self.mode_locations[index]
+            ranked = weights.argsort(descending=True).tolist()
+            shown = [k for k in ranked if weights[k] > PRINTED_MASS]
+            idle = len(shown) - int(self.active_modes[index])
+            few = f" (of {len(shown)} listed)" if idle else ""
             lines.append(
-                f"{where}{int(self.active_modes[index])} modes, log-likelihood "
+                f"{where}{int(self.active_modes[index])} modes{few}, {peaks} "
+                f"peak{'s' * (peaks != 1)}, log-likelihood "
                 f"{float(self.log_likelihood[index]):.4f} nats per point"
             )
-            weights, locations = self.mode_weights[index], self.mode_locations[index]
-            for k in weights.argsort(descending=True).tolist():
-                if weights[k] > PRINTED_MASS:
-                    at = ", ".join(f"{v:.4g}" for v in locations[k].tolist())
-                    lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
+            for k in shown:
+                at = place(locations[k].tolist(), self.spread.tolist())
+                lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
+        lines += [f"WARNING: {text}" for text in self.warnings]
         return "\n".join(lines)
 
 
 @torch.no_grad()
-def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> FitResult:
+def result_of(
+    density: LSEDensity, points: Points, peaks: Tensor, done: list[Candidate]
+) -> FitResult:
     """The result for a fitted density.
 
     Args:
         density: in the units of the data.
         points: all data.
+        peaks: the number of peaks of each density, (*batch,).
         done: the candidates with each number of modes, for the history.
     """
     pot, rule = density.potential.requires_grad_(False), density.rule
@@ -92,4 +112,25 @@ def result_of(density: LSEDensity, points: Points, done: list[Candidate]) -> Fit
         mode_locations=locations.masked_fill(spare, torch.nan),
         log_likelihood=log_likelihood,
         history=join([fit.history for fit in done]),
+        peaks=peaks,
+        warnings=tuple(_doubts(weights, shares, density, len(points))),
+        spread=points.moments.deviation,
     )
+
+
+def _doubts(weights: Tensor, shares: Tensor, density: LSEDensity, n: int) -> list[str]:
+    """Modes whose mass under the density is not the share of the data that they stand for.
+
+    At the maximum of the likelihood of a mixture the two are equal, and sampling moves the one with
+    the other. So a gap that exceeds even the error of a share is a fault of the fit or of log Z.
+    """
+    error = (shares * (1 - shares) / n).sqrt() + density.log_normalizer_error.unsqueeze(-1)
+    off = (weights - shares).abs() > GAP_ERRORS * error + GAP_LEAST
+    return [
+        f"mode {int(where[-1])}{f' of data set {tuple(where[:-1].tolist())}' * (len(where) > 1)} "
+        f"holds {float(weights[tuple(where)]):.3f} of the density, but "
+        f"{float(shares[tuple(where)]):.3f} of the data: the fit has not converged, or log Z is "
+        "wrong. Fit again with more restarts or steps, or with values that repeat spread over "
+        "their cells (x + rand - 1/2)"
+        for where in off.nonzero()
+    ]

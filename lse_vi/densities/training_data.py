@@ -41,7 +41,7 @@ class FitData:
         order = torch.randperm(len(points))
         whole = batch_size >= len(points) - n_test
         judged = order[: n_test if whole else min(n_test, ENOUGH_POINTS)]
-        test = points.standardised(judged)
+        test = points.standardised(judged).to(points.like.dtype)
         return cls(points, order[n_test:], batch_size, test)
 
     @cached_property
@@ -79,4 +79,4 @@ class FitData:
         return mean
 
     def _standardised(self, rows: Tensor) -> Tensor:
-        return self.points.standardised(rows).to(self.dtype or self.points.moments.mean.dtype)
+        return self.points.standardised(rows).to(self.dtype or self.points.like.dtype)

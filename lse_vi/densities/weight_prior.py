@@ -24,7 +24,8 @@ _SCALES = {
 # Deviation of V_l and b_l of a plain mode, five times that in a frame: a plain mode has no frame,
 # so the slopes themselves carry its width.
 _PLAIN_SLOPE = 25.0
-_SHAPE = ("weight", "bias", "inner", "output")  # parameters of a mode's shape, with a heavy tail
+# Parameters with a heavy tail: those of a mode's shape, and its place, which may be an outlier's.
+_HEAVY = ("weight", "bias", "inner", "output", "loc")
 # Student's t of these: its degrees of freedom, few enough that a steep wall costs the logarithm of
 # its slope; and its scale in units of the deviation above, wider as its mass is more concentrated.
 _FREEDOM, _WIDER = 2.0, 2.0
@@ -54,10 +55,11 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
 def log_prior(pot: LSEICNN) -> Tensor:
     """Log density of the prior of the trained parameters, up to a constant: (*batch,).
 
-    The penalty that keeps a fit by :func:`fit_density` from extremes. Locations and widths of the
-    modes are normal, by :func:`prior_moments`. The parameters of their shapes follow a Student's t
-    with 2 degrees of freedom and twice that scale: a mode stays a Gaussian unless the data
-    contradict it, and a steep wall costs the logarithm of its slope, not the square.
+    The penalty that keeps a fit by :func:`fit_density` from extremes. Widths of the modes are
+    normal, by :func:`prior_moments`. Their locations and the parameters of their shapes follow a
+    Student's t with 2 degrees of freedom and twice that scale: a mode may lie on an outlier, it
+    stays a Gaussian unless the data contradict it, and a steep wall costs the logarithm of its
+    slope, not the square.
 
     Example:
         >>> log_prior(LSEICNN(1, 2, batch_shape=(3,))).shape
@@ -70,7 +72,7 @@ def log_prior(pot: LSEICNN) -> Tensor:
             continue
         mean, sd = moments[name]
         square = ((p - mean) / sd).square()
-        if _kind(name, pot) in _SHAPE:
+        if _kind(name, pot) in _HEAVY:
             square = (_FREEDOM + 1) * torch.log1p(square / (_WIDER**2 * _FREEDOM))
         total = total - 0.5 * square.reshape(*pot.batch_shape, -1).sum(-1)
     return total

@@ -11,11 +11,13 @@ from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.exact_draws import ExactDraws
 from lse_vi.distribution.importance import Envelope, LaplaceMixture, MomentMixture
+from lse_vi.distribution.peaks import DensityPeaks
 from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method, Rule
 
 __all__ = [
     "Box",
+    "DensityPeaks",
     "Envelope",
     "ExactDraws",
     "LSEDensity",

@@ -82,12 +82,14 @@ class LSEDensity(TorchDistribution):
                     f"potential: plain ICNN modes on a box are exact in 1 or 2 dimensions, but "
                     f"this potential has {dim}; build it with network=WhitenedICNN"
                 )
+        given, potential = potential, potential.absorbed()  # the same, unless it has units
         self.potential = potential
         self.box = None if bounds is None else Box.of(bounds, dim, potential.alpha)
         self.method = method or (Quadrature() if dim <= 2 else MomentMixture())
         self._rule: Rule | None = None
         self._bound: UpperBound | None = None
         self._log_z: Tensor | None = None
+        self._mixed = self.potential is not given
         super().__init__(potential.batch_shape, Size((dim,)), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
@@ -115,6 +117,7 @@ class LSEDensity(TorchDistribution):
             )
         new = self._get_checked_instance(LSEDensity, _instance)
         new.potential, new.box, new.method = self.potential, self.box, self.method
+        new._mixed = self._mixed
         new._rule, new._bound, new._log_z = self.rule, self._bound, self._log_z
         super(LSEDensity, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
@@ -168,6 +171,8 @@ class LSEDensity(TorchDistribution):
         """log q(x), normalised: (*sample, *batch, dim) -> (*sample, *batch); -inf off the box."""
         if self._validate_args:
             self._validate_sample(value)
+        # A potential with units, such as a fitted one, takes points of any precision.
+        value = value.to(self.potential.alpha.dtype) if self._mixed else value
         log_q = -self.potential(value) - self.log_normalizer
         if self.box is not None:
             log_q = log_q.masked_fill(~self.box.contains(value), -torch.inf)

@@ -223,6 +223,8 @@ class ModeSearch:
         for candidate in self.done[:most]:
             mine = best == candidate.modes - 1
             for name, p in candidate.state.items():
+                if name.startswith("units."):  # none, during a fit
+                    continue
                 own = state[name]
                 if name != "log_rho":
                     own = own.narrow(best.dim(), 0, candidate.modes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +11,14 @@ from torchdiffeq import odeint
 
 from lse_vi.checks import check_positive
 from lse_vi.landscapes.blend import Blend
-from lse_vi.landscapes.landscape import Landscape, check_sample
+from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
+from lse_vi.numerics.arrays import as_floats
+
+FLOW_TOLERANCE = 1e-8  # relative, of a step
+SMALL = 1e-3  # share of the distance from 0 that counts as a size, where the starts have no spread
 
 RELAXATIONS = 10.0  # first time of a flow, in slowest relaxation times: exp(-10) = 5e-5 remains
-# Least error of the flow's end, relative to 1 + |minimum|: a hundred times the default tolerance
+# Least error of the flow's end, in sizes of the region: a hundred times the default tolerance
 # of a step. In float32 the root of the machine epsilon is larger.
 FLOW_ERROR = 1e-6
 REACH = 1e-3  # distance at which a point has arrived, in spreads of the points and minima
@@ -21,7 +26,7 @@ REACH = 1e-3  # distance at which a point has arrived, in spreads of the points 
 
 @torch.no_grad()
 def gradient_flow(
-    landscape: Landscape | Blend, x0: Tensor, times: Any, *, tolerance: float = 1e-8
+    landscape: Landscape | Blend, x0: Tensor, times: Any, *, tolerance: float = FLOW_TOLERANCE
 ) -> Tensor:
     """Follow dx/dt = -grad E from many starts at once, for paths at given times.
 
@@ -49,15 +54,28 @@ def gradient_flow(
     dim = landscape.first.dim if isinstance(landscape, Blend) else landscape.dim
     check_sample("x0", x0, dim)
     check_positive("tolerance", tolerance)
-    t = torch.as_tensor(times).to(x0)
+    t = as_floats("times", times).to(x0.device, torch.float64)
     if t.dim() != 1 or len(t) < 2 or not bool((t.diff() > 0).all()):
         raise ValueError(f"times must be at least two increasing numbers, but got {t.tolist()}")
+    if isinstance(landscape, Blend):
+        blend = landscape
+        return _follow(lambda now, x: blend.at(now).gradient(x), x0, t, tolerance)
+    own = OwnUnits.of(landscape, x0)
+    path = _follow(own.slope, own.place(x0), (t - t[0]) * own.rate, tolerance)
+    return own.point(path).to(x0)
 
-    def rate(now: Tensor, x: Tensor) -> Tensor:
-        fixed = landscape.at(float(now)) if isinstance(landscape, Blend) else landscape
-        return -fixed.gradient(x)
 
-    return odeint(rate, x0, t, rtol=tolerance, atol=tolerance, method="dopri5")
+def _follow(
+    slope: Callable[[float, Tensor], Tensor], x0: Tensor, t: Tensor, tolerance: float
+) -> Tensor:
+    """dx/dt = -slope(t, x) from ``x0`` (*sample, dim): (times, *sample, dim)."""
+    flat = x0.reshape(-1, x0.shape[-1])
+    size = (flat.amax(0) - flat.amin(0)).norm() + SMALL * flat.norm(dim=-1).amax()
+    error = tolerance * (float(size) or 1.0)
+    return odeint(
+        lambda now, x: -slope(float(now), x), x0, t.to(x0), rtol=tolerance, atol=error,
+        method="dopri5",
+    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -91,7 +109,7 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         [0, 1, 1]
     """
     check_sample("x", x, landscape.dim)
-    check_sample("minima", minima, landscape.dim, x.dtype)
+    check_sample("minima", minima, landscape.dim)
     if not x.numel():
         raise ValueError(f"x is empty: shape {tuple(x.shape)}")
     if minima.dim() != 2 or not len(minima):
@@ -99,21 +117,27 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
             f"minima must have shape (m, {landscape.dim}) with m at least 1, but got "
             f"{tuple(minima.shape)}"
         )
-    slowest = torch.linalg.eigvalsh(landscape.hessian(minima))[..., 0].min()
-    if not bool(slowest > 0):
+    own = OwnUnits.of(landscape, x)
+    inner, wells = own.inner, own.place(minima)
+    slowest = float(own.relaxation(inner.hessian(wells))[..., 0].min())
+    if not slowest > 0:
         raise ValueError(
-            f"minima must have positive curvature, but the least curvature is {float(slowest):.3g}"
+            f"minima must have positive curvature, but the least curvature is {slowest:.3g}"
         )
-    points = x.reshape(-1, landscape.dim).clone()
+    points = own.place(x).reshape(-1, landscape.dim).clone()
     label = torch.full(points.shape[:1], -1, device=x.device)
-    time = RELAXATIONS / float(slowest)
-    # Points that are all at a single minimum have no spread: then the error of the flow decides.
-    error = max(FLOW_ERROR, torch.finfo(x.dtype).eps ** 0.5) * (1 + minima.norm(dim=-1))
-    reach = REACH * torch.cat([minima, points]).std(0).norm() + error
+    time = RELAXATIONS / slowest
+    # Points that are all at the one minimum have no spread: what counts there is the flow's error.
+    spread = torch.cat([wells, points]).std(0).norm()
+    middle = wells.mean(0)
+    size = spread + (wells - middle).norm(dim=-1) + SMALL * middle.norm()
+    size = torch.where(spread > 0, size, 1 + middle.norm())
+    reach = REACH * spread + max(FLOW_ERROR, torch.finfo(points.dtype).eps ** 0.5) * size
     for _ in range(doublings + 1):
         away = label < 0
-        points[away] = gradient_flow(landscape, points[away], [0.0, time])[-1]
-        distance, nearest = torch.cdist(points, minima).min(-1)
+        t = torch.tensor([0.0, time], dtype=torch.float64)
+        points[away] = _follow(own.slope, points[away], t, FLOW_TOLERANCE)[-1]
+        distance, nearest = torch.cdist(points, wells).min(-1)
         label = torch.where(away & (distance < reach[nearest]), nearest, label)
         if bool((label >= 0).all()):
             break

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from lse_vi.checks import check_finite, check_points
+from lse_vi.network.potential import LSEICNN
 
 
 class Landscape(Protocol):
@@ -28,6 +30,62 @@ class Landscape(Protocol):
 
     def hessian(self, x: Tensor) -> Tensor:
         """Second derivatives: (*sample, dim) -> (*sample, dim, dim)."""
+
+
+@dataclass(frozen=True)
+class OwnUnits:
+    """A landscape in units of its own: E(x) = offset + height inner((x - shift) / scale).
+
+    A potential that was fitted to data knows its units; any other landscape is taken as it is.
+    """
+
+    inner: Landscape
+    shift: Tensor
+    scale: Tensor
+    offset: Tensor
+    height: Tensor
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, landscape: Landscape, x: Tensor) -> OwnUnits:
+        """The landscape as it is walked on from points ``x``."""
+        if isinstance(landscape, LSEICNN) and not landscape.units.plain:
+            u = landscape.units
+            inner, dtype = landscape.without_units(), landscape.alpha.dtype
+            return cls(inner, u.shift, u.scale, u.offset, u.height, dtype)
+        zero = x.new_zeros(x.shape[-1])
+        return cls(landscape, zero, zero + 1, zero[0], zero[0] + 1, x.dtype)
+
+    def place(self, x: Tensor) -> Tensor:
+        """Points in the landscape's own units."""
+        return ((x.to(self.shift) - self.shift) / self.scale).to(self.dtype)
+
+    def point(self, u: Tensor) -> Tensor:
+        """Undo :meth:`place`."""
+        return self.shift + self.scale * u.to(self.shift)
+
+    def energy(self, energy: Tensor) -> Tensor:
+        """Energies in the units of E."""
+        return self.offset + self.height * energy.to(self.offset)
+
+    def slope(self, now: float, u: Tensor) -> Tensor:
+        """Minus the velocity of the flow at points in own units, at any time."""
+        slowness = (self.scale.amin() / self.scale).square()  # c_min^2 / c_i^2, at most one
+        return slowness.to(u) * self.inner.gradient(u)
+
+    @property
+    def rate(self) -> Tensor:
+        """What a time is multiplied by, to be in the landscape's own units."""
+        return self.height / self.scale.amin() / self.scale.amin()
+
+    def relaxation(self, hessian: Tensor) -> Tensor:
+        """Rates of the flow near a point, in own units, from the inner Hessian there: (m, dim)."""
+        ratio = self.scale.amin() / self.scale
+        return torch.linalg.eigvalsh(hessian.to(ratio) * ratio * ratio.unsqueeze(-1))
+
+    def curvatures(self, hessian: Tensor) -> Tensor:
+        """Eigenvalues of the Hessian of E, increasing, from that of ``inner``: (m, dim)."""
+        return self.relaxation(hessian) * self.rate
 
 
 def check_sample(name: str, x: Any, dim: int, dtype: torch.dtype | None = None) -> None:

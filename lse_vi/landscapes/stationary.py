@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_positive
-from lse_vi.landscapes.landscape import Landscape, check_sample
-from lse_vi.numerics.minima import LONGEST_STEP, distinct, spread_of
+from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
+from lse_vi.numerics.minima import LONGEST_STEP, Frame, distinct
 from lse_vi.numerics.newton import descend
 
 # Largest |grad E| of a stationary point, in units of the largest |grad E| at the starts.
@@ -66,31 +66,39 @@ def stationary_points(
     """
     check_sample("starts", starts, landscape.dim)
     check_positive("separation", separation)
-    spread, low, high = spread_of(starts), starts.amin(0), starts.amax(0)
+    own = OwnUnits.of(landscape, starts)
+    inner, u0 = own.inner, own.place(starts)
+    frame = Frame.around(u0, inner(u0))
 
-    def slope(x: Tensor) -> Tensor:
-        return 0.5 * landscape.gradient(x).square().sum(-1)
+    def gradient(v: Tensor) -> Tensor:
+        return frame.gradient(inner.gradient(frame.point(v)))
 
-    def slope_gradient(x: Tensor) -> Tensor:
-        return (landscape.hessian(x) @ landscape.gradient(x).unsqueeze(-1)).squeeze(-1)
+    def hessian(v: Tensor) -> Tensor:
+        return frame.hessian(inner.hessian(frame.point(v)))
 
-    def slope_hessian(x: Tensor) -> Tensor:
-        h = landscape.hessian(x)
-        return h @ h
+    def squared(v: Tensor) -> Tensor:
+        return hessian(v) @ hessian(v)
 
-    x = descend(slope, slope_gradient, slope_hessian, starts, max_length=LONGEST_STEP * spread).x
-    h = landscape.hessian(x)
-    left = (torch.linalg.pinv(h, hermitian=True) @ landscape.gradient(x).unsqueeze(-1)).squeeze(-1)
+    v0 = frame.place(u0)
+    v = descend(
+        lambda v: 0.5 * gradient(v).square().sum(-1),
+        lambda v: (hessian(v) @ gradient(v).unsqueeze(-1)).squeeze(-1),
+        squared,
+        v0,
+        max_length=LONGEST_STEP,
+    ).x
+    g, h = gradient(v), hessian(v)
+    left = (torch.linalg.pinv(h, hermitian=True) @ g.unsqueeze(-1)).squeeze(-1)
     # Where |grad E| has a minimum above zero, the Hessian is singular and the Newton step is long.
-    steepest = landscape.gradient(starts).norm(dim=-1).max()
-    steep = landscape.gradient(x).norm(dim=-1) > STEEP * steepest
-    inside = ((x >= low) & (x <= high)).all(-1)
-    x = x[inside & ~steep & (left.norm(dim=-1) < ERROR * spread)]
-    energies = landscape(x)
-    kept = distinct(x, energies, separation * spread)
-    x = x[kept]
-    curvatures = torch.linalg.eigvalsh(landscape.hessian(x))
-    return StationaryPoints(x, energies[kept], curvatures, tuple(map(_kind, curvatures.tolist())))
+    steep = g.norm(dim=-1) > STEEP * gradient(v0).norm(dim=-1).max()
+    inside = ((v >= v0.amin(0)) & (v <= v0.amax(0))).all(-1)
+    v = v[inside & ~steep & (left.norm(dim=-1) < ERROR)]
+    u = frame.point(v)
+    kept = distinct(v, inner(u), separation)
+    u = u[kept]
+    h = inner.hessian(u)
+    kinds = tuple(map(_kind, torch.linalg.eigvalsh(h).tolist()))
+    return StationaryPoints(own.point(u), own.energy(inner(u)), own.curvatures(h), kinds)
 
 
 def _kind(curvatures: list[float]) -> str:

@@ -10,7 +10,7 @@ from scipy.interpolate import make_smoothing_spline
 from torch import Tensor
 
 from lse_vi.checks import check_finite
-from lse_vi.numerics.arrays import as_tensor
+from lse_vi.numerics.arrays import as_floats
 
 ENDS = 2  # times at each end that give no points: the natural ends of the spline bias the rates
 LEAST_TIMES = 9  # fewest times of a path: five are left without its ends
@@ -42,7 +42,7 @@ def rates_from_trajectories(
         >>> x.shape, rates.shape
         (torch.Size([36, 1]), torch.Size([36, 1]))
     """
-    data, t = as_tensor(paths), as_tensor(times)
+    data, t = as_floats("paths", paths), as_floats("times", times)
     if data.dim() == 2:
         data = data.unsqueeze(1)
     if data.dim() != 3 or t.dim() != 1 or len(t) != len(data):

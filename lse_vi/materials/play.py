@@ -82,6 +82,11 @@ class Play(Elastic):
             raise ValueError(
                 f"potential must have two modes, one for each phase, but has {potential.modes}"
             )
+        if not potential.units.plain:
+            raise ValueError(
+                "potential must have no units of its own, as those of a fit; strain_unit and "
+                "stress_unit take their place"
+            )
         if not isinstance(potential.network, ICNN):
             raise ValueError(
                 f"potential: expected plain modes (network=ICNN), "

@@ -56,5 +56,8 @@ def _from_saved(saved: dict[str, Any]) -> LSEICNN:
     config = dict(saved["config"])
     network, dtype = NETWORKS[config.pop("network")], getattr(torch, config.pop("dtype"))
     pot = LSEICNN(**config, network=network, dtype=dtype)
-    pot.load_state_dict(saved["state"])
+    state = saved["state"]
+    if saved["lse_vi"] < 2:  # before potentials had units
+        state |= {name: p for name, p in pot.state_dict().items() if name.startswith("units.")}
+    pot.load_state_dict(state)
     return pot

@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 
 from lse_vi.checks import check_count, check_counts
 from lse_vi.network.convex_stack import ConvexStack
+from lse_vi.network.substitution import substitute
 
 # Mean and standard deviation of the raw inner weights at the start (dimensionless): softplus(0.5)
 # is 0.97, so a layer keeps the scale of the one below; the deviation tells units apart.
@@ -105,23 +106,35 @@ class ICNN(nn.Module):
         if self.raw_inner:
             self.raw_inner[-1].add_(BOWL)
 
+    def _affine(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """The parameters of f((x - shift) / scale) that are not those of f."""
+        weight = self.weight / scale[..., None, None, :]
+        return {"weight": weight, "bias": self.bias - (weight * shift[..., None, None, :]).sum(-1)}
+
+    def _scaled(self, factor: Tensor) -> dict[str, Tensor]:
+        """The parameters of ``factor`` f that are not those of f."""
+        output = self.weight[..., -1:, :] * factor[..., None, None]
+        constant = self.bias[..., -1:] * factor.unsqueeze(-1).unsqueeze(-1)
+        tensors = {
+            "weight": torch.cat([self.weight[..., :-1, :], output], dim=-2),
+            "bias": torch.cat([self.bias[..., :-1], constant], dim=-1),
+        }
+        if self.raw_inner:
+            raw = self.raw_inner[-1]
+            strength = softplus(raw).clamp_min(torch.finfo(raw.dtype).tiny)
+            last = softplus_inverse(strength * factor[..., None, None, None])
+            tensors[f"raw_inner.{len(self.raw_inner) - 1}"] = last
+        return tensors
+
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
         """Replace f(x) by f((x - shift) / scale), in place; ``shift``, ``scale`` (*batch, dim)."""
-        self.weight.div_(scale[..., None, None, :])
-        self.bias.sub_((self.weight * shift[..., None, None, :]).sum(-1))
+        _write(self, self._affine(shift, scale))
 
     @torch.no_grad()
     def scale_output_(self, factor: Tensor) -> None:
         """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
-        self.weight[..., -1, :] *= factor[..., None, None]
-        self.bias[..., -1] *= factor.unsqueeze(-1)
-        if self.raw_inner:
-            raw = self.raw_inner[-1]
-            tiny = torch.finfo(raw.dtype).tiny
-            raw.copy_(
-                softplus_inverse(softplus(raw).clamp_min(tiny) * factor[..., None, None, None])
-            )
+        _write(self, self._scaled(factor))
 
     @torch.no_grad()
     def add_offset_(self, offset: Tensor) -> None:
@@ -202,22 +215,37 @@ class WhitenedICNN(nn.Module):
             self.log_diagonal.copy_(factors.diagonal(dim1=-2, dim2=-1).log())
             self.off_diagonal.copy_(factors.tril(-1))
 
+    def _affine(self, shift: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """The parameters of f((x - shift) / scale) that are not those of f."""
+        return {
+            "loc": self.loc * scale.unsqueeze(-2) + shift.unsqueeze(-2),
+            "log_diagonal": self.log_diagonal - scale.log().unsqueeze(-2),
+            "off_diagonal": self.off_diagonal / scale[..., None, None, :],
+        }
+
+    def _scaled(self, factor: Tensor) -> dict[str, Tensor]:
+        """The parameters of ``factor`` f that are not those of f."""
+        root = factor.sqrt()
+        width = root.unsqueeze(-1).expand(*root.shape, self.loc.shape[-1])
+        wide = substitute(
+            self.icnn, self.icnn._affine(torch.zeros_like(width), width), batch_dims=root.dim()
+        )
+        return {
+            "log_diagonal": self.log_diagonal + root.log()[..., None, None],
+            "off_diagonal": self.off_diagonal * root[..., None, None, None],
+            **{f"icnn.{name}": p for name, p in wide.named_parameters()},
+            **{f"icnn.{name}": p for name, p in wide._scaled(factor).items()},
+        }
+
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
         """Replace f(x) by f((x - shift) / scale), in place; ``shift``, ``scale`` (*batch, dim)."""
-        self.loc.mul_(scale.unsqueeze(-2)).add_(shift.unsqueeze(-2))
-        self.log_diagonal.sub_(scale.log().unsqueeze(-2))
-        self.off_diagonal.div_(scale[..., None, None, :])
+        _write(self, self._affine(shift, scale))
 
     @torch.no_grad()
     def scale_output_(self, factor: Tensor) -> None:
         """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
-        root = factor.sqrt()
-        self.log_diagonal.add_(root.log()[..., None, None])
-        self.off_diagonal.mul_(root[..., None, None, None])
-        width = root.unsqueeze(-1).expand(*root.shape, self.loc.shape[-1])
-        self.icnn.compose_affine_(torch.zeros_like(width), width)
-        self.icnn.scale_output_(factor)
+        _write(self, self._scaled(factor))
 
     def add_offset_(self, offset: Tensor) -> None:
         """Add ``offset``, (*batch, modes) or (*batch, 1), to every f, in place."""
@@ -247,6 +275,32 @@ class WhitenedICNN(nn.Module):
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
         stack, layout = self.stack().place(x)
         return layout.restore(stack.forward(layout.x)[0])
+
+
+def in_units(
+    network: ICNN | WhitenedICNN, shift: Tensor, scale: Tensor, offset: Tensor, height: Tensor
+) -> dict[str, Tensor]:
+    """The parameters of offset + height f((x - shift) / scale), by name, gradients flowing.
+
+    Args:
+        shift, scale: (*batch, dim).
+        offset, height: (*batch,).
+    """
+    depth = height.dim()
+    moved = substitute(network, network._affine(shift, scale), batch_dims=depth)
+    scaled = substitute(moved, moved._scaled(height), batch_dims=depth)
+    tensors = dict(scaled.named_parameters())
+    name = "bias" if isinstance(network, ICNN) else "icnn.bias"
+    bias = tensors[name]
+    constant = bias[..., -1:] + offset[..., None, None]
+    return tensors | {name: torch.cat([bias[..., :-1], constant], dim=-1)}
+
+
+@torch.no_grad()
+def _write(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put ``tensors`` into the parameters of these names."""
+    for name, tensor in tensors.items():
+        module.get_parameter(name).copy_(tensor)
 
 
 def whitened(network: nn.Module) -> WhitenedICNN:

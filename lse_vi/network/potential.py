@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,15 +21,17 @@ from lse_vi.checks import (
     check_positive,
 )
 from lse_vi.network.convex_stack import ConvexStack, Layout
-from lse_vi.network.gates import CLOSED, alpha_of, log_gate
+from lse_vi.network.copies import absorb_units, prune
+from lse_vi.network.gates import alpha_of, log_gate
 from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network
 from lse_vi.network.substitution import substitute
+from lse_vi.network.units import Units
 from lse_vi.numerics.jacobian import jacobian
 from lse_vi.numerics.minima import Minima, find_minima
 
 ACTIVE = 0.01  # least mean responsibility of a mode that counts: it carries 1 % of the data
 LAYER_BYTES = 2**21  # largest layer that is evaluated at once, in bytes: it must fit in the cache
-FORMAT = 1  # version of the files that save writes; load refuses later ones
+FORMAT = 2  # version of the files that save writes; load refuses later ones
 
 
 class LSEICNN(nn.Module):
@@ -91,6 +94,7 @@ class LSEICNN(nn.Module):
         self.network = network(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
         self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha_of(gate), **like))
         self.log_rho = nn.Parameter(torch.full(tuple(batch_shape), math.log(rho), **like))
+        self.units = Units(dim, batch_shape, device)
 
     # -- what the parameters mean ---------------------------------------------------------------
 
@@ -111,8 +115,14 @@ class LSEICNN(nn.Module):
 
     @property
     def rho(self) -> Tensor:
-        """Sharpness, (*batch,)."""
-        return self.log_rho.exp()
+        """Sharpness, (*batch,), in units of 1/E."""
+        rho = self.log_rho.exp()
+        return rho if self.units.plain else rho / self.units.height
+
+    @property
+    def point_dtype(self) -> torch.dtype:
+        """The type in which points are read without loss."""
+        return self.alpha.dtype if self.units.plain else torch.float64
 
     # -- values and derivatives -----------------------------------------------------------------
 
@@ -122,17 +132,19 @@ class LSEICNN(nn.Module):
         for part in self._split(x):
             _, layout, rho, logits, _ = self._evaluate(part)
             parts.append(layout.restore(self._energy(logits, rho)))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.units.energies(parts[0] if len(parts) == 1 else torch.cat(parts), x.dtype)
 
     def mode_potentials(self, x: Tensor) -> Tensor:
         """f_k(x): (*sample, *batch, dim) -> (*sample, *batch, modes)."""
-        check_points("x", x, self.dim, self.alpha.dtype)
-        return self.network(x)
+        f = self.network(self._read(x))
+        if self.units.plain:
+            return f
+        offset, height = self.units.offset.unsqueeze(-1), self.units.height.unsqueeze(-1)
+        return (offset + height * f.double()).to(x.dtype)
 
     def responsibilities(self, x: Tensor) -> Tensor:
         """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
-        check_points("x", x, self.dim, self.alpha.dtype)
-        _, layout, _, logits, _ = self._evaluate(x)
+        _, layout, _, logits, _ = self._evaluate(self._read(x))
         return layout.restore(torch.softmax(logits, dim=1))
 
     def gradient(self, x: Tensor) -> Tensor:
@@ -146,14 +158,12 @@ class LSEICNN(nn.Module):
             stack, layout, rho, logits, kept = self._evaluate(part)
             gradient = stack.pullback(torch.softmax(logits, dim=1), kept)
             parts.append((layout.restore(self._energy(logits, rho)), layout.restore(gradient)))
-        if len(parts) == 1:
-            return parts[0]
-        energies, gradients = zip(*parts, strict=True)
-        return torch.cat(energies), torch.cat(gradients)
+        energy, gradient = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
+        return self.units.energies(energy, x.dtype), self.units.slopes(gradient, x.dtype)
 
     def hessian(self, x: Tensor) -> Tensor:
         """Second derivatives of E: (*sample, *batch, dim) -> (*sample, *batch, dim, dim)."""
-        check_points("x", x, self.dim, self.alpha.dtype)
+        self._check(x)
         keep = torch.is_grad_enabled()
         lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
         with torch.enable_grad():
@@ -162,24 +172,34 @@ class LSEICNN(nn.Module):
             return jacobian(self.gradient(points), points, create_graph=keep)
 
     def _split(self, x: Tensor) -> Sequence[Tensor]:
-        """``x`` in pieces of its first sample dimension that keep layers below LAYER_BYTES.
+        """``x`` for the network, in pieces of its first sample dimension: layers of LAYER_BYTES.
 
         The system gives new memory to larger tensors at every call, which takes up to three times
         as long as the arithmetic.
         """
-        check_points("x", x, self.dim, self.alpha.dtype)
+        x = self._read(x)
         if x.dim() <= self.alpha.dim():
             return [x]
         lead = max(x.shape[1:-1].numel(), self.batch_shape.numel())
         row = lead * self.modes * max(self.hidden, default=self.dim) * x.element_size()
         return x.split(max(1, LAYER_BYTES // row)) if row * len(x) > LAYER_BYTES else [x]
 
+    def _check(self, x: Any, name: str = "x") -> None:
+        """``x`` must be points of the parameters' type; of any precision if there are units."""
+        free = not self.units.plain and isinstance(x, Tensor) and x.is_floating_point()
+        check_points(name, x, self.dim, x.dtype if free else self.alpha.dtype)
+
+    def _read(self, x: Tensor) -> Tensor:
+        """Points as the network knows them."""
+        self._check(x)
+        return x if self.units.plain else self.units.to_network(x).to(self.alpha.dtype)
+
     def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor]]:
         """Stack, layout, rho, log s_k - rho f_k (batch, modes, n), and what the gradient needs."""
         stack, layout = self.network.stack().place(x)
         f, kept = stack.forward(layout.x)
         log_gates = layout.per_batch(self.log_gates, (self.modes, 1))
-        rho = layout.per_batch(self.rho, (1, 1))
+        rho = layout.per_batch(self.log_rho.exp(), (1, 1))
         return stack, layout, rho, log_gates - rho * f, kept
 
     def _energy(self, logits: Tensor, rho: Tensor) -> Tensor:
@@ -213,9 +233,11 @@ class LSEICNN(nn.Module):
                 f"minima needs a single potential, but batch_shape is {tuple(self.batch_shape)}; "
                 "use pot.select(index).minima(...)"
             )
-        check_points("starts", starts, self.dim, self.alpha.dtype)
+        self._check(starts, "starts")
         check_finite("starts", starts)
-        return find_minima(self, self.gradient, self.hessian, starts, separation=separation)
+        plain, u = self.without_units(), self._read(starts)
+        found = find_minima(plain, plain.gradient, plain.hessian, u, separation=separation)
+        return found if self.units.plain else Minima(*self.units.restore(*found))
 
     def prune(self, keep: Tensor) -> LSEICNN:
         """A potential with only the modes in the mask ``keep`` (*batch, modes), to drop idle ones.
@@ -223,44 +245,25 @@ class LSEICNN(nn.Module):
         The modes kept contribute to E as before. In a batch each potential keeps its own modes;
         where one has fewer than another, the gates of its spare modes are closed.
         """
-        keep = torch.as_tensor(keep, device=self.alpha.device)
-        mask = keep.dtype == torch.bool and keep.shape == self.alpha.shape
-        if not mask or not bool(keep.any(-1).all()):
-            raise ValueError(
-                f"keep must be a boolean mask of shape {tuple(self.alpha.shape)} with at least one "
-                f"mode kept, but got {keep.tolist()}"
-            )
-        most = int(keep.sum(-1).max())
-        order = (~keep).to(torch.int8).argsort(dim=-1, stable=True)[..., :most]
-        depth = len(self.batch_shape)
-
-        def take(p: Tensor) -> Tensor:
-            index = order.reshape(order.shape + (1,) * (p.dim() - depth - 1))
-            return torch.take_along_dim(p.detach(), index, dim=depth).clone()
-
-        small = self.blank(most)
-        with torch.no_grad():
-            for target, source in zip(
-                small.network.parameters(), self.network.parameters(), strict=True
-            ):
-                target.copy_(take(source))
-            alpha = take(self.alpha)
-            small.alpha.copy_(torch.where(keep.gather(-1, order), alpha, CLOSED))
-            small.log_rho.copy_(self.log_rho)
-            # E has a mean over K modes: with fewer in it, log(K / fewer) / rho keeps E.
-            small.add_offset_(math.log(self.modes / most) / small.rho)
-        return small
+        return prune(self, torch.as_tensor(keep, device=self.alpha.device))
 
     @torch.no_grad()
     def add_offset_(self, offset: Tensor) -> None:
         """Add ``offset`` (*batch,) to E, in place."""
-        self.network.add_offset_(offset.unsqueeze(-1))
+        if self.units.plain:
+            self.network.add_offset_(offset.unsqueeze(-1))
+        else:
+            self.units.set_(offset=self.units.offset + offset)
 
     @torch.no_grad()
     def scale_energy_(self, factor: Tensor) -> None:
         """Replace E by ``factor`` E, in place; ``factor`` (*batch,), positive."""
-        self.network.scale_output_(factor)
-        self.log_rho.sub_(factor.log())
+        if self.units.plain:
+            self.network.scale_output_(factor)
+            self.log_rho.sub_(factor.log())
+        else:
+            height, offset = factor * self.units.height, factor * self.units.offset
+            self.units.set_(height=height, offset=offset)
 
     # -- copies ---------------------------------------------------------------------------------
 
@@ -290,6 +293,19 @@ class LSEICNN(nn.Module):
         for own, model in zip(one.parameters(), self.parameters(), strict=True):
             own.requires_grad_(model.requires_grad)
         return one
+
+    def without_units(self) -> LSEICNN:
+        """E_0: this potential in its network's units, sharing its parameters."""
+        if self.units.plain:
+            return self
+        plain = copy.copy(self)
+        units = Units(self.dim, self.batch_shape, self.alpha.device)
+        plain._modules = {**self._modules, "units": units}
+        return plain
+
+    def absorbed(self) -> LSEICNN:
+        """E with its units in the network's parameters, gradients flowing, in double precision."""
+        return self if self.units.plain else absorb_units(self)
 
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
         """A copy of the potential at ``index`` of the batch, for what needs a single one."""

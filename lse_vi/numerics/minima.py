@@ -24,6 +24,7 @@ class Minima(NamedTuple):
     energies: Tensor
 
 
+@torch.no_grad()
 def find_minima(
     energy: Function,
     gradient: Function,
@@ -59,14 +60,63 @@ def find_minima(
         torch.Size([2, 1])
     """
     check_positive("separation", separation)
-    spread = spread_of(starts)
-    end = descend(energy, gradient, hessian, starts, max_length=LONGEST_STEP * spread)
-    inside = ((end.x - starts.mean(0)).abs() <= REACH * spread).all(-1)
+    frame = Frame.around(starts, energy(starts))
+    end = descend(
+        lambda u: frame.energy(energy(frame.point(u))),
+        lambda u: frame.gradient(gradient(frame.point(u))),
+        lambda u: frame.hessian(hessian(frame.point(u))),
+        frame.place(starts),
+        max_length=LONGEST_STEP,
+    )
+    inside = (end.x.abs() <= REACH).all(-1)
     curved = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
     good = end.converged & inside & curved
-    points, energies = end.x[good], end.energy[good]
-    kept = distinct(points, energies, separation * spread)
-    return Minima(points[kept], energies[kept])
+    u, energies = end.x[good], end.energy[good]
+    points = frame.point(u[distinct(u, energies, separation)])
+    energies, order = energy(points).sort()
+    return Minima(points[order], energies)
+
+
+class Frame(NamedTuple):
+    """Units in which a search goes on, so that nothing in it depends on those of the data.
+
+    ``middle`` (dim,) and ``spread`` () of the starts; ``level`` and ``height`` of their energies.
+    """
+
+    middle: Tensor
+    spread: Tensor
+    level: Tensor
+    height: Tensor
+
+    @classmethod
+    def around(cls, starts: Tensor, energies: Tensor) -> Frame:
+        """The frame of starts (n, dim) and the energies there, (n,)."""
+        finite = energies[energies.isfinite()]
+        level, height = energies.new_zeros(()), energies.new_zeros(())
+        if len(finite):
+            level, height = finite.median(), finite.amax() - finite.amin()
+        one = torch.ones_like(height)
+        return cls(starts.mean(0), spread_of(starts), level, torch.where(height > 0, height, one))
+
+    def place(self, x: Tensor) -> Tensor:
+        """x in the frame."""
+        return (x - self.middle) / self.spread
+
+    def point(self, u: Tensor) -> Tensor:
+        """Undo :meth:`place`."""
+        return self.middle + self.spread * u
+
+    def energy(self, energy: Tensor) -> Tensor:
+        """Energies in the frame."""
+        return (energy - self.level) / self.height
+
+    def gradient(self, gradient: Tensor) -> Tensor:
+        """Slopes in the frame."""
+        return gradient / self.height * self.spread
+
+    def hessian(self, hessian: Tensor) -> Tensor:
+        """Curvatures in the frame."""
+        return hessian / self.height * self.spread * self.spread
 
 
 def spread_of(starts: Tensor) -> Tensor:

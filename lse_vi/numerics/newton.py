@@ -13,10 +13,9 @@ Function = Callable[[Tensor], Tensor]
 # Share of the linear gain that a step must reach: the usual one (Nocedal & Wright 2006, Sec. 3.1).
 ARMIJO = 1e-4
 HALVINGS = 40  # most halvings of a step: 2^-40 = 1e-12 of it is lost in rounding
-# The largest modulus of H counts as at least this, in units of energy / x^2: where the function is
-# flat in all directions, the step stays finite.
-LEAST_MODULUS = 1e-6
 ROUNDINGS = 4  # machine epsilons of 1 + |energy|: a linear gain below them is rounding error
+# Roundings of 1 + |energy| that may be left to gain where a descent has converged.
+REACHED = 1e3
 
 
 class Descent(NamedTuple):
@@ -51,8 +50,9 @@ def descend(
     -|H|^-1 g, halved until Armijo's condition holds. |H| has the moduli of H's eigenvalues, so the
     step descends where H is indefinite too (Dauphin et al. 2014, saddle-free Newton). On a strongly
     convex function it converges from every start. A descent ends where the linear gain
-    g^T |H|^-1 g is at the rounding error of the energy; it has converged if there
-    |g|^2 / |H|_2 < sqrt(eps) (1 + |energy|).
+    g^T |H|^-1 g is at the rounding error of the energy, and has converged where half of it, the
+    Newton decrement, is below a thousand roundings: no unit of x enters. Energies must be of order
+    one, or their rounding hides what is left to gain.
 
     Args:
         energy: (*shape, dim) -> (*shape).
@@ -73,13 +73,10 @@ def descend(
     for _ in range(max_steps):
         g, h = gradient(x), hessian(x)
         moduli, axes = torch.linalg.eigh(h)
-        moduli = moduli.abs()
-        # Moduli below sqrt(eps) of the largest are raised to it: flat directions step less far.
-        largest = moduli.amax(-1, keepdim=True).clamp_min(LEAST_MODULUS)
-        moduli = moduli.clamp_min(eps**0.5 * largest)
         along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
-        step = -(axes @ (along / moduli).unsqueeze(-1)).squeeze(-1)
-        step = step * (max_length / step.norm(dim=-1, keepdim=True).clamp_min(eps)).clamp(max=1.0)
+        step = -(axes @ (along / _floored(moduli)).unsqueeze(-1)).squeeze(-1)
+        tiny = torch.finfo(x.dtype).tiny
+        step = step * (max_length / step.norm(dim=-1, keepdim=True).clamp_min(tiny)).clamp(max=1.0)
         slope = (g * step).sum(-1)
         active = -slope > ROUNDINGS * eps * (1 + value.abs())
         if not active.any():
@@ -97,6 +94,14 @@ def descend(
         if not (active & ~short).any():
             break
     g, h = gradient(x), hessian(x)
-    scale = torch.linalg.matrix_norm(h, ord=2).clamp_min(eps)
-    converged = g.square().sum(-1) / scale < eps**0.5 * (1 + value.abs())
-    return Descent(x, value, h, converged)
+    moduli, axes = torch.linalg.eigh(h)
+    along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
+    decrement = 0.5 * (along.square() / _floored(moduli)).sum(-1)
+    return Descent(x, value, h, decrement < REACHED * eps * (1 + value.abs()))
+
+
+def _floored(values: Tensor) -> Tensor:
+    """Moduli of eigenvalues, none so small that a step along its axis would be all rounding."""
+    moduli = values.abs()
+    least = torch.finfo(values.dtype).eps ** 0.5 * moduli.amax(-1, keepdim=True)
+    return moduli.clamp_min(least).clamp_min(torch.finfo(values.dtype).tiny ** 0.5)

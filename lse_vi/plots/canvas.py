@@ -14,7 +14,7 @@ from torch import Tensor
 from lse_vi.checks import check_dim
 from lse_vi.distribution.box import Box
 from lse_vi.network.potential import ACTIVE, LSEICNN
-from lse_vi.numerics.arrays import as_data
+from lse_vi.numerics.arrays import as_points as read_points
 from lse_vi.plots.style import COLORS, GREY
 
 WINDOW_MARGIN = 0.05  # on each side of a window, as a share of its range: no point is on the edge
@@ -35,8 +35,8 @@ def check_plottable(name: str, dim: int, batch_shape: Sequence[int]) -> None:
 
 
 def as_points(data: Any, potential: LSEICNN) -> Tensor:
-    """``data`` as points (n, dim), with the dtype and device of the potential."""
-    points = as_data("data", data).to(potential.alpha)
+    """``data`` as points (n, dim) like the potential's parameters."""
+    points = read_points("data", data).to(potential.alpha.device, potential.point_dtype)
     check_dim("data", points, potential.dim)
     return points
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lse_vi.checks import check_count, check_fraction, check_object
 from lse_vi.fitting.best_state import lift
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
-from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.history import join
 from lse_vi.fitting.mode_search import ModeSearch
 from lse_vi.fitting.random_state import reseed, seeded
@@ -22,11 +21,15 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.adam import Adam
 from lse_vi.potentials.fewest_modes import FewestModes, enough
 from lse_vi.potentials.levenberg_marquardt import LevenbergMarquardt
+from lse_vi.potentials.outliers import without_outliers
+from lse_vi.potentials.recipe import PotentialRecipe
 from lse_vi.potentials.result import PotentialFit, result_of
 from lse_vi.potentials.scaling import no_scaling, scaling_of
 from lse_vi.potentials.solver import Solver
-from lse_vi.potentials.targets import as_targets
-from lse_vi.potentials.training import Split, train
+from lse_vi.potentials.targets import Targets, as_targets
+from lse_vi.potentials.training import Errors, Split, train
+
+OUTLIER_ROUNDS = 4  # fits without outliers, each of which may readmit points
 
 
 def fit_potential(
@@ -92,32 +95,50 @@ def fit_potential(
         >>> len(res.minima.points)
         2
     """
-    _check_settings(pot, discovery, solver, standardise, restarts, polish)
-    check_count("seed", seed, minimum=0)
+    recipe = PotentialRecipe(
+        discovery=discovery, solver=solver, standardise=standardise, held_out=held_out,
+        restarts=restarts, polish=polish, seed=seed, progress=progress, checkpoint=checkpoint,
+    )  # fmt: skip
+    recipe.check(pot)
     given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
-    n_test = round(check_fraction("held_out", held_out) * len(given))
-    if pot.modes > len(given) - n_test:
-        raise ValueError(
-            f"pot must have at most as many modes as there are points to fit, "
-            f"{len(given) - n_test}, but has {pot.modes}"
-        )
-    settings = (discovery, solver, standardise, held_out, restarts, polish, seed)
-    file = Checkpoint(
-        checkpoint,
-        lambda: {"data": given.digest(), "pot": digest([pot]), "settings": digest(settings)},
-    )
-    scaling = scaling_of(given) if standardise else no_scaling(given)
-    targets = scaling.standardise(given) if standardise else given
+    res = _fit(pot, given, recipe)
+    kept = torch.arange(len(given), device=given.x.device)
+    for _ in range(OUTLIER_ROUNDS):
+        # An outlier bends the first fit, which may then contradict its neighbours too.
+        good = without_outliers(res.potential, given)
+        if torch.equal(good, kept):
+            break
+        # The first fit is on file, if there is a file; the others are those of other data.
+        kept = good
+        res = _fit(pot, given[kept], replace(recipe, checkpoint=None))
+    if len(kept) < len(given):
+        res.leave_out(given, kept)
+    return res
+
+
+def _fit(pot: LSEICNN, given: Targets, recipe: PotentialRecipe) -> PotentialFit:
+    """One fit, to all the points given."""
+    discovery, solver, restarts = recipe.discovery, recipe.solver, recipe.restarts
+    n_test = recipe.held_out_points(pot, len(given))
+    file = Checkpoint(recipe.checkpoint, lambda: recipe.fingerprint(pot, given))
+    scaling = scaling_of(given) if recipe.standardise else no_scaling(given)
+    targets = (scaling.standardise(given) if recipe.standardise else given).to(pot.alpha.dtype)
     device = given.x.device
-    with seeded(seed, device):
+    with seeded(recipe.seed, device):
         like = pot.resized(pot.modes)
         if not pot.log_rho.requires_grad:  # a fixed rho is in the units given: convert it
-            like.log_rho.add_(scaling.height.log())
+            like.log_rho.add_((scaling.height / pot.units.height).log())
         search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
-        reseed(seed, device)
+        reseed(recipe.seed, device)
         order = torch.randperm(len(given)).to(device)
-        split = Split(targets[order[n_test:]], targets[order[:n_test]])
-        descend = partial(train, solver=solver, split=split, search=search, progress=progress)
+
+        def split_of(whole: Targets) -> Split:
+            return Split(whole[order[n_test:]], whole[order[:n_test]])
+
+        split = split_of(targets)
+        descend = partial(
+            train, solver=solver, split=split, search=search, progress=recipe.progress
+        )
         try:
             numbers = range(1, pot.modes + 1) if discovery else [pot.modes]
             for modes in numbers[len(search.done) :]:
@@ -125,8 +146,8 @@ def fit_potential(
                     break
                 start = like.resized(modes, (max(restarts, 1), *pot.batch_shape))
                 if restarts:
-                    reseed(seed, device)
-                    start_on_clusters(start, split.fitted.x, seed)
+                    reseed(recipe.seed, device)
+                    start_on_clusters(start, split.fitted.x, recipe.seed)
                 else:
                     start.load_state_dict(lift(pot.state_dict()))
                     scaling.apply_(start)
@@ -141,17 +162,19 @@ def fit_potential(
             if not discovery:
                 best.load_state_dict(search.done[0].state)
             runs = [candidate.history for candidate in search.done]
-            if polish:
+            if recipe.polish:
                 start = like.resized(best.modes, (1, *pot.batch_shape))
                 start.load_state_dict(lift(best.state_dict()))
-                last = descend(start, "polish", polish, None)
+                last = descend(start, "polish", recipe.polish, None)
                 best.load_state_dict(last.state)
                 runs.append(last.history)
         except NonFiniteLossError as failure:
             scaling.restore_(failure.potential)
             raise
+    shares = targets if recipe.standardise else targets.in_shares()
+    errors = Errors.of(best.with_parameters(lift(dict(best.named_parameters()))), split_of(shares))
     scaling.restore_(best)
-    return result_of(best, given, order[n_test:], order[:n_test], join(runs))
+    return result_of(best, given, errors, join(runs))
 
 
 def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
@@ -186,29 +209,6 @@ def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
         "held_out": 0.0,
         "restarts": 0,
     }
-
-
-def _check_settings(
-    pot: Any, discovery: Any, solver: Any, standardise: bool, restarts: Any, polish: Any
-) -> None:
-    """Each setting must be of its type, and all settings must be consistent."""
-    if not isinstance(pot, LSEICNN):
-        raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
-    if not isinstance(discovery, FewestModes | None):
-        raise TypeError(f"discovery must be FewestModes() or None, but got {discovery!r}")
-    check_object("solver", solver, "begin", "LevenbergMarquardt() or Adam()")
-    check_count("restarts", restarts, minimum=0)
-    check_count("polish", polish, minimum=0)
-    if discovery is not None and restarts == 0:
-        raise ValueError("restarts=0 goes on from pot and needs discovery=None")
-    # Random starts and changes of units overwrite the parameters of the networks.
-    frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
-    if frozen and (restarts or standardise):
-        raise ValueError(
-            f"pot: its network must have all parameters trainable, but {', '.join(frozen)} need no "
-            "gradient; call pot.network.requires_grad_(), or keep them by restarts=0 and "
-            "standardise=False"
-        )
 
 
 def _without_each(pot: LSEICNN) -> LSEICNN:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_vi.fitting.best_state import lift
 from lse_vi.fitting.history import History
+from lse_vi.fitting.report import number, place
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.potentials.targets import Targets
+from lse_vi.potentials.training import Errors
 
+SHOWN_OUTLIERS = 5  # rows that a warning names
 MINIMA_STARTS = 200  # data points from which minima are searched: enough to start in every well
 
 
@@ -34,7 +36,9 @@ class PotentialFit:
             nested lists over the batch: ``step``, ``loss`` and ``held_out`` (the weighted mean
             squares that are minimised), ``active_modes``, ``rho``, and for each mode ``gates`` and
             ``shares`` (mean responsibilities).
-        points: all data points, (n, *batch, dim).
+        points: all data points that were fitted, (n, *batch, dim).
+        outliers: which of the points given were left out, as they contradict all others.
+        warnings: what the user must know before trusting the result; empty if nothing.
 
     Example:
         >>> import torch
@@ -52,6 +56,8 @@ class PotentialFit:
     held_out_error: Tensor
     history: History = field(repr=False)
     points: Tensor = field(repr=False)
+    outliers: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def minima(self) -> Minima:
@@ -85,6 +91,20 @@ class PotentialFit:
             held_out_error=self.held_out_error[where],
             history=history,
             points=self.points.movedim(0, -2)[where],
+            outliers=self.outliers,
+            warnings=self.warnings,
+        )
+
+    def leave_out(self, given: Targets, kept: Tensor) -> None:
+        """Say which of the points ``given`` were not among those ``kept``."""
+        mask = torch.ones(len(given), dtype=torch.bool)
+        mask[kept.cpu()] = False
+        self.outliers = tuple(mask.nonzero().flatten().tolist())
+        which = ", ".join(map(str, self.outliers[:SHOWN_OUTLIERS]))
+        more = ", ..." if len(self.outliers) > SHOWN_OUTLIERS else ""
+        self.warnings = (
+            f"left out, as they contradict all other points: {len(self.outliers)} of "
+            f"{len(given)} (row {which}{more}); correct or drop them",
         )
 
     def __str__(self) -> str:
@@ -99,25 +119,23 @@ class PotentialFit:
                 "(shares of the targets' spread)"
             )
             for point, energy in zip(*one.minima, strict=True):
-                at = ", ".join(f"{v:.4g}" for v in point.tolist())
-                lines.append(f"    minimum at ({at})  E = {float(energy):.4g}")
-        return "\n".join(lines)
+                at = place(point.tolist(), (one.points.amax(0) - one.points.amin(0)).tolist())
+                energies = number(float(energy), float(one.potential.units.height))
+                lines.append(f"    minimum at ({at})  E = {energies}")
+        return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])
 
 
 @torch.no_grad()
-def result_of(
-    pot: LSEICNN, given: Targets, fitted: Tensor, unseen: Tensor, history: History
-) -> PotentialFit:
-    """The result of a fit, in the units given; ``fitted`` and ``unseen`` are rows of ``given``."""
-    lifted, shares = pot.with_parameters(lift(pot.state_dict())), given.in_shares()
-    error, held_out_error = (shares[rows].loss(lifted)[0].sqrt() for rows in (fitted, unseen))
+def result_of(pot: LSEICNN, given: Targets, errors: Errors, history: History) -> PotentialFit:
+    """The result of a fit, in the units given; ``errors`` are those of a batch of one restart."""
+    x = given.x.to(pot.point_dtype)
     if given.value is None:  # E is free up to a constant
-        pot.add_offset_(-pot(given.x).amin(0))
+        pot.add_offset_(-pot(x).amin(0))
     return PotentialFit(
         potential=pot,
-        active_modes=pot.active_modes(given.x).sum(-1),
-        error=error,
-        held_out_error=held_out_error if len(unseen) else torch.full_like(error, torch.nan),
+        active_modes=pot.active_modes(x).sum(-1),
+        error=errors.fitted.squeeze(0),
+        held_out_error=errors.unseen.squeeze(0),
         history=history,
-        points=given.x,
+        points=x,
     )

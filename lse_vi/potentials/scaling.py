@@ -41,20 +41,19 @@ class Scaling:
 
     def apply_(self, pot: LSEICNN) -> None:
         """Convert a potential to standardised units, in place; :meth:`restore_` undoes it."""
-        lead = pot.batch_shape
-        pot.add_offset_(-self.offset.expand(lead))
-        pot.scale_energy_(1 / self.height.expand(lead))
-        shift, scale = -self.shift / self.scale, 1 / self.scale
-        pot.network.compose_affine_(shift.expand(*lead, pot.dim), scale.expand(*lead, pot.dim))
+        lead, own = pot.batch_shape, pot.units
+        shift = ((own.shift - self.shift) / self.scale).expand(*lead, pot.dim)
+        scale = (own.scale / self.scale).expand(*lead, pot.dim)
+        height = (own.height / self.height).expand(lead)
+        offset = ((own.offset - self.offset) / self.height).expand(lead)
+        own.set_(shift=0.0, scale=1.0, offset=0.0, height=1.0)
+        pot.network.compose_affine_(shift.to(pot.alpha), scale.to(pot.alpha))
+        pot.scale_energy_(height.to(pot.alpha))
+        pot.add_offset_(offset.to(pot.alpha))
 
     def restore_(self, pot: LSEICNN) -> None:
         """Convert a potential from standardised units to those given, in place."""
-        lead = pot.batch_shape
-        pot.network.compose_affine_(
-            self.shift.expand(*lead, pot.dim), self.scale.expand(*lead, pot.dim)
-        )
-        pot.scale_energy_(self.height.expand(lead))
-        pot.add_offset_(self.offset.expand(lead))
+        pot.units.set_(**vars(self))
 
 
 def scaling_of(targets: Targets) -> Scaling:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lse_vi.checks import check_finite
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.arrays import as_data, as_tensor
+from lse_vi.numerics.arrays import as_floats, check_resolved, read
 
 LEAST_POINTS = 3  # of a data set: two points have a spread, but a straight line fits them
 
@@ -53,6 +53,13 @@ class Targets:
         given = (self.x, self.value, self.gradient, self.value_weight, self.gradient_weight)
         return digest(part for part in given if part is not None)
 
+    def to(self, dtype: torch.dtype) -> Targets:
+        """The same numbers in another precision."""
+        value = None if self.value is None else self.value.to(dtype)
+        gradient = None if self.gradient is None else self.gradient.to(dtype)
+        weights = self.value_weight.to(dtype), self.gradient_weight.to(dtype)
+        return Targets(self.x.to(dtype), value, gradient, *weights)
+
     def in_shares(self) -> Targets:
         """The same targets, with weights that make errors shares of each target's spread."""
         value_weight, gradient_weight = self.value_weight, self.gradient_weight
@@ -80,6 +87,17 @@ class Targets:
             parts.insert(0, ((energy - self.value.unsqueeze(1)) * scale).unsqueeze(-1))
         return torch.cat(parts, dim=-1)
 
+    def misfits(self, pot: LSEICNN) -> Tensor:
+        """How far each target is off, in spreads of the targets, (n,); ``pot`` is a single one."""
+        x, off = self.x.to(pot.point_dtype), torch.zeros_like(self.x[..., 0])
+        if self.value is not None:
+            spread = spread_or_one(self.value.std(0))
+            off = off + ((pot(x) - self.value) / spread).square()
+        if self.gradient is not None:
+            size = spread_or_one(self.gradient.square().mean(0).sqrt())
+            off = off + ((pot.gradient(x) - self.gradient) / size).square().mean(-1)
+        return off.sqrt()
+
     def loss(self, pot: LSEICNN) -> Tensor:
         """Weighted mean squares: (restarts, *batch)."""
         return self.residuals(pot).square().sum((0, -1))
@@ -93,62 +111,83 @@ def spread_or_one(size: Tensor) -> Tensor:
 def as_targets(
     pot: LSEICNN, x: Any, value: Any, gradient: Any, value_weight: Any, gradient_weight: Any
 ) -> Targets:
-    """Check the data that the user gives, in the dtype and on the device of ``pot``.
+    """Check the data that the user gives, in double precision on the device of ``pot``.
+
+    Points of which something is masked are left out.
 
     Args:
         pot: the potential to be fitted, of batch shape (*batch).
         x, value, gradient, value_weight, gradient_weight: as for :func:`fit_potential`.
 
     Raises:
+        TypeError: for what holds no real numbers.
         ValueError: for shapes that disagree, entries that are not finite, a constant column,
             negative weights, fewer than three points, and neither values nor gradients.
     """
-    batch, dim = pot.batch_shape, pot.dim
-    points = _tensor(x, pot)
-    points = as_data("x", points) if points.dim() < 3 or points.numel() == 0 else points
-    check_finite("x", points)
-    if points.shape[-1] != dim:
+    batch, dim = tuple(pot.batch_shape), pot.dim
+    if value is None and gradient is None:
+        raise ValueError("value and gradient are both None: give one of them, or both")
+    points, gone = read("x", x)
+    if points.dim() == 1:
+        points = points.unsqueeze(-1)
+        gone = None if gone is None else gone.unsqueeze(-1)
+    if points.dim() < 2 or points.shape[-1] != dim:
         raise ValueError(f"x must have last dimension {dim}, but got {tuple(points.shape)}")
+    if not points.numel():
+        raise ValueError(f"x is empty: shape {tuple(points.shape)}")
     n = len(points)
     if points.dim() == 2:
         points = points.reshape(n, *(1,) * len(batch), dim)
-    if value is None and gradient is None:
-        raise ValueError("value and gradient are both None: give one of them, or both")
-    constant = (points.amax(0) == points.amin(0)).reshape(-1, dim).any(0)
-    if n < LEAST_POINTS or bool(constant.any()):
+    parts = {"x": (_per_point("x", points, (n, *batch, dim)), gone)}
+    if value is not None:
+        parts["value"] = _target("value", value, batch, n, ())
+    if gradient is not None:
+        parts["gradient"] = _target("gradient", gradient, batch, n, (dim,))
+    whole = ~torch.stack([_any_row(n, mask) for _, mask in parts.values()]).any(0)
+    kept = {name: data[whole].to(pot.alpha.device) for name, (data, _) in parts.items()}
+    for name, data in kept.items():
+        check_finite(name, data)
+    low, high = kept["x"].amin(0), kept["x"].amax(0)
+    constant = (low == high).reshape(-1, dim).any(0)
+    if len(kept["x"]) < LEAST_POINTS or bool(constant.any()):
         columns = constant.nonzero().flatten().tolist()
         raise ValueError(
-            f"x needs at least {LEAST_POINTS} points that differ in every coordinate, "
-            f"but got {n} points, constant in column {columns}; drop such columns"
+            f"x needs at least {LEAST_POINTS} points that differ in every coordinate, but got "
+            f"{len(kept['x'])} points, constant in column {columns}; drop such columns"
         )
+    check_resolved("x", low, high)
+    if "value" in kept:
+        levels = kept["value"].unsqueeze(-1)
+        check_resolved("value", levels.amin(0), levels.amax(0))
     return Targets(
-        _per_point("x", points, (n, *batch, dim)),
-        None if value is None else _target("value", value, pot, n, ()),
-        None if gradient is None else _target("gradient", gradient, pot, n, (dim,)),
+        kept["x"].double(),
+        kept["value"].double() if "value" in kept else None,
+        kept["gradient"].double() if "gradient" in kept else None,
         _weight("value_weight", value_weight, pot, batch),
         _weight("gradient_weight", gradient_weight, pot, (*batch, dim)),
     )
 
 
-def _tensor(x: Any, pot: LSEICNN) -> Tensor:
-    """``x`` in the dtype and on the device of ``pot``."""
-    return as_tensor(x).to(pot.alpha)
+def _any_row(n: int, mask: Tensor | None) -> Tensor:
+    """Which of ``n`` points miss something, (n,)."""
+    return torch.zeros(n, dtype=torch.bool) if mask is None else mask.reshape(n, -1).any(-1)
 
 
-def _target(name: str, given: Any, pot: LSEICNN, n: int, event: tuple[int, ...]) -> Tensor:
-    """``given`` as (n, *batch, *event).
+def _target(
+    name: str, given: Any, batch: tuple[int, ...], n: int, event: tuple[int, ...]
+) -> tuple[Tensor, Tensor | None]:
+    """``given`` as (n, *batch, *event), and which of its entries are missing.
 
     Data (n, *event) are shared by the batch. A column (n, 1) and a vector (n,) mean the same.
     """
-    data, batch = _tensor(given, pot), tuple(pot.batch_shape)
+    data, gone = read(name, given)
     if data.shape == (n, *event):
         data = data.reshape(n, *(1,) * len(batch), *event)
     elif event == (1,) and data.shape == (n,):
         data = data.reshape(n, *(1,) * len(batch), 1)
     elif event == () and not batch and data.shape == (n, 1):
         data = data.squeeze(-1)
-    check_finite(name, data)
-    return _per_point(name, data, (n, *batch, *event))
+    return _per_point(name, data, (n, *batch, *event)), gone
 
 
 def _per_point(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -170,7 +209,7 @@ def _broadcast(name: str, data: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _weight(name: str, given: Any, pot: LSEICNN, shape: tuple[int, ...]) -> Tensor:
     """``given`` as weights of ``shape``, finite and not negative."""
-    weight = _broadcast(name, _tensor(given, pot), shape)
+    weight = _broadcast(name, as_floats(name, given).to(pot.alpha.device).double(), shape)
     check_finite(name, weight)
     if bool((weight < 0).any()):
         raise ValueError(f"{name} must not be negative, but got {weight.min().item()}")

@@ -38,7 +38,7 @@ def test_evidence_of_a_tiny_model_is_that_of_brute_force():
 
 def test_a_log_joint_that_is_nowhere_finite_is_refused():
     model = BayesianDensity(torch.randn(20), modes=1, hidden=())
-    model.log_joint = lambda theta: torch.full_like(theta[:, 0], torch.nan)
+    model.unit_log_joint = lambda theta: torch.full_like(theta[:, 0], torch.nan)
     law = Student(torch.zeros(model.size), torch.eye(model.size))
     with pytest.raises(ValueError, match="NaN or minus infinity at all 50 draws of the guide"):
         anneal(model, law, 50)

@@ -1,4 +1,4 @@
-"""The prior of a fit: normal for places and widths of modes, heavy tails for their shapes."""
+"""The prior of a fit: normal for widths of modes, heavy tails for their places and shapes."""
 
 import math
 
@@ -14,7 +14,7 @@ LAWS = {  # of a potential of standardised data; hidden=(4, 3)
     "network.icnn.bias": lambda: dist.StudentT(2.0, 0.0, 10.0),
     "network.icnn.raw_inner.0": lambda: dist.StudentT(2.0, 0.5, 2.0),
     "network.icnn.raw_inner.1": lambda: dist.StudentT(2.0, 2.0, 4.0),
-    "network.loc": lambda: dist.Normal(0.0, 1.5),
+    "network.loc": lambda: dist.StudentT(2.0, 0.0, 3.0),
     "network.log_diagonal": lambda: dist.Normal(1.0, 1.5),
     "network.off_diagonal": lambda: dist.Normal(0.0, 3.0),
     "alpha": lambda: dist.Normal(1.0, 1.0),

@@ -78,5 +78,3 @@ def test_bad_input_of_basins_is_named(polynomial, grid):
     for minima in (torch.zeros(0, 2), torch.zeros(2)):
         with pytest.raises(ValueError, match=r"minima must have shape \(m, 2\)"):
             basins(pot, grid, minima)
-    with pytest.raises(TypeError, match=r"minima must be of dtype torch\.float64"):
-        basins(pot, grid, torch.zeros(1, 2, dtype=torch.float32))

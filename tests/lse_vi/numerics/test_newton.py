@@ -92,14 +92,7 @@ def test_single_precision_ends_where_double_does(problem_of_one_minimum):
     "dtype",
     [
         torch.float64,
-        pytest.param(
-            torch.float32,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="'converged' judges the gradient by the largest curvature alone, to the root"
-                " of a rounding error: on the slope of a bent valley that is met",
-            ),
-        ),
+        torch.float32,
     ],
 )
 def test_a_descent_that_ran_out_of_steps_has_not_converged(problems, dtype):
