@@ -32,7 +32,7 @@ class Elastic(nn.Module):
 
     Args:
         potential: Psi / (strain_unit stress_unit), a function of the invariants of E / strain_unit.
-        invariants: the set that it reads, such as :class:`~lse_vi.materials.Isotropic`.
+        invariants: the set that it reads, such as :class:`~lse_vi.Isotropic`.
         strain_unit: a typical strain; networks learn best on numbers near one.
         stress_unit: a typical stress, in the unit of the data.
 

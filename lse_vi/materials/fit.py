@@ -33,8 +33,8 @@ def fit_memory(
     observed.
 
     Args:
-        model: an :class:`~lse_vi.materials.Elastic`, :class:`~lse_vi.materials.Memory` or
-            :class:`~lse_vi.materials.Play`.
+        model: an :class:`~lse_vi.Elastic`, :class:`~lse_vi.Memory` or
+            :class:`~lse_vi.Play`.
         strain, stress: (paths, times, *event).
         times: (paths, times) or (times,); needed by the clock :class:`~lse_vi.materials.Time`
             alone.

@@ -55,10 +55,10 @@ class Play(Elastic):
 
     Args:
         potential: has two plain modes. The energies of the phases are f_k - log(s_k) / rho.
-        invariants, strain_unit, stress_unit: as for :class:`~lse_vi.materials.Elastic`.
+        invariants, strain_unit, stress_unit: as for :class:`~lse_vi.Elastic`.
 
     Raises:
-        ValueError: as :class:`~lse_vi.materials.Elastic`; for a potential without two plain modes.
+        ValueError: as :class:`~lse_vi.Elastic`; for a potential without two plain modes.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic

@@ -14,7 +14,7 @@ class MemoryFit:
 
     Attributes:
         model: the model that was given, fitted in place.
-        history: lists ``step`` and ``loss``, the mean squared error in units of ``stress_unit``^2.
+        history: lists ``step`` and ``loss``, the mean squared error in stress_unit^2.
 
     Example:
         >>> import torch

@@ -45,7 +45,7 @@ class Paths(NamedTuple):
     """The data of a fit, prepared for a model.
 
     Attributes:
-        prepared: the strains, as :meth:`~lse_vi.materials.Elastic.prepare` returns them.
+        prepared: the strains, as :meth:`~lse_vi.Elastic.prepare` returns them.
         target: the stress to fit, in units of ``stress_unit``, (times, paths, *event).
     """
 
