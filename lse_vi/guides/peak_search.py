@@ -29,9 +29,6 @@ ROUND_STARTS = 128  # ascents of a round, in one batch: hardly slower than one a
 # Ascents that must reach every peak: the probability that a peak as easy to reach was missed is
 # then about e^-3.
 NEEDED_HITS = 3
-# Nats that a Newton step would still gain, below which the end of an ascent is at its peak: more
-# than BFGS leaves, less than the 0.5 nats of one standard deviation.
-AT_PEAK = 0.1
 NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
 # around the prior's median, in units of 1; and steps off a peak, in its standard deviations.
@@ -150,7 +147,7 @@ def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
 
 def _ascend(log_joint: LogJoint, starts: Tensor) -> Ends:
     """Ascents of l from all starts at which it is finite."""
-    ends = ascend(log_joint.value_and_gradient, starts)
+    ends = ascend(log_joint.value_and_gradient, log_joint.hessian, starts)
     if not len(ends.rows):
         raise ValueError(
             f"model: the log joint is NaN or infinite at all {len(starts)} starts, e.g. "
@@ -194,16 +191,12 @@ def _distinct(log_joint: LogJoint, ends: Ends) -> Peaks | None:
     """The peaks among the ends of ascents, polished, without duplicates; None if there are none."""
     if not bool(ends.converged.any()):
         return None
-    x, value, gradient = (part[ends.converged] for part in ends[:3])
-    hessian = -log_joint.hessian(x)
-    fine = hessian.isfinite().all(-1).all(-1)
-    x, value, gradient, hessian = x[fine], value[fine], gradient[fine], hessian[fine]
-    precision = moduli(hessian)
-    gain = 0.5 * (gradient * torch.linalg.solve(precision, gradient)).sum(-1)
-    at_peak = (torch.linalg.eigvalsh(hessian)[..., 0] > 0) & (gain < AT_PEAK)
-    if not bool(at_peak.any()):
+    x, value, _, hessian = (part[ends.converged] for part in ends[:4])
+    hits = torch.ones_like(value).long()
+    maximum = torch.linalg.eigvalsh(-hessian)[..., 0] > 0
+    rough = Peaks(x, value, moduli(-hessian), hits, maximum).select(maximum)
+    if not len(rough):
         return None
-    rough = Peaks(x, value, precision, torch.ones_like(gain).long(), at_peak).select(at_peak)
     rough = _merge(rough)
     end = descend(
         lambda z: -log_joint(z),
