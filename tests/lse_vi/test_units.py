@@ -5,6 +5,7 @@ is standardised first, other factors and offsets change the last ones.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -57,6 +58,11 @@ def density(x, **options):
     return fit_density(x, modes=2, steps=40, polish=60, restarts=2, **options, **QUIET)
 
 
+@cache
+def plain_density():
+    return density(groups())
+
+
 def same_density(res, plain, scale, offset=0.0, rel=1e-6):
     scale = torch.as_tensor(scale, dtype=torch.float64)
     assert res.active_modes.tolist() == plain.active_modes.tolist()
@@ -72,12 +78,12 @@ def same_density(res, plain, scale, offset=0.0, rel=1e-6):
 @example(1e-150)
 @given(EXPONENTS.map(lambda e: 10.0**e))
 def test_density_of_scaled_data(scale):
-    same_density(density(scale * groups()), density(groups()), scale)
+    same_density(density(scale * groups()), plain_density(), scale)
 
 
 def test_density_of_data_scaled_by_a_power_of_two_has_shapes_that_are_the_same_to_the_bit():
     """Its frames hold the logarithm of the scale, which rounds."""
-    plain, res = density(groups()), density(2.0**300 * groups())
+    plain, res = plain_density(), density(2.0**300 * groups())
     same_density(res, plain, 2.0**300, rel=1e-12)
     shape = {k: v for k, v in plain.density.potential.state_dict().items() if "icnn" in k}
     for name, p in shape.items():
@@ -96,7 +102,7 @@ def test_density_with_both_scales_at_once_on_a_box():
 def test_density_of_data_far_from_zero(offset):
     spread = groups().std()
     moved = density(groups() + offset * spread)
-    same_density(moved, density(groups()), 1.0, offset * spread, rel=1e-4)
+    same_density(moved, plain_density(), 1.0, offset * spread, rel=1e-4)
 
 
 def test_density_in_single_precision():
@@ -112,12 +118,24 @@ def test_density_in_single_precision():
 # -- posteriors -----------------------------------------------------------------------------------
 
 
+LAPLACE = {"modes": 2, "guide": "laplace", "draws": 50, **QUIET}
+
+
+@cache
+def plain_posterior():
+    return fit_posterior(groups(15), **LAPLACE)
+
+
+@cache
+def plain_count():
+    return count_modes(groups(15), **LAPLACE)
+
+
 @FEW
 @given(EXPONENTS.map(lambda e: 10.0**e))
 def test_posterior_of_scaled_data(scale):
-    options = {"modes": 2, "guide": "laplace", "draws": 50, **QUIET}
-    plain = fit_posterior(groups(15), **options)
-    res = fit_posterior(scale * groups(15), **options)
+    plain = plain_posterior()
+    res = fit_posterior(scale * groups(15), **LAPLACE)
     assert res.mode_probabilities == plain.mode_probabilities
     evidence = res.evidence.log_evidence + 30 * math.log(scale)
     close(evidence, plain.evidence.log_evidence)
@@ -130,10 +148,8 @@ def test_posterior_of_scaled_data(scale):
 
 @pytest.mark.parametrize(("scale", "offset"), [(1e-9, 0.0), (1e14, 0.0), (1.0, 1e6)])
 def test_number_of_modes_of_moved_data(scale, offset):
-    options = {"modes": 2, "guide": "laplace", "draws": 50, **QUIET}
-    plain = count_modes(groups(15), **options)
-    res = count_modes(scale * groups(15) + offset, **options)
-    for m, p in plain.probabilities.items():
+    res = count_modes(scale * groups(15) + offset, **LAPLACE)
+    for m, p in plain_count().probabilities.items():
         assert res.probabilities[m] == pytest.approx(p, rel=1e-6 if not offset else 1e-4)
 
 
@@ -155,6 +171,9 @@ def potential(kind, scale=1.0, height=1.0, offset=0.0, level=0.0, dtype=torch.fl
     return fit_potential(pot, scale * X + offset, **given, **WELLS, **options)
 
 
+plain_potential = cache(potential)
+
+
 def same_wells(res, plain, scale, height, offset=0.0, level=0.0, rel=1e-6):
     assert res.minima.points.shape == plain.minima.points.shape == (2, 1)
     close((res.minima.points - offset) / scale, plain.minima.points, rel, floor=1.0)
@@ -170,12 +189,12 @@ def same_wells(res, plain, scale, height, offset=0.0, level=0.0, rel=1e-6):
 def test_potential_of_scaled_data(kind, scale, height):
     if not 1e-300 < height / scale < 1e300:  # no gradient can be written down
         height = 1 / scale
-    same_wells(potential(kind, scale, height), potential(kind), scale, height)
+    same_wells(potential(kind, scale, height), plain_potential(kind), scale, height)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_potential_of_data_scaled_by_powers_of_two_is_the_same_to_the_bit(kind):
-    plain, res = potential(kind), potential(kind, 2.0**200, 2.0**-300)
+    plain, res = plain_potential(kind), potential(kind, 2.0**200, 2.0**-300)
     for name, p in plain.potential.network.state_dict().items():
         assert torch.equal(res.potential.network.state_dict()[name], p)
     assert torch.equal(res.minima.points / 2.0**200, plain.minima.points)
@@ -184,7 +203,7 @@ def test_potential_of_data_scaled_by_powers_of_two_is_the_same_to_the_bit(kind):
 @pytest.mark.parametrize(("offset", "level"), [(1e6, 0.0), (0.0, -4e4), (-1e6, 1e6)])
 def test_potential_of_data_far_from_zero(offset, level):
     res = potential("value", offset=offset, level=level)
-    same_wells(res, potential("value"), 1.0, 1.0, offset, level, rel=1e-4)
+    same_wells(res, plain_potential("value"), 1.0, 1.0, offset, level, rel=1e-4)
 
 
 def test_potential_in_single_precision_keeps_differences_and_slopes():
@@ -201,7 +220,7 @@ def test_potential_in_single_precision_keeps_differences_and_slopes():
 @example(1e100, 1e-100)
 @given(st.floats(-100, 100).map(lambda e: 10.0**e), st.floats(-100, 100).map(lambda e: 10.0**e))
 def test_motion_on_a_scaled_landscape(scale, height):
-    plain, pot = potential("value").potential, potential("value", scale, height).potential
+    plain, pot = plain_potential("value").potential, potential("value", scale, height).potential
     grid = torch.linspace(-1.8, 1.8, 25).unsqueeze(-1)
     one, two = stationary_points(plain, grid), stationary_points(pot, scale * grid)
     assert one.kinds == two.kinds

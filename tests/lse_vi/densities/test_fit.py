@@ -64,23 +64,6 @@ def test_modes_are_found_in_more_dimensions(dim):
     torch.testing.assert_close(res.mode_locations[order], truth, atol=0.15, rtol=0)
 
 
-def test_the_fit_does_not_depend_on_units():
-    """x -> a x + b changes the density as it should, and nothing else.
-
-    Rounding is amplified by the line searches of L-BFGS: after them the same maximum is found to a
-    thousandth of a nat, but not the same parameters.
-    """
-    x, y = two_modes(), torch.linspace(-7.0, 7.0, 40).unsqueeze(-1)
-    here = fit_density(x, modes=2, polish=0, **QUICK).density
-    there = fit_density(1e4 * x - 3e5, modes=2, polish=0, **QUICK).density
-    log_prob = there.log_prob(1e4 * y - 3e5) + torch.tensor(1e4).log()
-    torch.testing.assert_close(log_prob, here.log_prob(y), atol=1e-4, rtol=1e-4)
-    here, there = (fit_density(part, modes=2, **QUICK) for part in (x, 1e4 * x - 3e5))
-    torch.testing.assert_close(
-        there.log_likelihood + torch.tensor(1e4).log(), here.log_likelihood, atol=1e-3, rtol=0.0
-    )
-
-
 def test_data_type_is_kept():
     res = fit_density(two_modes().float(), modes=2, **QUICK)
     assert res.density.sample((3,)).dtype == torch.float32
@@ -89,10 +72,10 @@ def test_data_type_is_kept():
 
 def test_counts_spread_over_their_cells():
     """A few values, each many times, are modes of their own; spread over +-1/2 they are not."""
-    x = torch.cat([torch.randint(0, 3, (100,)), torch.randint(40, 43, (100,))])
+    x = torch.cat([torch.randint(0, 2, (50,)), torch.randint(40, 42, (50,))])
     bounds = (-0.5, 60.5)
     assert int(fit_density(x, modes=4, bounds=bounds, **QUICK).active_modes) > 2
-    spread = x + torch.rand(200) - 0.5
+    spread = x + torch.rand(100) - 0.5
     assert int(fit_density(spread, modes=4, bounds=bounds, **QUICK).active_modes) == 2
 
 
