@@ -72,8 +72,7 @@ class Points:
                 "entries are NaN or infinite; drop or impute them first"
             )
         if len(points) > 1:
-            low = torch.stack([part.amin(0) for part in points.parts()]).amin(0)
-            high = torch.stack([part.amax(0) for part in points.parts()]).amax(0)
+            low, high = points.extremes
             check_spread(name, low, high)
             check_resolved(name, low, high)
         return points
@@ -105,6 +104,14 @@ class Points:
     def parts(self) -> Iterator[Tensor]:
         """All rows in their order, ``PART`` of them at a time."""
         return (self.rows(slice(i, i + PART)) for i in range(0, len(self), PART))
+
+    @cached_property
+    def extremes(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value of each data set and coordinate, (*batch, dim)."""
+        ends = [part.aminmax(dim=0) for part in self.parts()]
+        return torch.stack([e.min for e in ends]).amin(0), torch.stack([e.max for e in ends]).amax(
+            0
+        )
 
     @cached_property
     def moments(self) -> Moments:

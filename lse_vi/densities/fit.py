@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_counts
+from lse_vi.densities.background import Background
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
+from lse_vi.densities.polish import ROUND_GAIN
 from lse_vi.densities.polish import polish as polish_candidate
 from lse_vi.densities.recipe import DensityRecipe, Settings, density_recipe, fingerprint
 from lse_vi.densities.result import FitResult, result_of
@@ -34,8 +36,9 @@ from lse_vi.network.potential import LSEICNN
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
 # the best number of modes takes the remaining steps.
-NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 TRIAL_STEPS = 100
+TIE = 2 * ROUND_GAIN  # nats: what the two idle rounds that end a polish may have left
+NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 
 
 def fit_density(
@@ -43,6 +46,7 @@ def fit_density(
     *,
     modes: int = 5,
     bounds: Any = None,
+    background: bool = False,
     hidden: Sequence[int] = (10, 10),
     network: type[ICNN | WhitenedICNN] = WhitenedICNN,
     learn_rho: bool | None = None,
@@ -82,6 +86,10 @@ def fit_density(
             that many points share becomes a mode of its own.
         modes: the largest number of modes to try.
         bounds: (low, high) of the support, each a number or ``dim`` numbers; None for R^d.
+        background: add a Gaussian as wide as the whole range of the data, for points that belong to
+            no mode: strays, sentinel values, bad records. Its mass is reported
+            (``result.background``), and is the last of ``mode_weights``. It needs rho = 1 and
+            strongly convex modes.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         network: strongly convex modes by default; ``ICNN`` for the paper's plain ones.
         learn_rho: learn the sharpness rho, which shapes the passes between the modes. By default
@@ -127,7 +135,7 @@ def fit_density(
     batch, dim = points.shape[1:-1], points.shape[-1]
     box = None if bounds is None else Box.of(bounds, dim, like)
     _check_inside(points, box)
-    settings = Settings(modes, check_counts("hidden", hidden), network, method)
+    settings = Settings(modes, check_counts("hidden", hidden), network, method, background)
     model: dict[str, Any] = {"learn_rho": learn_rho, "mode_penalty": mode_penalty}
     use: dict[str, Any] = {"held_out": held_out, "restarts": restarts, "batch_size": batch_size}
     pace: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "polish": polish}
@@ -137,13 +145,16 @@ def fit_density(
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
     with seeded(seed, like.device):
-        data = FitData.split(points, recipe.n_test, recipe.batch_size)
-        search = ModeSearch(file, recipe.penalty, like.device)
+        beside = Background.of(points, recipe.box) if background else None
+        data = FitData.split(points, recipe.n_test, recipe.batch_size, beside)
+        search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)
         while len(search.done) < modes and not search.stalled:
             starts = 1 if recipe.mixture else restarts
             pot = template.resized(len(search.done) + 1, (starts, *batch))
             if recipe.mixture:
-                start_on_mixture(pot, data.sample, seed, restarts)
+                start_on_mixture(pot, data.sample, seed, restarts, beside)
+                if beside is not None:  # whose mass is in units of that of the modes
+                    pot.add_offset_(recipe.rule_of(pot).log_normalizer(pot))
             else:
                 start_on_clusters(pot, data.sample, seed)
             try:
@@ -164,18 +175,20 @@ def fit_density(
             elif rough := search.mergeable():
                 pot = template.resized(rough.modes, batch).double()
                 pot.load_state_dict(rough.state)
-                state = snapshot(merge_closest(pot, precise.sample))
+                state = snapshot(merge_closest(pot, precise.sample, precise.modes_share(pot)))
                 search.improve(go_on(search.merge(rough, state, recipe.polish), trial))
             elif rough := search.unfinished():
                 search.replace(go_on(rough, rough.finish.left))
             else:
                 break
         pot = search.assemble(template)
+        peaks = _count_peaks(pot, recipe)
+        pot = pot if beside is None else beside.joined(pot)
         if recipe.mixture:
             _balance_(pot, data, recipe.rule_of(pot))
-        peaks = _count_peaks(pot, recipe)
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
-    return result_of(LSEDensity(pot, bounds, method=method), points, peaks, search.done)
+    density = LSEDensity(pot, bounds, method=method)
+    return result_of(density, points, peaks, search.done, background=background)
 
 
 def _check_inside(points: Points, box: Box | None) -> None:

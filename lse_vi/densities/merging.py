@@ -14,7 +14,7 @@ from lse_vi.numerics.clusters import LEAST_VARIANCE
 
 
 @torch.no_grad()
-def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
+def merge_closest(pot: LSEICNN, x: Tensor, theirs: Tensor | None = None) -> LSEICNN:
     r"""``pot`` with one mode in place of the two that share the most points.
 
     How much modes i and j share is measured by :math:`\cos(r_i, r_j)`, the cosine of their
@@ -25,6 +25,7 @@ def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
     Args:
         pot: with two modes or more.
         x: points (n, *batch, dim).
+        theirs: the probability of each point to be of one of the modes, (n, *batch); 1 by default.
 
     Example:
         >>> pot = LSEICNN(2, 5, network=WhitenedICNN)
@@ -32,6 +33,8 @@ def merge_closest(pot: LSEICNN, x: Tensor) -> LSEICNN:
         4
     """
     r = pot.responsibilities(x)  # (n, *batch, modes)
+    if theirs is not None:
+        r = r * theirs.unsqueeze(-1)
     first, second = _closest(r)
     modes = torch.arange(pot.modes, device=r.device)
     both = (r * ((modes == first) | (modes == second))).sum(-1)  # (n, *batch)

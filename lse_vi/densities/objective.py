@@ -19,9 +19,10 @@ from lse_vi.network.potential import LSEICNN
 @torch.no_grad()
 def judge(pot: LSEICNN, data: FitData, rule: Rule) -> tuple[Tensor, Tensor]:
     """The objective, (restarts, *batch), and held-out losses, (n, restarts, *batch)."""
-    log_z = rule.log_normalizer(pot)
-    mean = data.mean(lambda x: pot(x.unsqueeze(1)))
-    return log_prior(pot) - len(data.rows) * (mean + log_z), pot(data.test.unsqueeze(1)) + log_z
+    log_z = data.log_normalizer(rule.log_normalizer(pot))
+    mean = data.mean(lambda x: data.energy(pot, x.unsqueeze(1)))
+    losses = data.energy(pot, data.test.unsqueeze(1)) + log_z
+    return log_prior(pot) - len(data.rows) * (mean + log_z), losses
 
 
 def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
@@ -34,8 +35,9 @@ def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
     energies, nodes = pot(torch.cat([x, rule.points.expand(-1, *lead, -1)])).split(
         [len(x), len(rule.points)]
     )  # one pass through the network for both costs less than two
-    log_z = torch.logsumexp(rule.log_weights - nodes, dim=0)
-    mean = energies.sum(0) * (processes() / len(drawn))  # averages to the mean over all points
+    log_z = data.log_normalizer(torch.logsumexp(rule.log_weights - nodes, dim=0))
+    total = data.beside(energies, x).sum(0)
+    mean = total * (processes() / len(drawn))  # averages to the mean over all points
     return log_prior(pot) - len(data.rows) * (mean + log_z)
 
 

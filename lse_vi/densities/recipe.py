@@ -50,6 +50,7 @@ START_RHO = 0.3  # per nat, of a trained rho: soft, so that several modes learn 
 class Settings(NamedTuple):
     """What is fitted: the largest number of modes, their networks, and how log Z is found.
 
+    With ``background``, a broad part beside the modes takes the strays.
     With ``method`` None, the fit uses a coarser rule than the density that is returned.
     """
 
@@ -57,6 +58,7 @@ class Settings(NamedTuple):
     hidden: tuple[int, ...]
     network: type[ICNN | WhitenedICNN]
     method: Method | None
+    background: bool
 
     def check(self, n: int) -> None:
         """Each setting must be valid for a fit to ``n`` points."""
@@ -147,7 +149,7 @@ def density_recipe(
     check_enough("x", n - n_test, dim)
     settings.check(n - n_test)
     if learn_rho is None:
-        learn_rho = box is not None and dim <= 2
+        learn_rho = box is not None and dim <= 2 and not settings.background
     if mode_penalty is None:
         mode_penalty = 0.5 * math.log(n) * (1 + 2 * dim + dim * (dim + 1) / 2)
     if not check_number("mode_penalty", mode_penalty) >= 0:
@@ -156,6 +158,12 @@ def density_recipe(
         batch_size = n if n <= WHOLE_POINTS else BATCH_POINTS
     check_count("batch_size", batch_size)
     mixture = not learn_rho and issubclass(settings.network, WhitenedICNN)
+    if settings.background and not mixture:
+        raise ValueError(
+            "background: a part beside the modes needs learn_rho=False and "
+            f"network=WhitenedICNN, but got learn_rho={learn_rho} and "
+            f"network={settings.network.__name__}"
+        )
     polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
     if steps is None:
         mixture_steps = STEPS_MIXTURE if polish else STEPS_MIXTURE_ALONE

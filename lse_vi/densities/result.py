@@ -20,6 +20,10 @@ NO_MASS = 1e-6  # share of the mass below which a mode has no location: its mean
 # and a share that matters besides.
 GAP_ERRORS, GAP_LEAST = 4.0, 0.02
 PRINTED_MASS = 1e-3  # share of the mass from which on a mode is printed: three decimals are shown
+# Robust deviations from the mean beyond which a point is a stray: 5 % of the data at most, as the
+# others set the deviation, and beyond every tail but a Cauchy's or the like.
+FAR = 20.0
+UNSURE = 0.05  # nats of error of log Z from which on a density is doubted: 5 % of every height
 BLOCK_POINTS = 2**12  # points evaluated at once, which bounds the memory for their responsibilities
 
 
@@ -41,6 +45,8 @@ class FitResult:
             can share one.
         warnings: what speaks against trusting the result, in words; empty if nothing does.
         spread: of the data, (dim,); sets the digits of the report.
+        background: mass of the part beside the modes, (*batch,): the last of ``mode_weights``, and
+            no mode. None for a fit without one.
 
     Example:
         >>> from lse_vi import fit_density
@@ -59,6 +65,7 @@ class FitResult:
     peaks: Tensor
     warnings: tuple[str, ...]
     spread: Tensor = field(repr=False)
+    background: Tensor | None = None
 
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
@@ -68,6 +75,8 @@ class FitResult:
             peaks = int(self.peaks[index])
             weights, locations = self.mode_weights[index], self.mode_locations[index]
             ranked = weights.argsort(descending=True).tolist()
+            if self.background is not None:
+                ranked.remove(len(weights) - 1)
             shown = [k for k in ranked if weights[k] > PRINTED_MASS]
             idle = len(shown) - int(self.active_modes[index])
             few = f" (of {len(shown)} listed)" if idle else ""
@@ -79,13 +88,22 @@ class FitResult:
             for k in shown:
                 at = place(locations[k].tolist(), self.spread.tolist())
                 lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
+            if self.background is not None:
+                lines.append(
+                    f"    weight {float(weights[-1]):.3f}  background, as wide as the data"
+                )
         lines += [f"WARNING: {text}" for text in self.warnings]
         return "\n".join(lines)
 
 
 @torch.no_grad()
 def result_of(
-    density: LSEDensity, points: Points, peaks: Tensor, done: list[Candidate]
+    density: LSEDensity,
+    points: Points,
+    peaks: Tensor,
+    done: list[Candidate],
+    *,
+    background: bool,
 ) -> FitResult:
     """The result for a fitted density.
 
@@ -94,6 +112,7 @@ def result_of(
         points: all data.
         peaks: the number of peaks of each density, (*batch,).
         done: the candidates with each number of modes, for the history.
+        background: whether the last mode is none, but the part beside them.
     """
     pot, rule = density.potential.requires_grad_(False), density.rule
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
@@ -105,16 +124,20 @@ def result_of(
         for block in part.split(BLOCK_POINTS):
             shares += pot.responsibilities(block).sum(0) / len(points)
             log_likelihood += density.log_prob(block).sum(0) / len(points)
+    doubts = _doubts(weights, shares, density, len(points)) + _unsure(density)
+    if not background:
+        doubts += _strays(points)
     return FitResult(
         density=density,
-        active_modes=(shares > ACTIVE).sum(-1),
+        active_modes=(shares[..., : -1 if background else None] > ACTIVE).sum(-1),
         mode_weights=weights,
         mode_locations=locations.masked_fill(spare, torch.nan),
         log_likelihood=log_likelihood,
         history=join([fit.history for fit in done]),
         peaks=peaks,
-        warnings=tuple(_doubts(weights, shares, density, len(points))),
+        warnings=tuple(doubts),
         spread=points.moments.deviation,
+        background=weights[..., -1] if background else None,
     )
 
 
@@ -133,4 +156,33 @@ def _doubts(weights: Tensor, shares: Tensor, density: LSEDensity, n: int) -> lis
         "wrong. Fit again with more restarts or steps, or with values that repeat spread over "
         "their cells (x + rand - 1/2)"
         for where in off.nonzero()
+    ]
+
+
+def _unsure(density: LSEDensity) -> list[str]:
+    """A log Z that its rule could not find."""
+    error = float(density.log_normalizer_error.max())
+    if error <= UNSURE:
+        return []
+    return [
+        f"log Z is known only to {error:.2g} nats, and all heights and masses are as uncertain: "
+        "give a method with more nodes or draws, as Quadrature(max_nodes=10**6) or "
+        "MomentMixture(65536), or narrower bounds"
+    ]
+
+
+def _strays(points: Points) -> list[str]:
+    """Points so far from the others that modes may have been spent on them."""
+    mean, deviation = points.moments
+    away = [
+        ((part.double() - mean).abs() > FAR * deviation).any(-1).reshape(len(part), -1).any(-1)
+        for part in points.parts()
+    ]
+    number = sum(int(part.sum()) for part in away)
+    if not number:
+        return []
+    return [
+        f"{number} of {len(points)} points {'lies' if number == 1 else 'lie'} more than {FAR:g} "
+        "deviations of the others from their middle, and modes may have been spent on such points: "
+        "check them, or fit with background=True, which gives them a part of their own"
     ]

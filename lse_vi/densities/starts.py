@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from lse_vi.densities.background import Background
 from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.clusters import gaussian_mixture
@@ -17,7 +20,9 @@ START_SLOPE = 3.0
 
 
 @torch.no_grad()
-def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
+def start_on_mixture(
+    pot: LSEICNN, x: Tensor, seed: int, restarts: int, background: Background | None = None
+) -> None:
     """Set the modes to the components of the best of several Gaussian mixtures.
 
     Args:
@@ -25,13 +30,19 @@ def start_on_mixture(pot: LSEICNN, x: Tensor, seed: int, restarts: int) -> None:
         x: standardised data (n, *batch, dim).
         seed: for the clusters on which EM starts.
         restarts: number of mixtures fitted by EM.
+        background: a part beside the modes, which they leave to it.
     """
     lead, dim = pot.alpha.shape, pot.dim
     rng = np.random.default_rng(seed)
     points = x.reshape(len(x), -1, dim).cpu().double().numpy()  # (n, batch, dim)
+    beside: list[np.ndarray | None] = [None] * points.shape[1]
+    if background is not None:  # the mixture leaves out log(2 pi) dim / 2
+        constant = 0.5 * dim * math.log(2 * math.pi)
+        law = background.log_density(x) + constant
+        beside = list(law.reshape(len(x), -1).T.cpu().double().numpy())
     best = []
-    for b in range(points.shape[1]):
-        runs = [gaussian_mixture(points[:, b], pot.modes, rng) for _ in range(restarts)]
+    for b, other in enumerate(beside):
+        runs = [gaussian_mixture(points[:, b], pot.modes, rng, other) for _ in range(restarts)]
         best.append(max(runs, key=lambda run: run[0])[1:])
     weights, means, factors = (
         torch.as_tensor(np.stack(parts)).to(pot.alpha) for parts in zip(*best, strict=True)

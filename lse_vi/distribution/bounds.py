@@ -14,14 +14,16 @@ import torch
 from torch import Size, Tensor
 
 from lse_vi.distribution.box import Box
+from lse_vi.distribution.cells import CellIntegrals, Cells
 from lse_vi.distribution.modes import SingleModes, log_factor, log_weights, mode_minima
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
 FIRST_CELLS = 32  # cells per axis of the first tangent bound, halved from there
-MAX_CELLS = 2**16  # largest number of cells of a tangent bound, for its memory: 256 x 256 in 2-D
-SMALL_GAIN = math.log(1.02)  # gain of log mass, in nats, below which cells are halved no more
+MAX_CELLS = 2**16  # number of cells from which a tangent bound is refined no more, for its memory
+LOOSE = 0.02  # share of a tangent bound's mass that exceeds exp(-E), above which cells are halved
+CELL_NODES = 4  # per axis, to tell that share; even, so that none lies where the tangent touches
 LEAST_SINH = 1e-4  # least |a| of log(sinh(a) / a), which is 1 + a^2/6: the error is 2e-9
 # Least slope times half-width of a truncated exponential: flatter densities are uniform to 1e-6,
 # and the quotient 0/0 is avoided.
@@ -116,28 +118,26 @@ class TangentBound:
     U(x) + g.(x - c) is largest at a corner, for any slope g; with g = grad E(c) it is nearly
     constant, so its maximum is close everywhere. The bound exp(max - g.(x - c)) has a mass of sinh
     terms, and a draw from it has a truncated exponential in each coordinate. This is adaptive
-    rejection sampling (Gilks & Wild 1992) on a fixed grid, generalised from log-concave densities
+    rejection sampling (Gilks & Wild 1992), generalised from log-concave densities
     to soft minima of convex functions.
 
     Args:
         pot: with modes of either kind.
-        box: the support.
-        cells: cells per axis.
+        cells: that make up the support.
 
     Example:
-        >>> box = Box.of((-1, 1), 2, torch.zeros(()))
-        >>> TangentBound(LSEICNN(2, 3), box, cells=8).propose(5).x.shape
+        >>> cells = Cells.of(Box.of((-1, 1), 2, torch.zeros(())), 8)
+        >>> TangentBound(LSEICNN(2, 3), cells).propose(5).x.shape
         torch.Size([5, 2])
     """
 
-    def __init__(self, pot: LSEICNN, box: Box, *, cells: int) -> None:
-        self.pot, self.half = pot, box.width / cells / 2
-        ticks = (torch.arange(cells).to(box.low) + 0.5) / cells
-        grid = torch.cartesian_prod(*([ticks] * pot.dim)).reshape(-1, pot.dim)
-        self.centers = box.low + grid * box.width  # (cells^dim, dim)
-        points = self.centers.reshape(-1, *(1,) * (len(pot.batch_shape) + 1), pot.dim)
-        corners = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0])] * pot.dim))
-        corners = corners.reshape(-1, pot.dim).to(self.half) * self.half
+    def __init__(self, pot: LSEICNN, cells: Cells) -> None:
+        self.pot, self.cells = pot, cells
+        ones = (1,) * len(pot.batch_shape)
+        points = cells.center.reshape(-1, *ones, 1, pot.dim)
+        half = cells.half.reshape(-1, *ones, pot.dim)
+        signs = torch.cartesian_prod(*([torch.tensor([-1.0, 1.0])] * pot.dim))
+        corners = signs.reshape(-1, pot.dim).to(half)
         with torch.no_grad():
             modes = SingleModes(pot.network.stack())
             f, slopes = modes.value_and_gradient(points)  # (cells, *batch, modes[, dim])
@@ -145,12 +145,15 @@ class TangentBound:
             share = torch.softmax(log_gates - rho * f, dim=-1)
             self.slope = (share.unsqueeze(-1) * slopes).sum(-2)  # grad E, (cells, *batch, dim)
             top = [
-                torch.logsumexp(log_gates - rho * (f + slopes @ corner), dim=-1) / pot.rho
-                + self.slope @ corner
+                torch.logsumexp(
+                    log_gates - rho * (f + (slopes * (half * corner).unsqueeze(-2)).sum(-1)), dim=-1
+                )
+                / pot.rho
+                + (self.slope * half * corner).sum(-1)
                 for corner in corners
             ]
             self.top = torch.stack(top).amax(0)  # (cells, *batch)
-            log_integrals = _log_sinhc(self.slope * self.half) + (2 * self.half).log()
+            log_integrals = _log_sinhc(self.slope * half) + (2 * half).log()
             log_masses = self.top + log_integrals.sum(-1)
             self.log_masses = log_masses.movedim(0, -1)
             self.log_mass = torch.logsumexp(self.log_masses, -1)
@@ -161,29 +164,34 @@ class TangentBound:
         cell = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
         slope = take_along_batch(self.slope.movedim(0, -2), cell, 1)
         top = take_along_batch(self.top.movedim(0, -1), cell, 0)
-        offset = _truncated_exponential(slope, self.half)
-        x = self.centers[cell] + offset
+        offset = _truncated_exponential(slope, self.cells.half[cell])
+        x = self.cells.center[cell] + offset
         return Proposal(x, -self.pot(x) - top + (slope * offset).sum(-1))
 
 
 def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
     """The bound for a support: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
 
-    The cells of the tangents are halved until this gains less than 2 % of the mass. The excess over
-    exp(-E) falls with the square of their width: what is left is about a third of the last gain.
+    The cells of the tangents are halved, each by itself, until the bound exceeds exp(-E) by less
+    than 2 % of its mass, which a few nodes in each cell tell.
 
     Raises:
         ValueError: for plain modes without a box or in more than two dimensions.
     """
     if box is None or pot.dim > 2:
         return GaussianBound(pot, box)
-    cells = FIRST_CELLS
-    bound = TangentBound(pot, box, cells=cells)
-    while (2 * cells) ** pot.dim <= MAX_CELLS:
-        cells, previous = 2 * cells, bound.log_mass
-        bound = TangentBound(pot, box, cells=cells)
-        if (previous - bound.log_mass).max() < SMALL_GAIN:
+    cells = Cells.of(box, FIRST_CELLS)
+    bound = TangentBound(pot, cells)
+    while len(cells.center) < MAX_CELLS:
+        total, mass = bound.log_mass, CellIntegrals.of(pot, cells, CELL_NODES).value
+        excess = (bound.log_masses - total.unsqueeze(-1)).exp().movedim(-1, 0)
+        excess = (excess - (mass - total).exp()).clamp_min(0.0)  # shares of the bound's own mass
+        share, order = excess.reshape(len(cells.center), -1).amax(1).sort()
+        loose = order[share.cumsum(0) > LOOSE]
+        if not len(loose):
             break
+        cells = cells.cut(loose)
+        bound = TangentBound(pot, cells)
     return bound
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lse_vi.checks import check_count, check_positive
 from lse_vi.distribution.bounds import TangentBound
 from lse_vi.distribution.box import Box
+from lse_vi.distribution.cells import CellIntegrals, Cells
 from lse_vi.distribution.modes import log_factor, log_weights, mode_minima
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
@@ -31,21 +30,25 @@ class Quadrature:
     """Product rules in one or two dimensions, refined until log Z does not change any more.
 
     Use it in one and two dimensions, where it is the default: its error is far below that of
-    importance samples. On a box the rules are Gauss-Legendre panels. If a mode is so narrow that it
-    lies between the nodes, the tangent bound of Z is far above the rule, and the panels are halved.
+    importance samples. On a box the rules are Gauss-Legendre in cells, each halved until that
+    changes Z no more, so a mode may be narrow and the box wide. If a mode is so narrow that it lies
+    between the nodes of a cell, the tangent bound of Z is far above the rule there, and the cell is
+    halved.
 
     On R^d each strongly convex mode is integrated along the axes of its own minimum, weighted by
     its share of the mixture M, a partition of unity. The rule is the trapezoidal rule, which
     converges exponentially for an analytic integrand that vanishes at both ends. The density of its
     nodes at the minimum follows the curvature there; its outermost nodes follow the frame.
 
-    The error is the last change of log Z, a bound on the error of the finer rule.
+    The error is the last change of log Z, a bound on the error of the finer rule; on a box the sum
+    of the changes in all cells.
 
     Args:
         tolerance: refinement stops once no log Z of the batch changes by more, in nats; at least
             the rounding error.
-        panels: per axis at the start; a panel has ``nodes`` points on a box, four on R^d.
-        nodes: Gauss-Legendre nodes per panel and axis.
+        panels: per axis at the start: cells of ``nodes`` points per axis on a box, and four points
+            on R^d.
+        nodes: Gauss-Legendre nodes per cell and axis.
         max_nodes: refinement also stops before it needs more nodes; the error is then larger than
             the tolerance.
 
@@ -70,6 +73,7 @@ class Quadrature:
         check_positive("tolerance", self.tolerance)
         check_count("panels", self.panels)
         check_count("nodes", self.nodes, 2)
+        check_count("max_nodes", self.max_nodes)
 
     @torch.no_grad()
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
@@ -80,43 +84,60 @@ class Quadrature:
                 "use LaplaceMixture() or Envelope()"
             )
         tolerance = max(self.tolerance, ROUNDINGS * torch.finfo(pot.alpha.dtype).eps)
-        grid = _ModeGrid(pot, tolerance) if box is None else _BoxGrid(pot, box, self.nodes)
-        panels, previous = self.panels, None
+        if box is not None:
+            return _box_rule(pot, box, self, tolerance)
+        grid, panels, previous = _ModeGrid(pot, tolerance), self.panels, None
         while True:
             points, weights = grid.nodes(panels)
             value = torch.logsumexp(weights - pot(points), dim=0)
             if previous is not None:
-                error = torch.maximum((value - previous).abs(), grid.unseen(panels, value))
+                error = (value - previous).abs()
                 if error.max() <= tolerance or 2**pot.dim * len(points) > self.max_nodes:
                     return Rule(points, weights, error)
             panels, previous = 2 * panels, value
 
 
-class _BoxGrid:
-    """Gauss-Legendre panels over a box."""
+def _box_rule(pot: LSEICNN, box: Box, how: Quadrature, tolerance: float) -> Rule:
+    """Cells are halved, each by itself, until Z changes by less than the tolerance in all of them.
 
-    def __init__(self, pot: LSEICNN, box: Box, order: int) -> None:
-        self.pot, self.box, self.order = pot, box, order
-
-    def nodes(self, panels: int) -> tuple[Tensor, Tensor]:
-        """Points (n, *1s, dim) and log weights (n, *1s)."""
-        ones = (1,) * len(self.pot.batch_shape)
-        t, log_w = (
-            torch.as_tensor(part).to(self.pot.alpha)
-            for part in _panel_nodes(panels, self.order, self.pot.dim)
-        )
-        points = self.box.low + (t + 1) / 2 * self.box.width
-        log_w = log_w + (self.box.width / 2).log().sum()
-        return points.reshape(-1, *ones, self.pot.dim), log_w.reshape(-1, *ones)
-
-    def unseen(self, panels: int, value: Tensor) -> Tensor:
-        """How far log Z may exceed ``value``, by the tangent bound; 0 if that is at most log 2.
-
-        The bound always exceeds log Z a little. A missed mode shows once it has as much mass as
-        all that the rule has found, which is a gap of log 2.
-        """
-        gap = TangentBound(self.pot, self.box, cells=panels).log_mass - value
-        return gap.where(gap > math.log(2.0), 0.0)
+    A cell in which the tangent bound is far above the rule may hide a mode between its nodes.
+    """
+    parts, per_cell = 2**pot.dim, how.nodes**pot.dim
+    cells = Cells.of(box, how.panels)
+    coarse = CellIntegrals.of(pot, cells, how.nodes).value
+    points, weights = list[Tensor](), list[Tensor]()
+    values, errors = [coarse[:0]], [coarse[:0]]  # of the cells that are good enough
+    spent, used = 0.0, 0
+    while len(cells.center):
+        cells = cells.halved()
+        fine = CellIntegrals.of(pot, cells, how.nodes)
+        log_z = torch.cat([*values, fine.value]).logsumexp(0)
+        after = fine.value.unflatten(0, (-1, parts)).logsumexp(1)
+        change = ((after - log_z).exp() - (coarse - log_z).exp()).abs()
+        # The bound always exceeds the integral a little. A missed mode shows once it has as much
+        # mass as all that the nodes have found, which is a gap of log 2.
+        bound = TangentBound(pot, cells).log_masses.movedim(-1, 0)
+        missed = (bound - log_z).where(bound - fine.value > math.log(2.0), -torch.inf)
+        missed = missed.unflatten(0, (-1, parts)).logsumexp(1)
+        noise = (fine.rounding * (fine.value - log_z).exp()).unflatten(0, (-1, parts)).sum(1)
+        unsure = (change - noise).clamp_min(0.0) + missed.exp()
+        size, order = unsure.reshape(len(unsure), -1).amax(1).sort()
+        total = spent + size.cumsum(0)
+        good = total <= (spent + tolerance) / 2
+        if used + parts * per_cell * (len(good) + (parts - 1) * int((~good).sum())) > how.max_nodes:
+            good = torch.ones_like(good)
+        keep = torch.zeros_like(good).index_fill(0, order[good], True)
+        mine = keep.repeat_interleave(parts)
+        points.append(fine.points[mine].flatten(0, 1))
+        weights.append(fine.log_weights[mine].flatten(0, 1))
+        values.append(fine.value[mine])
+        errors.append((torch.logaddexp(change.log(), missed) + log_z)[keep])
+        used += len(points[-1])
+        spent = float(total[good].amax()) if good.any() else spent
+        cells, coarse = cells.select(~mine), fine.value[~mine]
+    log_z = torch.cat(values).logsumexp(0)
+    error = nn.functional.softplus(torch.cat(errors).logsumexp(0) - log_z)  # log(1 + share)
+    return Rule(torch.cat(points), torch.cat(weights), error)
 
 
 class _ModeGrid:
@@ -157,19 +178,3 @@ class _ModeGrid:
         share = torch.log_softmax(log_weights(pot) - pot.mode_potentials(x), dim=-1)
         share = share.masked_fill(~own, -torch.inf).logsumexp(-1)
         return x.flatten(0, 1), (log_w + share).flatten(0, 1)
-
-    def unseen(self, panels: int, value: Tensor) -> Tensor:
-        """Zero: the nodes are placed on the modes, so they miss none."""
-        return torch.zeros_like(value)
-
-
-@lru_cache(maxsize=32)
-def _panel_nodes(panels: int, nodes: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Composite Gauss-Legendre on [-1, 1]^dim: points (n, dim) and log weights (n,)."""
-    t, w = np.polynomial.legendre.leggauss(nodes)
-    middles = (2 * np.arange(panels) + 1) / panels - 1
-    ticks = (middles[:, None] + t / panels).ravel()
-    log_w = np.log(np.tile(w / panels, panels))
-    grid = np.stack(np.meshgrid(*[ticks] * dim, indexing="ij"), -1).reshape(-1, dim)
-    weights = np.sum(np.meshgrid(*[log_w] * dim, indexing="ij"), axis=0).ravel()
-    return grid, weights

@@ -89,13 +89,17 @@ class ModeSearch:
         file: read when the search is made, written when a candidate is added or a run is saved.
         penalty: what a mode costs, in units of the objective.
         device: of the fit; a checkpoint holds the state of its random generators.
+        tie: candidates that differ by less than this, in units of the objective, are equally good,
+            and fewer modes win: what an optimiser leaves to gain is chance.
 
     Raises:
         ValueError: if the file is corrupt or belongs to another fit.
     """
 
-    def __init__(self, file: Checkpoint, penalty: float, device: torch.device) -> None:
-        self.file, self.penalty, self.device = file, penalty, device
+    def __init__(
+        self, file: Checkpoint, penalty: float, device: torch.device, *, tie: float = 0.0
+    ) -> None:
+        self.file, self.penalty, self.device, self.tie = file, penalty, device, tie
         saved = file.load()
         self.done = [Candidate.from_dict(entry) for entry in saved["done"]] if saved else []
         self.run: dict[str, Any] | None = saved["run"] if saved else None
@@ -143,12 +147,16 @@ class ModeSearch:
         self.save(None)
 
     def best(self) -> Tensor:
-        """Index of the best candidate for each data set, (*batch,).
+        """Index of the best candidate for each data set, (*batch,): of those that tie, the first.
 
         It has the largest penalised objective, unless held-out points have a clearly lower loss
         with more modes: with many parameters for few points, the penalty of BIC is too large.
         """
-        best = self._worth().argmax(0)
+        return self._best(self.tie)
+
+    def _best(self, tie: float) -> Tensor:
+        worth = self._worth()
+        best = (worth >= worth.amax(0) - tie).int().argmax(0)  # the first
         for k, candidate in enumerate(self.done):
             best = torch.where((k > best) & self._clearly_above(candidate, best), k, best)
         return best
@@ -176,7 +184,7 @@ class ModeSearch:
         For some data set it has no more modes than the best candidate, and is behind it by at most
         the penalty of one mode: a merger that is worse may itself lead to a better one.
         """
-        worth, best = self._worth(), self.best()
+        worth, best = self._worth(), self._best(tie=0.0)
         behind = torch.take_along_dim(worth, best[None], 0) - worth
         for k in range(int(best.max()), 0, -1):
             candidate = self.done[k]
@@ -197,11 +205,18 @@ class ModeSearch:
         return Candidate(rival.modes, state, nothing, rival.history, finish=begun)
 
     def unfinished(self) -> Candidate | None:
-        """A candidate that is the best for a data set and has steps left, or None."""
-        leading = torch.stack([self.best(), self._worth().argmax(0)])
-        for k in leading.unique().tolist():
-            if self.done[k].finish.left:
-                return self.done[k]
+        """A candidate with steps left that is or may become the best for a data set, or None.
+
+        A choice between fits that are finished to different depths would be made by chance. So all
+        go on that would be level if they gained twice what is expected.
+        """
+        worth, best = self._worth(), self.best()
+        leading = worth.amax(0)
+        for k, candidate in enumerate(self.done):
+            finish = candidate.finish
+            level = worth[k] + finish.ahead + self.tie >= leading
+            if finish.left and finish.gain is not None and bool((level | (best == k)).any()):
+                return candidate
         return None
 
     @property

@@ -18,7 +18,7 @@ JITTER = 0.03  # noise that separates equal points, in standard deviations: as L
 
 
 def gaussian_mixture(
-    x: np.ndarray, k: int, rng: np.random.Generator
+    x: np.ndarray, k: int, rng: np.random.Generator, background: np.ndarray | None = None
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """A Gaussian mixture by expectation maximisation from k-means, to start a density on.
 
@@ -26,6 +26,8 @@ def gaussian_mixture(
         x: standardised data (n, dim).
         k: number of components.
         rng: generator of the k-means centres.
+        background: log density at the points of a fixed part beside the components, (n,), up to the
+            constant of theirs, log(2 pi) dim / 2.
 
     Returns:
         The mean log-likelihood of a point up to a constant, the weights (k,), the means (k, dim),
@@ -41,7 +43,12 @@ def gaussian_mixture(
         ((3,), (3, 2), (3, 2, 2))
     """
     dim = x.shape[-1]
-    share = np.eye(k)[clusters(x, k, rng)[1]]
+    share, beside = np.zeros((len(x), k)), np.full((len(x), 1), -np.inf)
+    near = np.full(len(x), True)
+    if background is not None:
+        beside = background[:, None]
+        near = -0.5 * (x**2).sum(-1) > background
+    share[near] = np.eye(k)[clusters(x[near], k, rng)[1]]
     before = -np.inf
     for _ in range(EM_STEPS):
         mass = share.sum(0) + LEAST_MASS
@@ -52,7 +59,7 @@ def gaussian_mixture(
         white = centred @ factor.swapaxes(1, 2)
         height = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(-1)
         log_p = np.log(mass / len(x)) + height - 0.5 * (white**2).sum(-1).T  # (n, k)
-        total = logsumexp(log_p, axis=1)
+        total = logsumexp(np.hstack([log_p, beside]), axis=1)
         share = np.exp(log_p - total[:, None])
         gain, before = total.mean() - before, total.mean()
         if gain < EM_GAIN:

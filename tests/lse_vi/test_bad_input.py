@@ -272,6 +272,7 @@ def test_a_box_beside_the_modes(method):
     [
         (Quadrature, {"tolerance": 0.0}, r"tolerance must be a positive number, but got 0\.0"),
         (Quadrature, {"panels": 0}, "panels must be at least 1, but got 0"),
+        (Quadrature, {"max_nodes": 0}, "max_nodes must be at least 1, but got 0"),
         (Quadrature, {"nodes": 1}, "nodes must be at least 2, but got 1"),
         (Envelope, {"samples": 1}, "samples must be at least 2, but got 1"),
         (LaplaceMixture, {"samples": 1}, "samples must be at least 2, but got 1"),

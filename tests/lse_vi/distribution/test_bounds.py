@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lse_vi import ICNN, LSEDensity, WhitenedICNN
 from lse_vi.distribution.bounds import GaussianBound, TangentBound
 from lse_vi.distribution.box import Box
+from lse_vi.distribution.cells import Cells
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHARPNESS = st.sampled_from([0.05, 0.5, 1.0, 3.0, 30.0])
@@ -79,7 +80,7 @@ def test_tangents_bound_convex_modes_on_a_box(
         seed, dim, modes, network=network, hidden=hidden, rho=rho, batch_shape=batch_shape
     )
     box = Box.of((middle - width / 2, middle + width / 2), dim, pot.alpha)
-    x, log_accept = TangentBound(steepen(pot, steepness), box, cells=cells).propose(200)
+    x, log_accept = TangentBound(steepen(pot, steepness), Cells.of(box, cells)).propose(200)
     assert x.shape == (200, *batch_shape, dim)
     assert box.contains(x).all()
     scale = 1 + rho * pot.mode_potentials(x).abs().amax() / min(rho, 1.0)
@@ -93,6 +94,6 @@ def test_finer_cells_close_in_on_the_potential(random_potential, dim, network):
     pot = random_potential(0, dim, network=network)
     box = Box.of((-3.0, 3.0), dim, pot.alpha)
     log_z = LSEDensity(pot, (-3.0, 3.0)).log_normalizer
-    excess = [TangentBound(pot, box, cells=n).log_mass - log_z for n in (16, 32, 64)]
+    excess = [TangentBound(pot, Cells.of(box, n)).log_mass - log_z for n in (16, 32, 64)]
     assert excess[0] > excess[1] > excess[2] > 0
     assert 3.0 < excess[1] / excess[2] < 5.0

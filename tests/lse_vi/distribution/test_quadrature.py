@@ -125,3 +125,39 @@ def test_quadrature_stops_at_its_largest_rule(random_potential):
     assert len(q.rule.points) <= 60_000
     exact = LSEDensity(pot, method=Quadrature(max_nodes=800_000)).log_normalizer
     assert (q.log_normalizer - exact).abs() <= q.log_normalizer_error
+
+
+@pytest.mark.parametrize("side", [20.0, 1e3, 1e5, 1e7])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_a_box_may_be_far_wider_than_the_modes(dim, side):
+    """Normals of deviations 1 and 0.01, somewhere in a box: log Z as on all of R^d, and draws."""
+    pot = LSEICNN(dim, 2, hidden=(), rho=1.0, network=WhitenedICNN)
+    centers, widths = torch.tensor([[0.0] * dim, [3.0, -2.0][:dim]]), torch.tensor([1.0, 0.01])
+    pot.network.reset_parameters(centers, torch.diag_embed((1 / widths).expand(dim, 2).mT))
+    whole, q = LSEDensity(pot), LSEDensity(pot, (-0.3 * side, 0.7 * side))
+    assert q.log_normalizer_error < 1e-7
+    cut = 2e-9 * dim if side == 20.0 else 0.0  # six deviations fit on one side of the wide normal
+    torch.testing.assert_close(q.log_normalizer, whole.log_normalizer, rtol=0, atol=1e-7 + cut)
+    assert len(q.rule.points) < (1_000 if dim == 1 else 100_000)
+    narrow = (q.sample((1000,)) - centers[1]).norm(dim=-1) < 0.1
+    share = whole.rule.mode_weights(pot)[1]
+    assert (
+        abs(float(narrow.double().mean() - share))
+        < 4.5 * float(share * (1 - share) / 1000) ** 0.5 + 0.01
+    )
+
+
+@pytest.mark.parametrize("side", [20.0, 1e3, 1e5, 1e7])
+def test_plain_modes_in_a_wide_box_of_one_dimension(random_potential, side):
+    """The mass is where the box of deviations has it, however far the walls."""
+    pot = random_potential(0, 1, network=ICNN)
+    near, far = LSEDensity(pot, (-500.0, 500.0)), LSEDensity(pot, (-500.0 - side, 500.0 + 2 * side))
+    assert far.log_normalizer_error < 1e-7
+    assert far.log_normalizer >= near.log_normalizer - 1e-7
+    if side > 1e4:
+        torch.testing.assert_close(
+            far.log_normalizer,
+            LSEDensity(pot, (-500.0 - 2 * side, 500.0 + side)).log_normalizer,
+            rtol=0,
+            atol=1e-6,
+        )
