@@ -12,6 +12,7 @@ BENCHMARKS = (
     "outcomes",
     "scaling",
     "ssa",
+    "steadiness",
     "throughput",
     "wells",
 )
