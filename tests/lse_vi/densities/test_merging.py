@@ -73,12 +73,18 @@ def test_every_potential_of_a_batch_has_its_own_pair():
 def test_going_down_reaches_what_two_modes_from_their_own_start_do_not(monkeypatch):
     """Exponential laws back to back, whose walls a third and a fourth mode mend at first.
 
-    Two modes from their own start end 220 to 250 nats below the law at these seeds, and without
-    mergers the fits keep three or four. From the best of more modes mergers lead to two that are
-    above all others by 7 to 20 nats: with data moved by a millionth of their spread as well, which
-    moves all these numbers by some nats (optima are not finished to the same depth). So the count
-    is asserted of the median of the three fits, and of the gain a hundred nats.
+    Two modes from their own start end some 220 nats below the law, and without mergers the fits
+    keep three or four. From the best of more modes mergers lead to two that are above all others
+    by 5 nats. Data moved by a billionth or a millionth of their spread change no count: these two
+    moves did, when a fit of two modes that was not finished was compared with one of three.
     """
+    rng = np.random.default_rng(2)
+    label, size = rng.integers(0, 2, 11_000), rng.exponential(size=11_000)
+    x = np.where(label, 3.0 + size, -size)
+    moved = {
+        1e-9: x[:1000].std() * np.random.default_rng(5).standard_normal(1000),
+        1e-6: x[:1000].std() * np.random.default_rng(2).standard_normal(1000),
+    }
     gains = []
 
     def watched(search, candidate):
@@ -88,17 +94,16 @@ def test_going_down_reaches_what_two_modes_from_their_own_start_do_not(monkeypat
 
     improve = ModeSearch.improve
     monkeypatch.setattr(ModeSearch, "improve", watched)
-    counts, gaps = [], []
-    for seed in (0, 1, 5):
-        rng = np.random.default_rng(seed)
-        label, size = rng.integers(0, 2, 11_000), rng.exponential(size=11_000)
-        x = np.where(label, 3.0 + size, -size)
+    log_likelihoods = []
+    for step in (0.0, *(scale * noise for scale, noise in moved.items())):
         gains.clear()
-        fit = fit_density(x[:1000], seed=seed, progress=False)
+        fit = fit_density(x[:1000] + step, progress=False)
         assert max(gains, default=0.0) > 100
-        counts.append(int(fit.active_modes))
+        assert int(fit.active_modes) == 2
         with torch.no_grad():
-            q = fit.density.log_prob(torch.as_tensor(x[1000:, None]))
-        gaps.append(np.log(0.5) - size[1000:].mean() - float(q.mean()))
-    assert np.median(counts) == 2
-    assert np.mean(gaps) < 0.05
+            log_likelihoods.append(
+                float(fit.density.log_prob(torch.as_tensor(x[1000:, None])).mean())
+            )
+    assert np.ptp(log_likelihoods) < 0.005
+    law = np.log(0.5) - size[1000:].mean()
+    assert law - np.mean(log_likelihoods) < 0.05

@@ -44,6 +44,28 @@ def test_the_best_of_every_data_set_is_finished():
     assert order == [1, 2]
 
 
+def test_of_equally_good_fits_the_one_with_fewer_modes_is_kept():
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"), tie=1.0)
+    for modes, objectives in enumerate(((90.0, 90.0), (95.9, 96.1), (101.5, 101.5)), start=1):
+        search.add(Candidate(modes, {}, torch.tensor(objectives), {}))
+    assert search.best().tolist() == [1, 1]  # worth 85, 85.9 and 86.5; 85, 86.1 and 86.5
+    exact = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+    exact.done = search.done
+    assert exact.best().tolist() == [2, 2]
+
+
+def test_all_that_may_still_lead_are_finished():
+    """Behind by 10: expected to gain 3 more than is counted already, or 12, or tried no further."""
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+    search.add(Candidate(1, {}, torch.tensor(100.0), {}, finish=Finish(torch.tensor(0.0))))
+    for modes, ahead in ((2, 3.0), (3, 12.0)):
+        begun = Finish(torch.tensor(1.0), left=200, ahead=torch.tensor(ahead))
+        objective = 95.0 - 10.0 + 5.0 * modes - ahead
+        search.add(Candidate(modes, {}, torch.tensor(objective), {}, finish=begun))
+    search.add(Candidate(4, {}, torch.tensor(104.0), {}, finish=Finish(left=200)))
+    assert search.unfinished() is search.done[2]
+
+
 def test_l_bfgs_goes_to_the_best_of_every_data_set():
     search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
     for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0)), start=1):
