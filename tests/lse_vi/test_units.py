@@ -146,7 +146,9 @@ def test_posterior_of_scaled_data(scale):
     close(res.predictive(3) / scale, plain.predictive(3))
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1e-9, 0.0), (1e14, 0.0), (1.0, 1e6)])
+@settings(max_examples=2, deadline=None)
+@example(1.0, 1e6)
+@given(EXPONENTS.map(lambda e: 10.0**e), st.just(0.0))
 def test_number_of_modes_of_moved_data(scale, offset):
     res = count_modes(scale * groups(15) + offset, **LAPLACE)
     for m, p in plain_count().probabilities.items():
@@ -252,24 +254,30 @@ def test_the_density_of_a_potential_with_units():
 # -- materials ------------------------------------------------------------------------------------
 
 
+def material(kind, scale=1.0, height=1.0):
+    """Stresses of a fitted model, and its losses: its units are its own arguments."""
+    torch.manual_seed(0)
+    strain = 0.1 * torch.rand(6, 12, 1, 1) * torch.eye(3)
+    units = {"strain_unit": 0.1 * scale, "stress_unit": 0.2 * height}
+    pot = LSEICNN(3, 2, hidden=(4,))
+    model = Elastic(pot, Isotropic(), **units)
+    if kind == "play":
+        model = Play(pot, Isotropic(), **units).start(scale * strain)
+    stress = height * (2 * strain + 5 * strain @ strain)
+    fit_memory(model, scale * strain, stress, steps=40, batch=3, **QUIET)
+    history = polish_memory(model, scale * strain, stress, steps=15, **QUIET).history
+    return model(scale * strain).stress, history["loss"]
+
+
+plain_material = cache(material)
+
+
 @pytest.mark.parametrize("kind", ["elastic", "play"])
-@pytest.mark.parametrize(("scale", "height"), [(2.0**-100, 2.0**150), (1e-120, 1e130)])
+@FEW
+@example(2.0**-100, 2.0**150)
+@example(1e-150, 1e-150)
+@given(EXPONENTS.map(lambda e: 10.0**e), EXPONENTS.map(lambda e: 10.0**e))
 def test_materials_in_other_units(kind, scale, height):
-    """The units of a material are its own arguments: they scale with the data."""
-
-    def fit(scale, height):
-        torch.manual_seed(0)
-        strain = 0.1 * torch.rand(6, 12, 1, 1) * torch.eye(3)
-        units = {"strain_unit": 0.1 * scale, "stress_unit": 0.2 * height}
-        pot = LSEICNN(3, 2, hidden=(4,))
-        model = Elastic(pot, Isotropic(), **units)
-        if kind == "play":
-            model = Play(pot, Isotropic(), **units).start(scale * strain)
-        stress = height * (2 * strain + 5 * strain @ strain)
-        fit_memory(model, scale * strain, stress, steps=40, batch=3, **QUIET)
-        history = polish_memory(model, scale * strain, stress, steps=15, **QUIET).history
-        return model(scale * strain).stress, history["loss"]
-
-    (plain, losses), (res, scaled) = fit(1.0, 1.0), fit(scale, height)
+    (plain, losses), (res, scaled) = plain_material(kind), material(kind, scale, height)
     close(res / height, plain)
     close(scaled, losses, 1e-5)

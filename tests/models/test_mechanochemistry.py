@@ -20,6 +20,37 @@ def test_a_small_run_gives_all_metrics_and_figures(tmp_path, monkeypatch):
     assert "dPsi/dE11" in study.table(metrics)
 
 
+def in_joules_per_cubic_metre(monkeypatch):
+    """Energies times 1e9, strains as they are."""
+    crystal = study.crystal
+    potential, gradient = crystal.potential, crystal.gradient
+    monkeypatch.setattr(crystal, "potential", lambda x: 1e9 * potential(x))
+    monkeypatch.setattr(crystal, "gradient", lambda x: 1e9 * gradient(x))  # sample calls it too
+
+
+def same_r2(one, two, rel):
+    for name in ("r2_gradient", "r2_potential", "r2_path_in_range", "r2_path_beyond"):
+        assert two[name] == pytest.approx(one[name], abs=rel), name
+    assert two["rmse_path_in_range"] == pytest.approx(
+        1e9 * one["rmse_path_in_range"], rel=1e3 * rel
+    )
+
+
+def test_the_unit_of_energy_does_not_matter(tmp_path, monkeypatch):
+    for name, value in {"TRAIN": 200, "HIDDEN": (4,)}.items():
+        monkeypatch.setattr(study, name, value)
+    one = study.run(seed=1, out=tmp_path, modes=2, steps=6)
+    in_joules_per_cubic_metre(monkeypatch)
+    same_r2(one, study.run(seed=1, out=tmp_path, modes=2, steps=6), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_unit_of_energy_does_not_matter_to_the_study(tmp_path, monkeypatch):
+    one = study.run(seed=10, out=tmp_path)
+    in_joules_per_cubic_metre(monkeypatch)
+    same_r2(one, study.run(seed=10, out=tmp_path), rel=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [10, 11, 12])
 def test_targets(tmp_path, seed):
