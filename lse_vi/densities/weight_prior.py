@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -45,9 +47,7 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
     """
     moments = {}
     for name, p in pot.named_parameters():
-        mean, sd = _SCALES[_kind(name, pot)]
-        if name in ("network.weight", "network.bias"):
-            sd = _PLAIN_SLOPE
+        mean, sd = _moments(name, pot)
         moments[name] = (torch.full_like(p, mean), torch.full_like(p, sd))
     return moments
 
@@ -65,17 +65,46 @@ def log_prior(pot: LSEICNN) -> Tensor:
         >>> log_prior(LSEICNN(1, 2, batch_shape=(3,))).shape
         torch.Size([3])
     """
-    total = torch.zeros_like(pot.log_rho)
-    moments = prior_moments(pot)
+    parts: dict[bool, list[tuple[Tensor, float, float]]] = {True: [], False: []}
     for name, p in pot.named_parameters():
         if isinstance(p, nn.Parameter) and not p.requires_grad:
             continue
-        mean, sd = moments[name]
-        square = ((p - mean) / sd).square()
-        if _kind(name, pot) in _HEAVY:
+        heavy = _kind(name, pot) in _HEAVY
+        parts[heavy].append((p.reshape(*pot.batch_shape, -1), *_moments(name, pot)))
+    total = torch.zeros_like(pot.log_rho)
+    # All parameters of a law at once: every step of a fit comes here, and small tensors cost most.
+    for heavy, own in parts.items():
+        if not own:
+            continue
+        theta = torch.cat([p for p, _, _ in own], dim=-1)
+        sizes = tuple((mean, sd, p.shape[-1]) for p, mean, sd in own)
+        mean, sd = _constants(sizes, theta.dtype, theta.device)
+        square = ((theta - mean) / sd).square()
+        if heavy:
             square = (_FREEDOM + 1) * torch.log1p(square / (_WIDER**2 * _FREEDOM))
-        total = total - 0.5 * square.reshape(*pot.batch_shape, -1).sum(-1)
+        total = total - 0.5 * square.sum(-1)
     return total
+
+
+@lru_cache(maxsize=64)
+def _constants(
+    sizes: tuple[tuple[float, float, int], ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Means and deviations of parameters side by side, (mean, deviation, number) of each."""
+    means, deviations, numbers = zip(*sizes, strict=True)
+    with torch.inference_mode(False):  # they are kept, and may meet a gradient later
+        repeats = torch.tensor(numbers, device=device)
+        mean, deviation = (
+            torch.tensor(values, dtype=dtype, device=device).repeat_interleave(repeats)
+            for values in (means, deviations)
+        )
+    return mean, deviation
+
+
+def _moments(name: str, pot: LSEICNN) -> tuple[float, float]:
+    """Mean and standard deviation of the parameter ``name``."""
+    mean, sd = _SCALES[_kind(name, pot)]
+    return mean, _PLAIN_SLOPE if name in ("network.weight", "network.bias") else sd
 
 
 def _kind(name: str, pot: LSEICNN) -> str:
