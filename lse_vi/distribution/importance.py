@@ -142,8 +142,9 @@ class MomentMixture(_Mixture):
     KL(q_k || N). As in :class:`LaplaceMixture`, a share of the draws comes from the Gaussian
     envelope. The moments are first estimated from a Laplace mixture, then from draws of their own
     mixture until the effective number of draws stops growing (adaptive importance sampling,
-    Oh & Berger 1992). With steep walls in four dimensions the effective draws are two in five, but
-    one in seventy with the Laplace mixture.
+    Oh & Berger 1992). With steep walls in four dimensions the effective draws are often two in
+    five, where they are one in seventy with the Laplace mixture; with walls on all sides of a mode
+    they are fewer, and the reported error of log Z says so.
 
     Args:
         samples, defensive, sobol: as for :class:`LaplaceMixture`.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from lse_vi.checks import check_positive
+from lse_vi.checks import check_count, check_positive
 from lse_vi.landscapes.blend import Blend
 from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
 from lse_vi.numerics.arrays import as_floats
@@ -110,6 +110,7 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
     """
     check_sample("x", x, landscape.dim)
     check_sample("minima", minima, landscape.dim)
+    check_count("doublings", doublings, minimum=0)
     if not x.numel():
         raise ValueError(f"x is empty: shape {tuple(x.shape)}")
     if minima.dim() != 2 or not len(minima):

@@ -75,6 +75,8 @@ def test_bad_input_of_basins_is_named(polynomial, grid):
         basins(pot, grid, torch.zeros(1, 2))
     with pytest.raises(ValueError, match=r"x is empty: shape \(0, 2\)"):
         basins(pot, torch.zeros(0, 2), torch.ones(1, 2))
+    with pytest.raises(ValueError, match="doublings must be at least 0, but got -1"):
+        basins(pot, grid, torch.ones(1, 2), doublings=-1)
     for minima in (torch.zeros(0, 2), torch.zeros(2)):
         with pytest.raises(ValueError, match=r"minima must have shape \(m, 2\)"):
             basins(pot, grid, minima)
