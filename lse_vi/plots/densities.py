@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
@@ -29,6 +30,9 @@ from lse_vi.plots.style import GREY, NAMED, PALE, SHADES, new_axes
 FEW = 200  # up to so many data points get a tick each, besides the histogram; more would merge
 LEAST_HEIGHT = 1e-3  # share of the highest mode below which a mode's curve is not drawn
 WINDOW_QUANTILES = (0.0005, 0.9995)  # of each marginal, which the window holds: all but 0.1 %
+# Where that is this many times wider than what holds the middle 95 % of the mass, the window is the
+# latter and as much again on each side: modes would be needles beside strays, or in a wide box.
+TOO_WIDE, MIDDLE_QUANTILES = 10.0, (0.025, 0.975)
 
 
 def plot_density(
@@ -41,8 +45,9 @@ def plot_density(
     In one dimension the figure shows q(x) and the shares r_k(x) q(x) that add up to it, over a
     histogram of the data. In two dimensions it shows q(x) in grey, the peak of each share, and the
     data in the colour of their most responsible mode. The window is the density's box; without a
-    box it holds the data and all but 0.1 % of each marginal. Modes with a weight below 1 % are left
-    out; the heaviest ten are named.
+    box it holds the data and all but 0.1 % of each marginal; where modes would be needles in it, it
+    is closer, and the legend says how many points are outside. Modes with a weight below 1 % are
+    left out; the heaviest ten are named.
 
     Args:
         density: q, without batch dimensions.
@@ -66,7 +71,8 @@ def plot_density(
     potential = density.potential
     check_plottable("density", potential.dim, density.batch_shape)
     points = None if data is None else as_points(data, potential)
-    x = lattice(density.box or _mass_box(density, points), check_count("grid", grid, 2))
+    window = _window(density, points)
+    x = lattice(window, check_count("grid", grid, 2))
     with torch.no_grad():
         q = density.log_prob(x).exp()
         shares = q.unsqueeze(-1) * potential.responsibilities(x)
@@ -75,10 +81,16 @@ def plot_density(
     colors = mode_colors(weights)
     named = sorted(colors, key=lambda k: -weights[k])[:NAMED]
     ax = ax or new_axes()
+    outside = ""
+    if points is not None:
+        n, points = len(points), points[window.contains(points)]
+        outside = f", {n - len(points)} of {n} outside" if len(points) < n else ""
     if potential.dim == 1:
-        if points is not None:
-            bins = math.isqrt(2 * len(points))
-            ax.hist(as_numpy(points), bins=bins, density=True, color=PALE, label="data")
+        if points is not None and len(points):
+            values = as_numpy(points.squeeze(-1))
+            edges = np.histogram_bin_edges(values, math.isqrt(2 * len(values))).tolist()
+            height = np.full(len(values), 1 / (n * (edges[1] - edges[0])))
+            ax.hist(values, edges, weights=height, color=PALE, label="data" + outside)
             if len(points) <= FEW:
                 draw_rug(ax, points)
         ticks, heights = as_numpy(x[:, 0]), as_numpy(shares)
@@ -97,7 +109,9 @@ def plot_density(
             with torch.no_grad():
                 owners = potential.responsibilities(points).argmax(-1).tolist()
             scatter(ax, points, s=8, lw=0, c=[colors.get(k, GREY) for k in owners])
-            ax.scatter([], [], s=8, lw=0, c=GREY, label="data, in the colour of their mode")
+            ax.scatter(
+                [], [], s=8, lw=0, c=GREY, label=f"data, in the colour of their mode{outside}"
+            )
         scatter(ax, peaks[list(colors)], s=60, marker="X", c=list(colors.values()), edgecolor="k")
         ax.scatter([], [], s=60, marker="X", c="white", edgecolor="k", label="mode: weight")
         halo = [withStroke(linewidth=2, foreground="white")]
@@ -108,10 +122,21 @@ def plot_density(
     return ax
 
 
-def _mass_box(density: LSEDensity, points: Tensor | None) -> Box:
-    """A box that holds ``points`` and all but 0.1 % of each marginal of ``density``."""
-    with torch.no_grad():
-        x, order = density.rule.points.sort(0)
-        mass = density.rule.probabilities(density.potential)[order].cumsum(0)
-    ends = [x.gather(0, (mass < p).sum(0, keepdim=True)) for p in WINDOW_QUANTILES]
-    return padded(torch.cat(ends if points is None else [*ends, points]))
+def _window(density: LSEDensity, points: Tensor | None) -> Box:
+    """The box of ``density``, or one that holds ``points`` and the mass; closer if needed."""
+    low, high = (_marginal(density, p) for p in WINDOW_QUANTILES)
+    ends = torch.cat([low, high] if points is None else [low, high, points])
+    whole = density.box or padded(ends)
+    low, high = (_marginal(density, p).squeeze(0) for p in MIDDLE_QUANTILES)
+    width = high - low
+    close = Box(torch.maximum(low - width, whole.low), torch.minimum(high + width, whole.high))
+    wide = whole.width > TOO_WIDE * width
+    return Box(*(torch.where(wide, *edges) for edges in zip(close, whole, strict=True)))
+
+
+@torch.no_grad()
+def _marginal(density: LSEDensity, p: float) -> Tensor:
+    """The quantile ``p`` of each marginal, (1, dim)."""
+    x, order = density.rule.points.sort(0)
+    mass = density.rule.probabilities(density.potential)[order].cumsum(0)
+    return x.gather(0, (mass < p).sum(0, keepdim=True).clamp_max(len(x) - 1))

@@ -27,6 +27,18 @@ def test_shares_add_up_to_the_density_and_carry_their_weights(wells, legend, cur
     assert masses == pytest.approx(density.mode_weights.tolist(), abs=2e-3)
 
 
+def test_beside_strays_and_in_a_wide_box_modes_are_no_needles(wells, curve, legend):
+    """The window is close enough, and the legend counts what it leaves out."""
+    data = torch.cat([LSEDensity(wells(1)).sample((300,)), torch.tensor([[900.0], [-5e3]])])
+    for density in (LSEDensity(wells(1)), LSEDensity(wells(1), (-1e5, 1e5))):
+        ax = plot_density(density, data)
+        x, q = curve(ax, "density $q$").T
+        assert trapezoid(q, x) == pytest.approx(1.0, abs=2e-3)
+        assert legend(ax)[0] == "data, 2 of 302 outside"
+        area = sum(bar.get_width() * bar.get_height() for bar in ax.patches)
+        assert area == pytest.approx(300 / 302)
+
+
 def test_data_are_a_histogram_and_ticks_where_there_are_few(wells, draw, legend):
     density = LSEDensity(wells(1))
     few, many = density.sample((50,)), density.sample((500,))
