@@ -25,7 +25,7 @@ from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.peaks import climb_to_peaks
 from lse_vi.distribution.rule import Method, Rule
-from lse_vi.fitting.best_state import snapshot
+from lse_vi.fitting.best_state import State, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.mode_search import Candidate, ModeSearch
@@ -56,7 +56,7 @@ def fit_density(
     steps: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
-    polish: int = 300,
+    polish: int = 600,
     method: Method | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -149,8 +149,7 @@ def fit_density(
         data = FitData.split(points, recipe.n_test, recipe.batch_size, beside)
         search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)
         while len(search.done) < modes and not search.stalled:
-            starts = 1 if recipe.mixture else restarts
-            pot = template.resized(len(search.done) + 1, (starts, *batch))
+            pot = template.resized(len(search.done) + 1, (recipe.starts, *batch))
             if recipe.mixture:
                 start_on_mixture(pot, data.sample, seed, restarts, beside)
                 if beside is not None:  # whose mass is in units of that of the modes
@@ -173,10 +172,11 @@ def fit_density(
             if rough := search.promising():
                 search.replace(go_on(rough, trial))
             elif rough := search.mergeable():
-                pot = template.resized(rough.modes, batch).double()
-                pot.load_state_dict(rough.state)
-                state = snapshot(merge_closest(pot, precise.sample, precise.modes_share(pot)))
-                search.improve(go_on(search.merge(rough, state, recipe.polish), trial))
+                state = _merged(template.resized(rough.modes, batch), rough.state, precise)
+                fewer = go_on(search.merge(rough, state, recipe.polish), trial)
+                if search.undecided(fewer):
+                    fewer = go_on(fewer, fewer.finish.left)
+                search.improve(fewer)
             elif rough := search.unfinished():
                 search.replace(go_on(rough, rough.finish.left))
             else:
@@ -189,6 +189,13 @@ def fit_density(
     pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
     density = LSEDensity(pot, bounds, method=method)
     return result_of(density, points, peaks, search.done, background=background)
+
+
+def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
+    """The ``state`` of ``pot`` with two modes in one, in double precision."""
+    pot = pot.double()
+    pot.load_state_dict(state)
+    return snapshot(merge_closest(pot, data.sample, data.modes_share(pot)))
 
 
 def _check_inside(points: Points, box: Box | None) -> None:

@@ -112,6 +112,11 @@ class DensityRecipe(Recipe):
     learn_rho: bool
     mixture: bool
 
+    @property
+    def starts(self) -> int:
+        """Fits of a number of modes in one batch: one on a mixture, else one for each restart."""
+        return 1 if self.mixture else self.restarts
+
     def rule_of(self, pot: LSEICNN) -> Rule:
         """The rule for log Z of a potential, in standardised units."""
         return self.method.rule(pot, self.box and self.box.to(pot.alpha.dtype))

@@ -25,6 +25,9 @@ HOPE = 1.5
 # Standard errors by which a gain on held-out points must differ from zero to overrule the penalty:
 # chance alone does so in 0.6 % of cases.
 CLEAR = 2.5
+# Held-out points that can overrule the penalty, at least: of fewer the error of a mean is not known
+# well, as log densities have long tails, and it is the best of several states that is judged.
+ENOUGH = 50
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,15 @@ class ModeSearch:
         self.save(None)
 
     def improve(self, candidate: Candidate) -> None:
-        """As :meth:`replace`, only for the data sets for which ``candidate`` is better."""
+        """As :meth:`replace`, only for the data sets for which ``candidate`` is better.
+
+        Of two that tie, the better one is that which explains points held out better.
+        """
         old, new = self.done[candidate.modes - 1], candidate
-        better = new.expected > old.expected
+        lead = new.expected - old.expected
+        better = lead > self.tie
+        if old.losses is not None and new.losses is not None and len(new.losses):
+            better |= (lead >= -self.tie) & (new.losses.mean(0) < old.losses.mean(0))
         if bool(better.any()):
             self.done[old.modes - 1] = replace(
                 new,
@@ -145,6 +154,13 @@ class ModeSearch:
             )
         self.run = None
         self.save(None)
+
+    def undecided(self, candidate: Candidate) -> bool:
+        """Whether ``candidate``, with steps left, only promises to be better than its rival."""
+        rival = self.done[candidate.modes - 1]
+        promises = candidate.expected > rival.expected + self.tie
+        shown = candidate.objective > rival.expected + self.tie
+        return bool(candidate.finish.left) and bool((promises & ~shown).any())
 
     def best(self) -> Tensor:
         """Index of the best candidate for each data set, (*batch,): of those that tie, the first.
@@ -254,7 +270,7 @@ class ModeSearch:
     def _clearly_above(self, candidate: Candidate, best: Tensor) -> Tensor:
         """Whether held-out points clearly favour ``candidate`` over the ``best`` one, (*batch,)."""
         losses = candidate.losses
-        if losses is None or len(losses) < 2:
+        if losses is None or len(losses) < ENOUGH:
             return torch.zeros_like(best, dtype=torch.bool)
         others = torch.stack([c.losses for c in self.done if c.losses is not None])
         gain = torch.take_along_dim(others, best[None, None], 0).squeeze(0) - losses

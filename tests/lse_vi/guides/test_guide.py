@@ -139,9 +139,9 @@ class TestInPyro:
         guides = {c: AutoLSEICNN(model, modes=1, hidden=()) for c in (3.0, -3.0)}
         for guide in guides.values():
             guide(0.0)
-        adam = {"lr": 0.1}
+        adam = {"lr": 0.05}
         loops = {c: SVI(model, g, pyro.optim.Adam(adam), method) for c, g in guides.items()}
-        for _ in range(70):
+        for _ in range(150):
             for c, svi in loops.items():
                 svi.step(c)
         for c, guide in guides.items():
