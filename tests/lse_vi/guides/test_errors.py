@@ -41,7 +41,7 @@ def test_nan_within_the_guide():
         x = pyro.sample("x", dist.Normal(0.0, 1.0))
         pyro.factor("hole", torch.where((x - 1).abs() < 0.3, math.nan, 0.0))
 
-    with pytest.raises(ValueError, match="the log joint is NaN at some draws of the guide"):
+    with pytest.raises(ValueError, match=r"the log joint is NaN at \d+ of \d+ draws of the guide"):
         fit_guide(model, AutoLSEICNN(model, modes=1), progress=False)
 
 
