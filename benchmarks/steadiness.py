@@ -25,7 +25,7 @@ from lse_vi import fit_density
 Part = Callable[[np.random.Generator, int], FloatArray]  # n points of one part, (n, dim)
 SIZES = (1e-9, 1e-6)  # of a move, in deviations of the data
 OTHERS = 10_000  # points on which fits are judged
-QUARTER = np.array([[0.8, -0.6], [0.6, 0.8]])  # a rotation by 37 degrees
+TURN = np.array([[0.8, -0.6], [0.6, 0.8]])  # a rotation by 37 degrees
 
 
 def normal(*loc: float, scale: float | Sequence[float] = 1.0) -> Part:
@@ -47,15 +47,15 @@ LAWS: dict[str, tuple[Part, ...]] = {
     "separated-2": (normal(-4, -4), normal(4, 0, scale=(1, 0.5)), normal(-4, 5)),
     "overlapping-2": (
         normal(0, 0),
-        lambda rng, n: 1.5 + rng.standard_normal((n, 2)) * [2, 0.5] @ QUARTER,
+        lambda rng, n: 1.5 + rng.standard_normal((n, 2)) * [2, 0.5] @ TURN,
     ),
     "walls-2": (
-        lambda rng, n: rng.exponential(size=(n, 2)) @ QUARTER,
+        lambda rng, n: rng.exponential(size=(n, 2)) @ TURN,
         lambda rng, n: rng.uniform(-1, 1, (n, 2)) * [2, 1] - 3,
     ),
     "skewed-2": (
-        lambda rng, n: rng.gumbel(size=(n, 2)) @ QUARTER,
-        lambda rng, n: rng.gamma(2.0, size=(n, 2)) @ -QUARTER + [6, -4],
+        lambda rng, n: rng.gumbel(size=(n, 2)) @ TURN,
+        lambda rng, n: rng.gamma(2.0, size=(n, 2)) @ -TURN + [6, -4],
     ),
 }
 CASES = {

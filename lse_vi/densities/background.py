@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,11 +51,16 @@ class Background:
     def log_density(self, x: Tensor) -> Tensor:
         """log(epsilon u(x)), (*shape, dim) -> (*shape)."""
         law = Normal(self.loc.to(x), self.scale.to(x))
-        inside = 0.0
-        if self.box is not None:
-            edges = self.box.to(x.dtype)
-            inside = (law.cdf(edges.high) - law.cdf(edges.low)).log().sum()
-        return math.log(LEVEL) + law.log_prob(x).sum(-1) - inside
+        return law.log_prob(x).sum(-1) + self._height
+
+    @cached_property
+    def _height(self) -> float:
+        """log epsilon, and what the box cuts off."""
+        if self.box is None:
+            return math.log(LEVEL)
+        law = Normal(self.loc, self.scale)
+        inside = law.cdf(self.box.high.double()) - law.cdf(self.box.low.double())
+        return math.log(LEVEL) - float(inside.log().sum())
 
     def energy(self, energy: Tensor, x: Tensor) -> Tensor:
         """-log(exp(-E) + epsilon u), for the energies E (*shape) at ``x`` (*shape, dim)."""

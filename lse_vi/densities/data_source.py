@@ -109,9 +109,8 @@ class Points:
     def extremes(self) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of each data set and coordinate, (*batch, dim)."""
         ends = [part.aminmax(dim=0) for part in self.parts()]
-        return torch.stack([e.min for e in ends]).amin(0), torch.stack([e.max for e in ends]).amax(
-            0
-        )
+        low, high = (torch.stack(side) for side in zip(*ends, strict=True))
+        return low.amin(0), high.amax(0)
 
     @cached_property
     def moments(self) -> Moments:

@@ -35,7 +35,7 @@ from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
-# the best number of modes takes the remaining steps.
+# the best, and those that may still become it, take the remaining steps.
 TRIAL_STEPS = 100
 TIE = 2 * ROUND_GAIN  # nats: what the two idle rounds that end a polish may have left
 NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
@@ -109,9 +109,9 @@ def fit_density(
             16,384 if n is larger, so that memory does not grow with n.
         polish: at most so many L-BFGS steps after Adam for the best restart, if a step takes all
             points; 0 for none. Every K that may still win takes the first 100, as does K - 1 after
-            a merger of two modes of K; only the winner takes the rest. The steps are taken in
-            coordinates scaled by the curvature, and so find steep walls that cost Adam thousands
-            of steps.
+            a merger of two modes of K; the winner takes the rest, and so do fits that may still
+            win. The steps are taken in coordinates scaled by the curvature, and so find steep walls
+            that cost Adam thousands of steps.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.

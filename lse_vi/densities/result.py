@@ -174,6 +174,9 @@ def _unsure(density: LSEDensity) -> list[str]:
 def _strays(points: Points) -> list[str]:
     """Points so far from the others that modes may have been spent on them."""
     mean, deviation = points.moments
+    low, high = points.extremes
+    if bool(((low >= mean - FAR * deviation) & (high <= mean + FAR * deviation)).all()):
+        return []  # without another pass over the data
     away = [
         ((part.double() - mean).abs() > FAR * deviation).any(-1).reshape(len(part), -1).any(-1)
         for part in points.parts()

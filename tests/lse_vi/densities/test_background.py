@@ -31,7 +31,7 @@ STRAYS = {
 
 @pytest.mark.parametrize("strays", STRAYS.values(), ids=STRAYS)
 def test_two_groups_are_two_modes_whatever_the_strays(strays):
-    """Without a background all but one of these cost a mode or merge the groups."""
+    """Strays cost no mode and merge no groups; their share is the mass beside the modes."""
     res = fit_density(np.r_[groups(), strays], background=True, **QUICK)
     assert int(res.active_modes) == int(res.peaks) == 2
     assert res.warnings == ()
