@@ -112,10 +112,12 @@ def plot_density(
             ax.scatter(
                 [], [], s=8, lw=0, c=GREY, label=f"data, in the colour of their mode{outside}"
             )
-        scatter(ax, peaks[list(colors)], s=60, marker="X", c=list(colors.values()), edgecolor="k")
+        marked = [k for k in colors if not _cut_off(peaks[k], window, density.box)]
+        crosses = [colors[k] for k in marked]
+        scatter(ax, peaks[marked], s=60, marker="X", c=crosses, edgecolor="k")
         ax.scatter([], [], s=60, marker="X", c="white", edgecolor="k", label="mode: weight")
         halo = [withStroke(linewidth=2, foreground="white")]
-        for k in named:
+        for k in (k for k in named if k in marked):
             text, (x1, x2) = f"{k}: {weights[k]:.2f}", peaks[k].tolist()
             ax.annotate(text, (x1, x2), (6, 6), textcoords="offset points", path_effects=halo)
     ax.legend(fontsize="small", frameon=False)
@@ -132,6 +134,14 @@ def _window(density: LSEDensity, points: Tensor | None) -> Box:
     close = Box(torch.maximum(low - width, whole.low), torch.minimum(high + width, whole.high))
     wide = whole.width > TOO_WIDE * width
     return Box(*(torch.where(wide, *edges) for edges in zip(close, whole, strict=True)))
+
+
+def _cut_off(peak: Tensor, window: Box, box: Box | None) -> bool:
+    """Whether a peak on the lattice is on an edge of the window, and not of the support."""
+    edge = (peak <= window.low) | (peak >= window.high)
+    if box is not None:
+        edge &= (peak > box.low) & (peak < box.high)
+    return bool(edge.any())
 
 
 @torch.no_grad()

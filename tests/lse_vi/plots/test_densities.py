@@ -39,6 +39,16 @@ def test_beside_strays_and_in_a_wide_box_modes_are_no_needles(wells, curve, lege
         assert area == pytest.approx(300 / 302)
 
 
+def test_a_broad_mode_beyond_the_window_has_no_cross_at_its_edge():
+    """A background, as wide as strays are far: its peak is not in the figure."""
+    pot = LSEICNN(2, 2, hidden=(), rho=1.0, network=WhitenedICNN)
+    centers = torch.tensor([[0.0, 0.0], [400.0, -300.0]])
+    pot.network.reset_parameters(centers, torch.diag_embed(torch.tensor([[1.0, 1.0], [2e-3] * 2])))
+    pot.network.add_offset_(torch.tensor([0.0, np.log(60 * 500**2)]))  # 1.6 % of the mass
+    ax = plot_density(LSEDensity(pot))
+    assert [text.get_text()[:2] for text in ax.texts] == ["0:"]
+
+
 def test_data_are_a_histogram_and_ticks_where_there_are_few(wells, draw, legend):
     density = LSEDensity(wells(1))
     few, many = density.sample((50,)), density.sample((500,))
