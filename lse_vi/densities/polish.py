@@ -51,34 +51,32 @@ def polish(
     pot.load_state_dict(lift(candidate.state))
     rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history
     done = int(history["step"][-1])
-    objective, losses = judge(pot, data, rule)
+    objective, losses = judge(pot, data, recipe.judging_rule(pot))
     best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
     bar = tqdm(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
-    length, idle, top, left = ROUND_STEPS, 0, objective, 0
+    length, idle, left = ROUND_STEPS, 0, 0
     for step in range(0, steps, ROUND_STEPS):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
         pot.load_state_dict(_descend(pot, data, rule, min(length, steps - step)))
         # A fit may move away from the nodes of its rule, or become narrow between them, and so
-        # underestimate log Z. A round is accepted if the nodes still carry the mass, and if the
-        # objective on new nodes is better, up to the errors of log Z.
+        # underestimate log Z. A round is accepted if the nodes still carry the mass, and if it has
+        # gained on new nodes.
         good = _nodes_in_use(pot, rule) > IN_USE * spread
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
-        fresh = recipe.rule_of(pot)
-        now, losses = judge(pot, data, fresh)
-        good &= now > objective - n * (rule.error + fresh.error)
-        idle = 0 if float((now - top).max()) > ROUND_GAIN else idle + 1
-        ahead = COMING * (now - top).clamp_min(0.0)
-        top = torch.maximum(top, now)
-        if bool(good.all()):
-            rule, objective = fresh, now
-        else:
-            pot.load_state_dict(replace_where(good, snapshot(pot), before))
+        gained, losses, error = _gains(pot, before, data, recipe)
+        good &= gained > -error
+        pot.load_state_dict(replace_where(good, snapshot(pot), before))
+        gained = torch.where(good, gained, 0.0)
+        objective = objective + gained
+        idle = 0 if float(gained.max()) > ROUND_GAIN else idle + 1
+        ahead = COMING * gained.clamp_min(0.0)
+        if not bool(good.all()):
             length //= 2
             if length < SHORTEST:
                 break
-            rule = recipe.rule_of(pot)
-            objective, losses = judge(pot, data, rule)
-        best.look(pot, objective, losses, noise=n * rule.error, slack=1.0)
+            losses = judge(pot, data, recipe.judging_rule(pot))[1]
+        rule = recipe.rule_of(pot)
+        best.look(pot, objective, losses, noise=error, slack=1.0)
         look(history, pot, done + min(step + ROUND_STEPS, steps), objective / n, losses)
         bar.update(min(ROUND_STEPS, steps - step))
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
@@ -127,6 +125,30 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
 
     optimiser.step(closure)
     return snapshot(coordinates.potential())
+
+
+@torch.no_grad()
+def _gains(
+    pot: LSEICNN, before: State, data: FitData, recipe: DensityRecipe
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``pot`` has gained since the state ``before``, judged by new nodes.
+
+    The same nodes judge both, as log Z by one set of draws and by another differ by more than a
+    round gains.
+
+    Returns:
+        The gain of the objective, in nats, (1, *batch); the held-out losses of ``pot``; and the
+        error of the gain.
+    """
+    after, rule = snapshot(pot), recipe.judging_rule(pot)
+    now, losses = judge(pot, data, rule)
+    shares = rule.probabilities(pot)
+    pot.load_state_dict(before)
+    then, _ = judge(pot, data, rule)
+    of_draws = (shares - rule.probabilities(pot)).norm(dim=0)
+    pot.load_state_dict(after)
+    error = len(data.rows) * torch.minimum(of_draws, 2 * rule.error)
+    return now - then, losses, error
 
 
 @torch.no_grad()

@@ -36,6 +36,8 @@ RULE_DRAWS, RULE_PARTS = 2048, 8
 RULE_PARTS_PLANE = 2  # parts of a rule in a plane, where fewer draws suffice
 RULE_TOLERANCE = 1e-4  # nats of log Z per point, well below the gains that a fit still looks for
 RULE_PANELS = 8  # per axis, at the start of a quadrature in 1-D; a quarter of them in 2-D, for cost
+# In a plane states are judged by this rule: its true error is far below the last change of log Z.
+JUDGE = Quadrature(tolerance=1e-3, panels=2)
 # Up to the first number of points a step takes all of them, and L-BFGS can follow; of more points a
 # step takes the second number, which bounds its memory.
 WHOLE_POINTS, BATCH_POINTS = 2**16, 2**14
@@ -120,6 +122,16 @@ class DensityRecipe(Recipe):
     def rule_of(self, pot: LSEICNN) -> Rule:
         """The rule for log Z of a potential, in standardised units."""
         return self.method.rule(pot, self.box and self.box.to(pot.alpha.dtype))
+
+    def judging_rule(self, pot: LSEICNN) -> Rule:
+        """The rule by which states and numbers of modes are compared.
+
+        In a plane it is far more exact than that of the steps, whose error may be several nats of
+        the objective, and it costs a few steps only.
+        """
+        if self.box is None and pot.dim == 2 and not isinstance(self.method, Quadrature):
+            return JUDGE.rule(pot, None)
+        return self.rule_of(pot)
 
 
 def density_recipe(
