@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from lse_vi.distribution.density import LSEDensity
-from lse_vi.guides.log_joint import LogJoint
-from lse_vi.guides.peak_search import Peaks, find_peaks
+from lse_vi.guides.log_joint import LogJoint, without_nan
+from lse_vi.guides.peak_search import Peaks
+from lse_vi.guides.proposal import Proposal
 from lse_vi.numerics.pareto import smooth
 
 # Nats by which the guide's log density may lie below the posterior's at a peak that it covers: a
 # guide that is a rough fit there is lower by less, and one without a mode there by far more.
 COVERED = 3.0
 REPORTED_SHARE = 0.01  # of the posterior's mass: a missed peak with less changes no conclusion
-FRESH_ROUNDS = 4  # of the search for missed peaks: it looks once more, so a quarter of the first
 
 
 class Importance(NamedTuple):
@@ -58,10 +58,7 @@ def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_00
         ValueError: for a log joint that is NaN at some draws, or minus infinity at all.
     """
     draws = density.sample((samples,))
-    log_w = log_joint(draws) - density.log_prob(draws)
-    if bool(log_w.isnan().any()):
-        bad = log_joint.constrain(draws[log_w.isnan()][0])
-        raise ValueError(f"model: the log joint is NaN inside the guide, e.g. at {bad}")
+    log_w = without_nan(log_joint(draws)) - density.log_prob(draws)
     if bool((log_w == -torch.inf).all()):
         bad = log_joint.constrain(draws[0])
         raise ValueError(
@@ -85,8 +82,51 @@ def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_00
     )
 
 
+class Cover(NamedTuple):
+    """Draws of the defensive mixture around a guide, and the log joint there.
+
+    Unlike the guide's own draws they see what the guide lacks.
+
+    Attributes:
+        draws: of the mixture r, (n, dim).
+        log_joint: l there, in nats, (n,).
+        log_weights: l - log r, in nats, (n,).
+    """
+
+    draws: Tensor
+    log_joint: Tensor
+    log_weights: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def draw(cls, proposal: Proposal, log_joint: LogJoint, *, samples: int = 10_000) -> Cover:
+        """``samples`` draws of ``proposal``."""
+        draws, _ = proposal.sample(samples)
+        value = log_joint(draws).nan_to_num(-torch.inf, posinf=-torch.inf)
+        return cls(draws, value, value - proposal.log_prob(draws))
+
+    @property
+    def log_evidence(self) -> float:
+        """log of the mean weight, in nats."""
+        return float(self.log_weights.logsumexp(0)) - math.log(len(self.draws))
+
+    @property
+    def log_evidence_error(self) -> float:
+        """Standard deviation of ``log_evidence``, in nats."""
+        w = torch.softmax(self.log_weights, 0)
+        return math.sqrt(float(w.square().sum()))
+
+    @torch.no_grad()
+    def ess(self, density: LSEDensity) -> float:
+        r"""The effective share of draws of a guide, as these draws see it: Z / E_p[p/q]."""
+        log_p = self.log_weights - self.log_weights.logsumexp(0)  # of each draw under p
+        ratio = self.log_joint - density.log_prob(self.draws)
+        seen = log_p > -torch.inf
+        return math.exp(self.log_evidence - float((log_p + ratio)[seen].logsumexp(0)))
+
+
 class Missed(NamedTuple):
-    """Peaks of the posterior that a guide does not cover: a reason to fit again with more modes.
+    """Peaks of the posterior that a guide does not cover: it has no room for them.
 
     Attributes:
         peaks: heaviest first.
@@ -97,20 +137,16 @@ class Missed(NamedTuple):
     share: Tensor
 
 
-def missed_modes(
-    log_joint: LogJoint, density: LSEDensity, prior: Tensor, log_evidence: float
-) -> Missed:
-    """Search once more for peaks, and keep those where the guide lies far below the posterior.
+def missed_modes(peaks: Peaks, density: LSEDensity, log_evidence: float) -> Missed:
+    """The peaks at which the guide lies far below the posterior.
 
     Importance weights cannot show such peaks, since the guide never draws there.
 
     Args:
-        log_joint: of the model.
+        peaks: all that are known.
         density: of the guide.
-        prior: points (n, dim) from which the search starts, as in :func:`find_peaks`.
         log_evidence: in nats, of the part of the posterior that the guide covers.
     """
-    peaks = find_peaks(log_joint, prior, rounds=FRESH_ROUNDS).peaks
     with torch.no_grad():
         outside = density.log_prob(peaks.x) < peaks.log_joint - log_evidence - COVERED
     peaks = peaks.select(outside & peaks.proper)

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
-from lse_vi.guides.diagnostics import importance, missed_modes
+from lse_vi.guides.diagnostics import Cover, importance, missed_modes
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import find_peaks
+from lse_vi.guides.proposal import Proposal
 from lse_vi.guides.result import GuideResult, report
 from lse_vi.guides.training import GuideRecipe, train
+from lse_vi.network.potential import LSEICNN
+
+# Share of the effective sample size that a training may cost, as draws around its start see it:
+# about the noise of that estimate.
+TOLERATED = 0.05
+NEGLIGIBLE = 1e-4  # mass of all modes together that are dropped, so that each draw costs less
 
 
 def fit_guide(
@@ -23,13 +35,15 @@ def fit_guide(
     recipe: GuideRecipe | None = None,
     **kwargs: Any,
 ) -> GuideResult:
-    r"""Find the modes of a posterior, train the guide on them, and judge how far to trust it.
+    r"""Find the modes of a posterior, put the guide on them, and judge how far to trust it.
 
-    Use it for the posterior of a Pyro model that may have several modes. The loss is minus the ELBO
-    on importance samples of the guide, which are drawn anew every 20 steps; in the first phase
-    Fisher's divergence is added. The misfit, half the variance of E + l on fresh samples, estimates
-    KL(q||p). When it stops falling, a phase of smaller steps begins. After three phases the fit
-    ends with the best of the states in which the phases ended.
+    Use it for the posterior of a Pyro model that may have several modes. All steps work in the
+    prior's units. The guide is trained only where Gaussians on the modes are not enough: the loss
+    is minus the ELBO on importance samples of the guide, which are drawn anew every 20 steps; in
+    the first phase Fisher's divergence is added. The misfit, half the variance of E + l on fresh
+    samples, estimates KL(q||p). When it stops falling, a phase of smaller steps begins. After three
+    phases the fit ends with the best of the states in which the phases ended, or with the state it
+    began with if that covers the posterior better.
 
     Args:
         model: the Pyro model that the guide was made for.
@@ -65,15 +79,38 @@ def fit_guide(
     recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
     file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
     with seeded(recipe.seed):
-        log_joint = guide.log_joint(*args, **kwargs)
-        search = find_peaks(log_joint, guide.prior_draws(*args, **kwargs))
-        guide.start_on(search.peaks, log_joint)
-        history = train(guide.potential, log_joint, recipe, file)
-        guide.prune()
-        density, prior = guide.get_posterior(), guide.prior_draws(*args, **kwargs)
+        log_joint, prior = guide.in_units(*args, **kwargs)
+        search = find_peaks(log_joint, prior)
+        pot = guide.placed_on(search.peaks, log_joint, prior)
+        cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
+        start, seen = snapshot(pot), cover.ess(guide.density(pot))
+        try:
+            history = train(pot, log_joint, recipe, file)
+        except NonFiniteLossError as error:
+            guide.install(error.potential, log_joint)
+            raise
+        # Of a mode that it has lost, the guide's own draws know nothing.
+        if cover.ess(guide.density(pot)) < (1 - TOLERATED) * seen:
+            pot.load_state_dict(start)
+        pot = _pruned(pot, guide.density(pot).mode_weights)
+        density = guide.density(pot)
         judged = importance(density, log_joint)
-        missed = missed_modes(log_joint, density, prior, judged.log_evidence)
-    return report(guide, log_joint, search.peaks, judged, missed, history)
+        missed = missed_modes(search.peaks, density, judged.log_evidence)
+    result = report(guide, pot, log_joint, search, judged, cover, missed, history)
+    guide.install(pot, log_joint)
+    guide.search = search._replace(peaks=search.peaks.outside(log_joint))
+    return result
+
+
+def _pruned(pot: LSEICNN, weights: Tensor) -> LSEICNN:
+    """``pot`` without its lightest modes, which hold a negligible mass all together."""
+    order = weights.argsort()
+    lost = weights[order].cumsum(0) < NEGLIGIBLE
+    if not bool(lost.any()):
+        return pot
+    keep = torch.ones_like(weights, dtype=torch.bool)
+    keep[order[lost]] = False
+    return pot.prune(keep)
 
 
 def _fingerprint(

@@ -21,13 +21,16 @@ from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.log_joint import LogJoint, constrain
-from lse_vi.guides.peak_search import Peaks, Search, find_peaks
+from lse_vi.guides.peak_search import Peaks, Search, find_peaks, nearest_normal
 from lse_vi.guides.placement import place
+from lse_vi.guides.proposal import prior_units
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 
-PRIOR_DRAWS = 128  # from which the search for modes starts: as many as the starts of a round
+PRIOR_DRAWS = 128  # which show the prior's median and spread, and from which ascents start
+FLAT_STARTS = 16  # of descents that find the units of a model with an improper prior
+FRESH_MODES = 8  # of a guide before its modes are known, if no number is given
 SUMMARY_DRAWS = 20_000  # behind medians and quantiles: a median to 1 % of the standard deviation
 RULE_MAX_DIM = 2  # dimensions up to which the default rule is quadrature, the limit of that class
 GUIDE_TOLERANCE = 1e-5  # nats of log Z by that quadrature: far below the misfit that is reached
@@ -48,8 +51,9 @@ class AutoLSEICNN(AutoContinuous):
 
     Args:
         model: a Pyro model whose latent variables are continuous.
-        modes: the largest number of modes K. If the search finds fewer peaks, modes are added where
-            peaks are not Gaussian, as long as they improve the fit.
+        modes: the largest number of modes K; by default what the search for peaks finds, and up to
+            eight more. Modes are added where peaks are not Gaussian, as long as they improve the
+            fit.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         init_loc_fn: where the guide starts before modes are known, as for all autoguides.
         init_scale: standard deviation of the modes at that start, in unconstrained coordinates.
@@ -77,19 +81,20 @@ class AutoLSEICNN(AutoContinuous):
         self,
         model: Callable[..., Any],
         *,
-        modes: int = 8,
+        modes: int | None = None,
         hidden: Sequence[int] = (10, 10),
         init_loc_fn: Callable[[Any], Tensor] = init_to_median,
         init_scale: float = 0.1,
         method: Method | None = None,
     ) -> None:
         super().__init__(model, init_loc_fn=_feasible(init_loc_fn))
-        self.modes = check_count("modes", modes)
+        self.modes = None if modes is None else check_count("modes", modes)
         self.hidden = check_counts("hidden", hidden)
         self.init_scale = check_positive("init_scale", init_scale)
         self.method = method
         self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
         self._density: tuple[Any, LSEDensity] | None = None
+        self.search: Search | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # As in Pyro's autoguides the model is left out: it is often a closure, which has no pickle.
@@ -107,11 +112,11 @@ class AutoLSEICNN(AutoContinuous):
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         loc = self._init_loc()
-        pot = self._blank(self.modes, like=loc)
+        pot = self._blank(modes := self.modes or FRESH_MODES, like=loc)
         eye = torch.eye(self.latent_dim).to(loc)
         pot.network.reset_parameters(
-            loc + self.init_scale * torch.randn(self.modes, self.latent_dim).to(loc),
-            (eye / self.init_scale).expand(self.modes, -1, -1),
+            loc + self.init_scale * torch.randn(modes, self.latent_dim).to(loc),
+            (eye / self.init_scale).expand(modes, -1, -1),
         )
         self.install(pot)
 
@@ -123,7 +128,7 @@ class AutoLSEICNN(AutoContinuous):
         # A density caches log Z, so the same one is returned until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
         if self._density is None or self._density[0] != version:
-            self._density = version, _Latent(pot, method=self.method or _method(pot.dim))
+            self._density = version, self.density(pot)
         return self._density[1]
 
     @torch.no_grad()
@@ -163,14 +168,12 @@ class AutoLSEICNN(AutoContinuous):
         return constrain(self._unpack_latent, z)
 
     @torch.no_grad()
-    def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Draws (n, dim) of the unconstrained latents from the prior, and the guide's start.
+    def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor | None:
+        """Draws (n, dim) of the unconstrained latents from the prior; None if it is improper.
 
-        With an improper prior, normal draws around the start. Points that are not finite are left
-        out.
+        The first is the guide's start. Points that are not finite are left out.
         """
-        start = self._init_loc()
-        draws = [start]
+        draws = [self._init_loc()]
         try:
             for _ in range(PRIOR_DRAWS):
                 with poutine.block(), pyro.validation_enabled(False):
@@ -180,29 +183,54 @@ class AutoLSEICNN(AutoContinuous):
                     for name, site in self.prototype_trace.iter_stochastic_nodes()
                 ]
                 draws.append(torch.cat([part.reshape(-1) for part in parts]))
-        except NotImplementedError:  # an improper prior
-            draws = [start, *(start + torch.randn(PRIOR_DRAWS, len(start)).to(start))]
+        except NotImplementedError:
+            return None
         points = torch.stack(draws)
         return points[points.isfinite().all(-1)]
+
+    @torch.no_grad()
+    def in_units(self, *args: Any, **kwargs: Any) -> tuple[LogJoint, Tensor]:
+        """The log joint in coordinates of order one, and draws (n, dim) from the prior in them.
+
+        The prior's draws have median 0 and spread 1. With an improper prior, the units are those of
+        the curvature at a peak, and the draws are normal about it.
+        """
+        log_joint, prior = self.log_joint(*args, **kwargs), self.prior_draws(*args, **kwargs)
+        if prior is None:
+            start = self._init_loc()
+            shift, root = nearest_normal(
+                log_joint, start + torch.randn(FLAT_STARTS, len(start)).to(start)
+            )
+            scale = root.norm(dim=1)
+            draws = torch.randn(PRIOR_DRAWS, len(start)).to(start) @ (root / scale.unsqueeze(1)).mT
+            return log_joint.in_units(shift, scale), draws
+        shift, scale = prior_units(prior)
+        return log_joint.in_units(shift, scale), (prior - shift) / scale
 
     def find_modes(self, *args: Any, **kwargs: Any) -> Search:
         """Search for the peaks of the log joint and start the guide on them, by Laplace's method.
 
+        Returns:
+            The search, with its peaks in unconstrained coordinates.
+
         Raises:
             ValueError: for a log joint that is nowhere finite or unbounded, or a subsampled plate.
         """
-        log_joint = self.log_joint(*args, **kwargs)
-        search = find_peaks(log_joint, self.prior_draws(*args, **kwargs))
-        self.start_on(search.peaks, log_joint)
-        return search
+        log_joint, prior = self.in_units(*args, **kwargs)
+        search = find_peaks(log_joint, prior)
+        self.install(self.placed_on(search.peaks, log_joint, prior), log_joint)
+        self.search = search._replace(peaks=search.peaks.outside(log_joint))
+        return self.search
 
     @torch.no_grad()
-    def start_on(self, peaks: Peaks, log_joint: LogJoint) -> None:
-        """Put a mode on each peak, the heaviest first, and add modes where peaks are not Gaussian.
+    def placed_on(self, peaks: Peaks, log_joint: LogJoint, prior: Tensor) -> LSEICNN:
+        """A potential with a mode on each peak, and more where peaks are not Gaussian.
 
-        At most ``modes`` modes are placed; peaks beyond that number get none.
+        Args:
+            peaks, log_joint, prior: in the units of ``log_joint``, as :func:`find_peaks` and
+                :meth:`in_units` give them; so is the potential.
         """
-        placed = place(peaks, log_joint, self.modes)
+        placed = place(peaks, log_joint, self.modes, prior)
         root = placed.scale_tril
         pot = self._blank(len(root), like=root)
         eye = torch.eye(pot.dim).to(root).expand_as(root)
@@ -213,17 +241,20 @@ class AutoLSEICNN(AutoContinuous):
         f = pot.mode_potentials(placed.loc).diagonal()
         height = placed.log_share + log_det(factor) - 0.5 * pot.dim * math.log(2 * math.pi)
         pot.network.add_offset_(-(height + f))
-        self.install(pot)
+        return pot
 
-    @torch.no_grad()
-    def prune(self, min_mass: float = 1e-3) -> None:
-        """Drop the modes whose mass, as a share, is below ``min_mass``; the fit calls it."""
-        keep = self.get_posterior().mode_weights >= min_mass
-        if not bool(keep.all()):
-            self.install(self.potential.prune(keep))
+    def density(self, potential: LSEICNN) -> LSEDensity:
+        """exp(-E) of a potential as this guide normalises it."""
+        return _Latent(potential, method=self.method or _method(potential.dim))
 
-    def install(self, potential: LSEICNN) -> None:
-        """Make ``potential`` that of the guide, also in Pyro's parameter store."""
+    def install(self, potential: LSEICNN, log_joint: LogJoint | None = None) -> None:
+        """Make ``potential`` that of the guide, also in Pyro's parameter store.
+
+        It is in the units of ``log_joint``, and in unconstrained coordinates without one.
+        """
+        if log_joint is not None:
+            one = torch.ones(potential.dim).to(potential.alpha)
+            potential.network.compose_affine_(log_joint.shift * one, log_joint.scale * one)
         potential.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
         potential.eval()  # else Pyro warns that log_rho is not trained
         self.potential = potential

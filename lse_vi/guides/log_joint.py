@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,10 +23,15 @@ CHUNK_VECTORS = 8192  # vectors evaluated at once, a bound on memory: more than 
 # Tolerance, absolute and relative, of the log joint under vmap: above rounding in single precision,
 # below any real difference between the two runs.
 VMAP_TOLERANCE = 1e-3
+# Share of the draws at which the log joint may be NaN: single precision makes some in the neck of a
+# funnel, where a scale underflows, and so does a Cholesky factor that fails.
+BROKEN = 0.01
 
 
 class LogJoint:
-    r"""l(z) = log p(x(z), data) + log |dx/dz|, with z the vector of all unconstrained latents.
+    r"""l(u) = log p(x(z), data) + log |dx/du|, with z = s + c u the unconstrained latents.
+
+    The shift s and the scale c, (dim,), are zero and one until :meth:`in_units` sets them.
 
     The model runs under ``torch.vmap``: it sees one draw at a time, and needs no extra plates or
     broadcasting. A model that vmap cannot run (``.item()``, control flow that reads a latent
@@ -48,14 +54,33 @@ class LogJoint:
         kwargs: Mapping[str, Any],
     ) -> None:
         self.model, self.unpack, self.args, self.kwargs = model, unpack, args, kwargs
+        self.shift: Tensor | float = 0.0
+        self.scale: Tensor | float = 1.0
         self._vectorised: bool | None = None
 
-    def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
-        return constrain(self.unpack, z)
+    def in_units(self, shift: Tensor, scale: Tensor) -> LogJoint:
+        """The log joint of u = (z - shift) / scale; both (dim,), of the coordinates as they are.
 
-    def __call__(self, z: Tensor) -> Tensor:
-        """l in nats, (n,), at ``z`` (n, dim); differentiable."""
+        Use it for latents of any scale: a search whose coordinates are of order one needs no
+        tolerance in the model's units.
+        """
+        other = copy.copy(self)
+        other.shift, other.scale = self.shift + self.scale * shift, self.scale * scale
+        return other
+
+    def constrain(self, u: Tensor) -> dict[str, Tensor]:
+        """Values of the model's sites at a vector ``u`` (dim,)."""
+        return constrain(self.unpack, self.shift + self.scale * u)
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """l in nats, (n,), at ``u`` (n, dim); differentiable."""
+        z = self.shift + self.scale * u
+        if isinstance(self.scale, Tensor):
+            return self._of_latents(z) + self.scale.log().sum()
+        return self._of_latents(z)
+
+    def _of_latents(self, z: Tensor) -> Tensor:
+        """l with s = 0 and c = 1."""
         with pyro.validation_enabled(False):
             if self._vectorised is None:
                 self._vectorised = self._can_vectorise(z[:1])
@@ -140,6 +165,20 @@ class LogJoint:
             stacklevel=3,
         )
         return False
+
+
+def without_nan(value: Tensor) -> Tensor:
+    """``value`` of l at draws of a guide (n,), minus infinity where it is NaN: those weigh nothing.
+
+    Raises:
+        ValueError: if it is NaN at more than 1 % of the draws.
+    """
+    broken = value.isnan()
+    if float(broken.double().mean()) > BROKEN:
+        raise ValueError(
+            f"model: the log joint is NaN at {int(broken.sum())} of {len(value)} draws of the guide"
+        )
+    return value.masked_fill(broken, -torch.inf)
 
 
 def constrain(unpack: Unpack, z: Tensor) -> dict[str, Tensor]:

@@ -21,15 +21,17 @@ from torch import Tensor
 from lse_vi.guides.log_joint import LogJoint
 from lse_vi.numerics.bfgs import Ends, ascend
 from lse_vi.numerics.linear_algebra import laplace_mass, moduli, scale_tril
-from lse_vi.numerics.newton import descend
+from lse_vi.numerics.newton import Descent, descend
 
-SAME_PEAK = 1.0  # peaks closer than this, in standard deviations of the heavier one, are merged
+SAME_PEAK = 1.0  # peaks closer than this, in standard deviations of both, are merged
 NEGLIGIBLE = -16.0  # log share of the mass below which a peak is dropped: 1e-7, never drawn
-ROUND_STARTS = 128  # ascents of a round, in one batch: hardly slower than one ascent
-# Ascents that must reach every peak: the probability that a peak as easy to reach was missed is
-# then about e^-3.
-NEEDED_HITS = 3
+ROUND_STARTS = 256  # ascents of a round, in one batch: hardly slower than one ascent
+LEAST_ROUNDS = 4  # of a search: a peak that one start in 200 reaches is then missed in 0.6 %
+# A search is over once the peaks that were reached at most so often hold less than this share of
+# the mass: those not met at all then hold about as little, if they are like them (Good 1953).
+RARE_HITS, RARE_MASS = 2, 1e-3
 NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
+FIRST_STEPS = 200  # of Newton from where nothing is known: a scale grows by a factor e in each
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
 # around the prior's median, in units of 1; and steps off a peak, in its standard deviations.
 PRIOR_SPREAD, NORMAL_SPREAD, PEAK_SPREAD = (1.0, 10.0), (0.1, 100.0), (1.0, 30.0)
@@ -75,6 +77,16 @@ class Peaks:
         step = x.unsqueeze(-2) - self.x
         return torch.einsum("nki,kij,nkj->nk", step, self.precision, step).clamp_min(0).sqrt()
 
+    def outside(self, log_joint: LogJoint) -> Peaks:
+        """These peaks, in the units of ``log_joint``, in unconstrained coordinates."""
+        scale = log_joint.scale * torch.ones_like(self.x[0])
+        return replace(
+            self,
+            x=log_joint.shift + scale * self.x,
+            log_joint=self.log_joint - scale.log().sum(),
+            precision=self.precision / scale / scale.unsqueeze(1),
+        )
+
     def select(self, index: Tensor) -> Peaks:
         """The peaks at ``index``."""
         return Peaks(*(part[index] for part in vars(self).values()))
@@ -87,11 +99,14 @@ class Search(NamedTuple):
         peaks: without those of negligible mass.
         starts: number of all ascents.
         lost: number of starts without a finite log joint, or whose ascent did not converge.
+        unseen: share of the mass that the search may not have met: that of the peaks which few
+            ascents reached, by Laplace's approximation (Good 1953).
     """
 
     peaks: Peaks
     starts: int
     lost: int
+    unseen: float
 
 
 def find_peaks(
@@ -100,18 +115,18 @@ def find_peaks(
     *,
     rounds: int = 16,
 ) -> Search:
-    """Search until a round finds no new peak and every peak was reached by three ascents.
+    """Search until the peaks that few ascents reached hold hardly any mass.
 
     Args:
         log_joint: of the model.
         prior: points (n, dim) where the mass may lie, such as draws from the prior.
-        rounds: at most so many, of 128 ascents each.
+        rounds: at most so many, of 256 ascents each.
 
     Raises:
         ValueError: if the log joint is NaN or infinite at every start, or cannot be normalised.
     """
-    peaks, total, lost, before = None, 0, 0, 0
-    while total < rounds * ROUND_STARTS:
+    peaks, lost, unseen = None, 0, 1.0
+    for done in range(1, rounds + 1):
         ends = _ascend(log_joint, _starts(prior, peaks, ROUND_STARTS))
         found = _distinct(log_joint, ends)
         if peaks is None:
@@ -122,14 +137,27 @@ def find_peaks(
                 f"model: none of {ROUND_STARTS} ascents of the log joint came to an end; is it "
                 "flat, or without a maximum? Give every latent variable a proper prior."
             )
-        total += ROUND_STARTS
         lost += ROUND_STARTS - int(ends.converged.sum())
-        heavy = _heavy(peaks)
-        settled = len(heavy) == before and bool((heavy.hits >= NEEDED_HITS).all())
-        if total > ROUND_STARTS and settled:
+        share = torch.softmax(peaks.log_mass, 0)
+        unseen = float(share[peaks.hits <= RARE_HITS].sum())
+        if done >= LEAST_ROUNDS and unseen < RARE_MASS:
             break
-        before = len(heavy)
-    return Search(heavy, total, lost)
+    assert peaks is not None  # there is at least one round
+    return Search(_heavy(peaks), done * ROUND_STARTS, lost, unseen)
+
+
+@torch.no_grad()
+def nearest_normal(log_joint: LogJoint, starts: Tensor) -> tuple[Tensor, Tensor]:
+    """A normal law about the highest point that Newton's steps reach from ``starts`` (n, dim).
+
+    Newton's steps know no units, so this finds those of a model of which nothing else is known.
+
+    Returns:
+        Its mean (dim,) and the Cholesky factor of its covariance (dim, dim).
+    """
+    end = _newton(log_joint, starts, steps=FIRST_STEPS)
+    best = (-end.energy).nan_to_num(-torch.inf).argmax()
+    return end.x[best], scale_tril(moduli(end.hessian[best]))
 
 
 @torch.no_grad()
@@ -198,16 +226,21 @@ def _distinct(log_joint: LogJoint, ends: Ends) -> Peaks | None:
     if not len(rough):
         return None
     rough = _merge(rough)
-    end = descend(
-        lambda z: -log_joint(z),
-        lambda z: -log_joint.value_and_gradient(z)[1],
-        lambda z: -log_joint.hessian(z).nan_to_num(),
-        rough.x,
-        max_steps=NEWTON_STEPS,
-    )
+    end = _newton(log_joint, rough.x, steps=NEWTON_STEPS)
     fine = torch.linalg.eigvalsh(end.hessian)[..., 0] > 0
     exact = Peaks(end.x, -end.energy, moduli(end.hessian), rough.hits, rough.proper)
     return _merge(exact.select(fine)) if bool(fine.any()) else None
+
+
+def _newton(log_joint: LogJoint, x: Tensor, *, steps: int) -> Descent:
+    """Newton's steps up the log joint from ``x`` (n, dim); the energy is -l."""
+    return descend(
+        lambda z: -log_joint(z),
+        lambda z: -log_joint.value_and_gradient(z)[1],
+        lambda z: -log_joint.hessian(z).nan_to_num(),
+        x,
+        max_steps=steps,
+    )
 
 
 def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool) -> Peaks | None:
@@ -280,7 +313,8 @@ def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:
 def _merge(peaks: Peaks) -> Peaks:
     """The peaks, heaviest first, without duplicates, whose hits are added to the peak kept."""
     peaks = peaks.select(peaks.log_mass.argsort(descending=True, stable=True))
-    near = (peaks.distance(peaks.x) < SAME_PEAK).cpu()  # [i, k]: i is the same peak as k
+    apart = peaks.distance(peaks.x)
+    near = (torch.maximum(apart, apart.mT) < SAME_PEAK).cpu()  # each lies within the other
     hits, kept = peaks.hits.clone(), list[int]()
     for i in range(len(peaks)):
         twins = [k for k in kept if near[i, k]]

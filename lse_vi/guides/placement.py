@@ -2,9 +2,10 @@ r"""The start of a guide's modes: a Gaussian on every peak, and more where peaks
 
 Gaussians are added one at a time, as in boosted mixtures (Li & Barron 2000) and incremental mixture
 importance sampling (Raftery & Bao 2010). The posterior p is known up to a factor at a pool of draws
-x_i from the Gaussians so far, with importance weights v_i. A new Gaussian N is centred at one of
-these draws, with the curvature of log p there. It is added to the mixture q with the share a that
-maximises
+x_i from wide laws around the Gaussians so far, and from one as wide as the prior, with importance
+weights v_i: a broad part under a narrow peak has no peak of its own. A new Gaussian N is centred at
+one of these draws, with the curvature of log p there. It is added to the mixture q with the share a
+that maximises
 
 .. math:: \sum_i v_i \log\big((1 - a)\, q(x_i) + a\, N(x_i)\big) \approx E_p \log q + \text{gain}.
 """
@@ -19,9 +20,16 @@ from torch import Tensor
 
 from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Peaks
+from lse_vi.guides.proposal import WIDER, Proposal
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 
-POOL_DRAWS = 1024  # draws from each Gaussian: chance gains are then below 0.008 nats, see below
+COVERED = 0.999  # of the mass, by Laplace's approximation: the peaks that hold it get a Gaussian
+BOOSTS = 8  # Gaussians beside those on peaks, at most, where no number of modes is given
+# Draws of the pool from around the first Gaussian and from each that is added: chance gains are
+# then below 0.008 nats, see below. From around K peaks there are so many times the root of K: with
+# more, every peak needs fewer, as their shares are what the pool must tell.
+POOL_DRAWS = 1024
+EVEN = 0.5  # share of the draws that peaks get alike: masses by Laplace's approximation may be off
 CANDIDATES = 32  # draws at which a new Gaussian may be centred: each costs a Hessian
 WORTH = 0.002  # nats: the least true gain of a new Gaussian, twice the misfit that ends training
 # Nats times the number of draws: the draws that judge the candidates also chose the best of them,
@@ -58,11 +66,6 @@ class Placement:
         """T, lower triangular, with T T^T the covariance: (modes, dim, dim)."""
         return scale_tril(self.precision)
 
-    def draw(self, n: int) -> Tensor:
-        """``n`` draws from each Gaussian, (modes n, dim)."""
-        noise = torch.randn(len(self.loc), n, self.loc.shape[1]).to(self.loc)
-        return (self.loc.unsqueeze(1) + noise @ self.scale_tril.mT).flatten(0, 1)
-
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density of each Gaussian at ``x`` (n, dim), (n, modes)."""
         root = torch.linalg.cholesky(self.precision)  # R R^T
@@ -87,46 +90,95 @@ class Placement:
 
 
 @torch.no_grad()
-def place(peaks: Peaks, log_joint: LogJoint, modes: int) -> Placement:
-    """At most ``modes`` Gaussians: one on each of the heaviest peaks, and those worth adding.
+def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -> Placement:
+    """Gaussians on the peaks that hold the mass, the heaviest first, and those worth adding.
 
     Args:
         peaks: heaviest first.
         log_joint: of the model.
-        modes: the largest number of Gaussians.
+        modes: the largest number of Gaussians; None for what the peaks need, and at most eight
+            more.
+        prior: draws, (n, dim), in coordinates in which they are of order one.
     """
-    peaks = peaks.select(torch.arange(min(len(peaks), modes)))
+    shares = torch.softmax(peaks.log_mass, 0)
+    needed = int((shares.cumsum(0) < COVERED).sum()) + 1
+    limit = modes or min(needed, len(peaks)) + BOOSTS
+    peaks = peaks.select(torch.arange(min(needed, len(peaks), limit)))
     placed = Placement(peaks.x, peaks.precision, torch.log_softmax(peaks.log_mass, 0))
-    x = placed.draw(POOL_DRAWS)
-    value = _finite(log_joint(x))
+    count = len(placed.loc)
+    spread = torch.log((1 - EVEN) * placed.log_share.exp() + EVEN / count)
+    around = Proposal.around(placed.loc, placed.scale_tril, spread, prior)
+    pool = _Pool.draw(around, round(POOL_DRAWS * math.sqrt(count)), log_joint)
+    each = placed.log_prob(pool.x)
     while True:
-        each = placed.log_prob(x)
-        weights = _weights(value - torch.logsumexp(each, 1))
+        weights = pool.weights
         placed = replace(placed, log_share=_shares(each, weights, placed.log_share))
-        if len(placed.loc) == modes:
+        if len(placed.loc) == limit:
             return placed
         mixture = torch.logsumexp(each + placed.log_share, 1)
-        trial = _candidates(placed, log_joint, x[torch.multinomial(weights, CANDIDATES, True)])
-        share, gain = _gains(trial.log_prob(x), mixture, weights)
+        at = pool.x[torch.multinomial(weights, CANDIDATES, True)]
+        trial = _candidates(placed, log_joint, at, prior)
+        trial_each = trial.log_prob(pool.x)
+        share, gain = _gains(trial_each, mixture, weights)
         best = gain.argmax().reshape(1)
-        if gain[best] < WORTH + CHANCE_GAIN / len(x):
+        if gain[best] < WORTH + CHANCE_GAIN / len(pool.x):
             return placed
         fresh = trial.select(best)
         placed = placed.add(fresh, share[best])
-        x_new = fresh.draw(POOL_DRAWS)
-        x, value = torch.cat([x, x_new]), torch.cat([value, _finite(log_joint(x_new))])
+        law = Proposal(fresh.loc, math.sqrt(WIDER) * fresh.scale_tril, fresh.log_share)
+        more = _Pool.draw(law, POOL_DRAWS, log_joint)
+        each = torch.cat([torch.cat([each, trial_each[:, best]], 1), placed.log_prob(more.x)])
+        pool = pool.join(more)
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Draws of several laws, at which l is known.
+
+    Attributes:
+        laws: with the number of draws of each.
+        x: the draws, (n, dim).
+        log_joint: l there, in nats, minus infinity where it is not finite, (n,).
+        log_density: log of the laws' densities there, each times its number of draws, (n,).
+    """
+
+    laws: tuple[tuple[Proposal, int], ...]
+    x: Tensor
+    log_joint: Tensor
+    log_density: Tensor
+
+    @classmethod
+    def draw(cls, law: Proposal, n: int, log_joint: LogJoint) -> _Pool:
+        """``n`` draws of one law."""
+        x, _ = law.sample(n)
+        return cls(((law, n),), x, _finite(log_joint(x)), law.log_prob(x) + math.log(n))
+
+    def join(self, more: _Pool) -> _Pool:
+        """The draws of both, as if each were of the mixture of all laws (Owen & Zhou 2000)."""
+        log_density = torch.cat([self._beside(more), more._beside(self)])
+        return _Pool(
+            self.laws + more.laws,
+            torch.cat([self.x, more.x]),
+            torch.cat([self.log_joint, more.log_joint]),
+            log_density,
+        )
+
+    def _beside(self, more: _Pool) -> Tensor:
+        """``log_density`` of the own draws, with the laws of ``more`` too."""
+        others = [law.log_prob(self.x) + math.log(n) for law, n in more.laws]
+        return torch.logsumexp(torch.stack([self.log_density, *others]), 0)
+
+    @property
+    def weights(self) -> Tensor:
+        """Importance weights (n,), sum one, truncated at sqrt(n) times the mean (Ionides 2008)."""
+        weights = torch.softmax(self.log_joint - self.log_density, 0)
+        weights = weights.clamp_max(len(weights) ** -0.5)
+        return weights / weights.sum()
 
 
 def _finite(value: Tensor) -> Tensor:
     """``value``, with minus infinity (no density) for NaN and plus infinity."""
     return value.nan_to_num(-torch.inf, posinf=-torch.inf)
-
-
-def _weights(log_ratio: Tensor) -> Tensor:
-    """Importance weights (n,), sum one, truncated at sqrt(n) times their mean (Ionides 2008)."""
-    weights = torch.softmax(log_ratio, 0)
-    weights = weights.clamp_max(len(weights) ** -0.5)
-    return weights / weights.sum()
 
 
 def _shares(each: Tensor, weights: Tensor, log_share: Tensor) -> Tensor:
@@ -137,12 +189,17 @@ def _shares(each: Tensor, weights: Tensor, log_share: Tensor) -> Tensor:
     return torch.log_softmax(log_share, 0)
 
 
-def _candidates(placed: Placement, log_joint: LogJoint, x: Tensor) -> Placement:
-    """Two Gaussians at each point of ``x`` (n, dim), with the curvature there: wide and narrow."""
-    nearest = placed.log_prob(x).add(placed.log_share).argmax(1)
+def _candidates(placed: Placement, log_joint: LogJoint, x: Tensor, prior: Tensor) -> Placement:
+    """Two Gaussians at each point of ``x`` (n, dim), with the curvature there: wide and narrow.
+
+    The nearest part bounds their width. Far from all Gaussians that is the part as wide as the
+    prior.
+    """
+    law = Proposal.around(placed.loc, placed.scale_tril, placed.log_share, prior)
+    nearest = (law.each(x) + law.log_share).argmax(1)
     hessian = -log_joint.hessian(x)
     fine = hessian.isfinite().all(-1).all(-1)
-    around = placed.precision[nearest]
+    around = torch.cholesky_inverse(law.root[nearest])
     local = moduli(torch.where(fine[:, None, None], hessian, around))
     precision = torch.cat([local + WIDE * around, local + NARROW * around])
     return Placement(torch.cat([x, x]), precision, torch.zeros(2 * len(x)).to(x))

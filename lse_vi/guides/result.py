@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
-from lse_vi.guides.diagnostics import Importance, Missed
+from lse_vi.guides.diagnostics import Cover, Importance, Missed
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.log_joint import LogJoint
-from lse_vi.guides.peak_search import Peaks, climb
+from lse_vi.guides.peak_search import Peaks, Search, climb
+from lse_vi.network.potential import LSEICNN
 
 TRUSTED_K = 0.7  # k-hat above which importance weights cannot be trusted (Vehtari et al. 2024)
 TRUSTED_ESS = 0.05  # effective share of the draws below which the guide is a poor approximation
 NEARLY_EXACT = 0.9  # effective share of the draws from which on heavy tails hold little mass
+# Nats by which the evidence of draws around the guide must exceed that of its own draws, and how
+# many standard deviations, to say that the guide lacks mass.
+LACKING, SIGMAS = 0.02, 4.0
+UNSEEN = 0.01  # share of the mass that the search may not have met, from which on it is said
 MOST_SHOWN, SHOWN = 6, 5  # numbers of a value printed in full, and of a longer one: one line each
 
 
@@ -33,7 +40,7 @@ class GuideResult:
         mode_weights: the guide's mass around each peak of the posterior, (peaks,), largest first.
         mode_of_part: index of the peak to which each convex part of the guide belongs, (parts,).
         mode_locations: the peaks as values of the model's sites, each (peaks, *shape).
-        missed: peaks outside the guide, found after training, with their share of the mass.
+        missed: peaks outside the guide, with their share of the mass.
         warnings: reasons not to trust the result, in words; empty if there are none.
         history: lists ``step``, ``elbo`` (nats), ``misfit`` (nats), with an entry for each check.
 
@@ -88,44 +95,49 @@ class GuideResult:
 
 def report(
     guide: AutoLSEICNN,
+    pot: LSEICNN,
     log_joint: LogJoint,
-    known: Peaks,
+    search: Search,
     judged: Importance,
+    cover: Cover,
     missed: Missed,
     history: dict[str, list[float]],
 ) -> GuideResult:
     """The result of a fit, from what its steps found.
 
     Args:
-        guide: trained and pruned.
+        guide: whose density ``pot`` will be.
+        pot: trained and pruned, in the units of ``log_joint``.
         log_joint: of the model.
-        known: the peaks on which the guide started.
+        search: for the peaks.
         judged: the importance weights of the trained guide.
+        cover: draws from around the guide.
         missed: peaks outside the trained guide.
         history: of the training.
     """
-    weights, parts, at = _by_peak(guide, log_joint, known)
-    rows = [guide.constrain(z) for z in known.x[at]]
+    known, density = search.peaks, guide.density(pot)
+    weights, parts, at = _by_peak(density, log_joint, known)
+    rows = [log_joint.constrain(z) for z in known.x[at]]
     return GuideResult(
         guide=guide,
         elbo=judged.elbo,
         elbo_error=judged.elbo_error,
         log_evidence=judged.log_evidence,
-        log_evidence_error=judged.log_evidence_error,
+        log_evidence_error=math.hypot(judged.log_evidence_error, search.unseen),
         ess=judged.ess,
         k_hat=judged.k_hat,
         mode_weights=weights,
         mode_of_part=parts,
         mode_locations={name: torch.stack([row[name] for row in rows]) for name in rows[0]},
         missed=missed,
-        warnings=tuple(_doubts(guide, known, judged, missed)),
+        warnings=tuple(_doubts(guide, log_joint, search, judged, cover, missed, pot.modes)),
         history=history,
     )
 
 
 @torch.no_grad()
 def _by_peak(
-    guide: AutoLSEICNN, log_joint: LogJoint, peaks: Peaks
+    density: LSEDensity, log_joint: LogJoint, peaks: Peaks
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The guide's mass at each peak where it has any, and which parts make it up.
 
@@ -134,8 +146,8 @@ def _by_peak(
     Returns the masses (peaks,), largest first; for each part the index of its peak among these,
     (parts,); and the indices of these peaks in ``peaks``, (peaks,).
     """
-    part_mass = guide.get_posterior().mode_weights
-    summits = climb(log_joint, mode_minima(guide.potential).x)
+    part_mass = density.mode_weights
+    summits = climb(log_joint, mode_minima(density.potential).x)
     peak = peaks.distance(summits).argmin(1)
     mass = torch.zeros(len(peaks)).to(part_mass).index_add(0, peak, part_mass)
     at = mass.argsort(descending=True)
@@ -143,51 +155,65 @@ def _by_peak(
     return mass[at], (peak.unsqueeze(1) == at).long().argmax(1), at
 
 
-def _doubts(guide: AutoLSEICNN, known: Peaks, judged: Importance, missed: Missed) -> list[str]:
+def _doubts(
+    guide: AutoLSEICNN,
+    log_joint: LogJoint,
+    search: Search,
+    judged: Importance,
+    cover: Cover,
+    missed: Missed,
+    parts: int,
+) -> list[str]:
     """Reasons not to trust the fit, each with a remedy."""
-    doubts = []
-    if judged.k_hat > TRUSTED_K and judged.ess > NEARLY_EXACT:
+    doubts, known = [], search.peaks
+    full = guide.modes is not None and parts >= guide.modes
+    remedy = f"give the guide more than modes={guide.modes}" if full else "draw by sample_smc"
+    lacking = cover.log_evidence - judged.log_evidence
+    error = math.hypot(cover.log_evidence_error, judged.log_evidence_error)
+    if lacking > SIGMAS * error and lacking > LACKING:
         doubts.append(
-            f"k-hat is {judged.k_hat:.2f}, above {TRUSTED_K}, though {100 * judged.ess:.1f} % of "
-            "the draws count: a few, far out or between modes, weigh far more than the rest. "
-            "Means and the evidence hold; do not trust tail probabilities. More modes help."
+            f"draws from around the guide give a log evidence of {cover.log_evidence:.3f}: about "
+            f"{-100 * math.expm1(-lacking):.0f} % of the mass lies outside the guide. To cover "
+            f"it, {remedy}."
         )
-    elif judged.k_hat > TRUSTED_K:
+    if judged.k_hat > TRUSTED_K and TRUSTED_ESS <= judged.ess <= NEARLY_EXACT:
         doubts.append(
             f"k-hat is {judged.k_hat:.2f}, above {TRUSTED_K}: the tails of the posterior are "
             "heavier than the guide's, so the evidence and importance-resampled draws cannot be "
-            "trusted. Reparametrise the model (e.g. non-centred), or give the guide more modes."
+            f"trusted. Reparametrise the model (e.g. non-centred), or {remedy}."
         )
     if judged.ess < TRUSTED_ESS:
         doubts.append(
-            f"only {100 * judged.ess:.1f} % of the draws count after importance weighting: the "
-            "guide is a poor approximation. Give it more modes or more steps."
+            f"only {100 * judged.ess:.1f} % of the draws count after importance weighting (k-hat "
+            f"{judged.k_hat:.2f}): the guide is a poor approximation. Reparametrise the model "
+            f"(e.g. non-centred), or {remedy}."
         )
-    if len(known) > guide.modes:
+    if guide.modes is not None and len(missed.share):
+        places = "; ".join(
+            f"{_place(log_joint, z)} with about {100 * share:.1f} % of the mass"
+            for z, share in zip(missed.peaks.x, missed.share.tolist(), strict=True)
+        )
         doubts.append(
-            f"the search found {len(known)} peaks, but the guide has room for {guide.modes}: make "
-            f"it with modes={len(known)} or more."
+            f"the search found {len(known)} peaks, but the guide has room for {guide.modes}; it "
+            f"lacks {places}. Make it with modes={len(known)} or more, or leave modes out."
+        )
+    if search.unseen > UNSEEN:
+        doubts.append(
+            f"after {search.starts} ascents, peaks that one or two of them reached hold "
+            f"{100 * search.unseen:.1f} % of the mass: peaks that none has reached may hold as "
+            "much. The error of the log evidence allows for it."
         )
     if not bool(known.proper.all()):
         doubts.append(
             "the log joint has no maximum in some direction (as in the neck of a funnel), so the "
             "fit starts from a point on the way. Reparametrise the model (e.g. non-centred)."
         )
-    if len(missed.share):
-        places = "; ".join(
-            f"{_place(guide, z)} with about {100 * share:.1f} % of the mass"
-            for z, share in zip(missed.peaks.x, missed.share.tolist(), strict=True)
-        )
-        doubts.append(
-            f"a fresh search found {len(missed.share)} peak(s) outside the guide: {places}. Fit "
-            "again with more modes."
-        )
     return doubts
 
 
-def _place(guide: AutoLSEICNN, z: Tensor) -> str:
-    """The values of the model's sites at ``z`` (dim,), as text."""
-    return ", ".join(f"{name} {_brief(v)}" for name, v in guide.constrain(z).items())
+def _place(log_joint: LogJoint, u: Tensor) -> str:
+    """The values of the model's sites at ``u`` (dim,), as text."""
+    return ", ".join(f"{name} {_brief(v)}" for name, v in log_joint.constrain(u).items())
 
 
 def _brief(value: Tensor) -> str:

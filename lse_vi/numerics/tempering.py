@@ -1,0 +1,129 @@
+r"""Sequential Monte Carlo: draws of a law r are carried to a posterior p in stages.
+
+.. math:: p_b(x) \propto r(x)^{1-b} \, p(x)^b, \qquad b = 0 \to 1
+
+(Del Moral, Doucet & Jasra 2006.) Each stage takes the largest step of b that leaves an effective
+sample size of ``KEPT`` times the draws, resamples them, and moves the copies apart. The product of
+the stages' mean weights estimates the evidence. Several islands of draws do so independently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+# What is known of each draw by name, with the draws along the first axis, those of an island side
+# by side. ``log_ratio`` is log p - log r, in nats.
+Population = dict[str, Tensor]
+# (population, b of each draw (n,), whether this is the last stage) -> the population moved
+Move = Callable[[Population, Tensor, bool], Population]
+
+# Effective sample size after each stage, as a share of the draws. A smaller share would save
+# stages, but leave more copies of the same draws.
+KEPT = 0.7
+BISECTIONS = 30  # halvings in the search for a step: it is then exact to 1e-9 of the range
+
+
+class Tempered(NamedTuple):
+    """Draws of the posterior, and the evidence.
+
+    Attributes:
+        population: equally weighted draws.
+        log_evidence: of each island, in nats, (islands,).
+        variance: of each log evidence, estimated from the draws of that island, (islands,).
+        stages: the largest number of stages of an island.
+    """
+
+    population: Population
+    log_evidence: Tensor
+    variance: Tensor
+    stages: int
+
+
+@torch.no_grad()
+def temper(
+    population: Population, move: Move, *, islands: int = 1, progress: bool = False
+) -> Tempered:
+    """Carry a population of r to p.
+
+    The variance of the evidence follows from how many descendants each first draw has (Lee &
+    Whiteley 2018).
+
+    Args:
+        population: draws of r; as many for each island.
+        move: leaves p_b invariant, and keeps all entries of the population up to date.
+        islands: number of independent populations.
+        progress: show a bar with b.
+
+    Example:
+        >>> x = torch.randn(1000, dtype=torch.float64)  # r = N(0, 1), and p = 2 r
+        >>> log_ratio = torch.full_like(x, math.log(2.0))
+        >>> end = temper({"x": x, "log_ratio": log_ratio}, lambda population, b, last: population)
+        >>> end.stages, round(float(end.log_evidence), 6)
+        (1, 0.693147)
+    """
+    log_ratio = population["log_ratio"].reshape(islands, -1)
+    n, stages = log_ratio.shape[1], 0
+    origin = torch.arange(n).to(log_ratio.device).expand(islands, n)
+    first = torch.arange(islands).to(origin).unsqueeze(1) * n  # the first draw of each island
+    power, log_evidence = log_ratio.new_zeros(islands), log_ratio.new_zeros(islands)
+    bar = tqdm(total=100, desc="tempering", disable=not progress)
+    while bool((power < 1).any()):
+        step = _next_step(log_ratio, 1 - power)
+        log_w = step.unsqueeze(1) * log_ratio
+        log_evidence = log_evidence + log_w.logsumexp(1) - math.log(n)
+        moving = power < 1
+        power, stages = (power + step).clamp_max(1.0), stages + 1
+        rows = torch.stack([stratified(w, n) for w in torch.softmax(log_w, 1)])
+        rows = torch.where(moving.unsqueeze(1), rows, torch.arange(n).to(rows))
+        origin = origin.gather(1, rows)
+        population = {name: part[(rows + first).flatten()] for name, part in population.items()}
+        last = bool((power == 1).all())
+        population = move(population, power.repeat_interleave(n), last)
+        log_ratio = population["log_ratio"].reshape(islands, n)
+        bar.update(round(100 * float(power.amin())) - bar.n)
+    bar.close()
+    # The probability that two draws descend from the same first draw.
+    kin = torch.stack([(row.bincount(minlength=n) / n).square().sum() for row in origin])
+    variance = 1 - (n / (n - 1)) ** (stages + 1) * (1 - kin)
+    return Tempered(population, log_evidence, variance.clamp_min(0.0).to(log_ratio), stages)
+
+
+def stratified(shares: Tensor, n: int) -> Tensor:
+    """``n`` indices in proportion to ``shares`` (k,), each as often as it should be up to one.
+
+    Systematic resampling: it adds less noise than independent draws (Douc, Cappé & Moulines 2005).
+    """
+    edges = shares.double().cumsum(0)
+    ticks = (torch.arange(n) + torch.rand(())).to(edges) / n
+    return torch.searchsorted(edges, ticks * edges[-1]).clamp_max(len(shares) - 1)
+
+
+def _next_step(log_ratio: Tensor, most: Tensor) -> Tensor:
+    """The largest steps of b, up to ``most``, that leave an effective share ``KEPT`` of the draws.
+
+    Draws with a log ratio of minus infinity are lost at any step. If they are more than
+    1 - ``KEPT`` of all, no step leaves ``KEPT``; the smallest is taken, and resampling drops them.
+
+    Args:
+        log_ratio: (islands, n).
+        most: (islands,).
+    """
+
+    def kept(step: Tensor) -> Tensor:
+        """Effective sample size after ``step``, as a share of the draws, (islands,)."""
+        weights = torch.softmax(step.unsqueeze(1) * log_ratio, 1)
+        return 1 / (log_ratio.shape[1] * weights.square().sum(1))
+
+    whole = kept(most) >= KEPT
+    low, high = torch.zeros_like(most), most
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        good = kept(middle) >= KEPT
+        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
+    return torch.where(whole, most, torch.where(low > 0, low, high))

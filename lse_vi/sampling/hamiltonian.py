@@ -1,0 +1,108 @@
+r"""Moves of draws within a tempered posterior, each in the frame of a part of the proposal.
+
+The extended law p_b(x) r_k(x), with r_k the responsibility of part k for x, has p_b as its
+marginal. Given x, a part is drawn from r_k(x). Given the part, Hamiltonian steps in its frame
+u = T_k^{-1}(x - m_k) leave the law of u invariant, whose log density is
+
+.. math:: b \, (\log p - \log r) + \log t_k(u) + \text{const}.
+
+So each draw moves in coordinates in which its own mode is round, however narrow or correlated.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lse_vi.guides.log_joint import LogJoint
+from lse_vi.guides.proposal import FREEDOM, Proposal
+from lse_vi.numerics.tempering import Population
+
+ACCEPTED = 0.75  # share of proposals that step sizes aim at (Beskos et al. 2013: 0.65 to 0.8)
+ADAPTATION = 1.0  # gain of log step sizes per excess of acceptance
+# Hamiltonian steps of a proposal, and the range of a random factor of their size: together about a
+# quarter of the period of a normal law, after which its draws are new.
+LEAPS, JITTER = 3, (0.7, 1.0)
+FIRST_STEP = 0.9  # times dim^(-1/4), which keeps acceptance in any dimension (Neal 2011)
+MOVES, LAST_MOVES = 2, 8  # proposals in each stage, and in the last one, whose draws are returned
+
+
+class FrameMoves:
+    """Hamiltonian moves of a population, with a step size for each part of the proposal.
+
+    Args:
+        log_joint: log p.
+        proposal: r.
+
+    Attributes:
+        step: of each part, (parts,), adapted to the acceptance.
+        evaluations: the number of points at which the model was run.
+    """
+
+    def __init__(self, log_joint: LogJoint, proposal: Proposal) -> None:
+        self.log_joint, self.proposal = log_joint, proposal
+        self.step = torch.full_like(proposal.log_share, FIRST_STEP * proposal.loc.shape[1] ** -0.25)
+        self.evaluations = 0
+
+    def look(self, x: Tensor) -> Population:
+        """What is known of draws at ``x`` (n, dim): densities and slopes of p and r."""
+        value, score = self.log_joint.value_and_gradient(x)
+        self.evaluations += len(x)
+        each, log_r, score_r = self.proposal.value_and_gradients(x)
+        least = torch.finfo(value.dtype).min / 4  # finite where the model's density is 0 or NaN
+        value = value.nan_to_num(least, posinf=least, neginf=least).clamp_min(least)
+        return {
+            "x": x,
+            "each": each,
+            "log_ratio": (value - log_r).clamp_min(least),
+            "slope": (score - score_r).nan_to_num(0.0, 0.0, 0.0),
+        }
+
+    def __call__(self, population: Population, power: Tensor, last: bool) -> Population:
+        """Move all draws, under p_b with b = ``power`` (n,)."""
+        for _ in range(LAST_MOVES if last else MOVES):
+            population = self._move(population, power)
+        return population
+
+    def _move(self, at: Population, power: Tensor) -> Population:
+        """One proposal for each draw, accepted or not."""
+        part = torch.distributions.Categorical(logits=at["each"]).sample()
+        loc, root = self.proposal.loc[part], self.proposal.root[part]
+        low, high = JITTER
+        factor = low + (high - low) * torch.rand(len(part), 1).to(loc)
+        eps = self.step[part].unsqueeze(1) * factor
+        u = torch.linalg.solve_triangular(root, (at["x"] - loc).unsqueeze(-1), upper=False)
+        u, p, there = u.squeeze(-1), torch.randn_like(loc), at
+        before = _height(at, part, power) - 0.5 * p.square().sum(1)
+        p = p + 0.5 * eps * _slope(at, u, root, power)
+        for leap in range(LEAPS):
+            u = u + eps * p
+            there = self.look(loc + (root @ u.unsqueeze(-1)).squeeze(-1))
+            p = p + (1.0 if leap < LEAPS - 1 else 0.5) * eps * _slope(there, u, root, power)
+        gain = _height(there, part, power) - 0.5 * p.square().sum(1) - before
+        chance = gain.nan_to_num(-torch.inf).clamp_max(0.0).exp()
+        accept = torch.rand_like(chance) < chance
+        self._adapt(part, chance)
+        return {
+            name: torch.where(accept.reshape(-1, *(1,) * (old.dim() - 1)), there[name], old)
+            for name, old in at.items()
+        }
+
+    def _adapt(self, part: Tensor, chance: Tensor) -> None:
+        """Lengthen or shorten the steps of each part by the acceptance of its draws."""
+        count = torch.zeros_like(self.step).index_add(0, part, torch.ones_like(chance))
+        excess = torch.zeros_like(self.step).index_add(0, part, chance - ACCEPTED)
+        # One proposal among many tells little: as if each part had seen ten at the right rate.
+        self.step = self.step * (ADAPTATION * excess / (count + 10)).exp()
+
+
+def _height(at: Population, part: Tensor, power: Tensor) -> Tensor:
+    """b (log p - log r) + log t_k, up to a constant of each part, (n,)."""
+    return power * at["log_ratio"] + at["each"].gather(1, part.unsqueeze(1)).squeeze(1)
+
+
+def _slope(at: Population, u: Tensor, root: Tensor, power: Tensor) -> Tensor:
+    """The gradient of :func:`_height` in the frames of the parts, (n, dim)."""
+    pull = (root.mT @ at["slope"].unsqueeze(-1)).squeeze(-1)
+    square = u.square().sum(1, keepdim=True)
+    return power.unsqueeze(1) * pull - (FREEDOM + u.shape[1]) / (FREEDOM + square) * u
