@@ -57,6 +57,7 @@ from lse_vi.potentials import (
     fit_potential,
     paper_recipe,
 )
+from lse_vi.sampling import PosteriorDraws, SMCSettings, sample_smc
 
 __all__ = [
     "ICNN",
@@ -86,9 +87,11 @@ __all__ = [
     "MomentMixture",
     "NonFiniteLossError",
     "Play",
+    "PosteriorDraws",
     "PotentialFit",
     "Prior",
     "Quadrature",
+    "SMCSettings",
     "TransverselyIsotropic",
     "WhitenedICNN",
     "basins",
@@ -106,6 +109,7 @@ __all__ = [
     "polish_memory",
     "rates_from_trajectories",
     "sample_posterior",
+    "sample_smc",
     "stationary_points",
     "to_arviz",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lse_vi.distribution.bounds import upper_bound
+from lse_vi.distribution.importance import MomentMixture
 from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
@@ -25,6 +28,7 @@ from lse_vi.network.potential import LSEICNN
 # Share of the effective sample size that a training may cost, as draws around its start see it:
 # about the noise of that estimate.
 TOLERATED = 0.05
+RARE = 0.02  # least acceptance of exact draws from the guide: with less they take minutes
 NEGLIGIBLE = 1e-4  # mass of all modes together that are dropped, so that each draw costs less
 
 
@@ -90,16 +94,23 @@ def fit_guide(
             guide.install(error.potential, log_joint)
             raise
         # Of a mode that it has lost, the guide's own draws know nothing.
-        if cover.ess(guide.density(pot)) < (1 - TOLERATED) * seen:
+        if cover.ess(guide.density(pot)) < (1 - TOLERATED) * seen or _acceptance(pot) < RARE:
             pot.load_state_dict(start)
         pot = _pruned(pot, guide.density(pot).mode_weights)
         density = guide.density(pot)
         judged = importance(density, log_joint)
-        missed = missed_modes(search.peaks, density, judged.log_evidence)
+        missed = missed_modes(search.peaks.real, density, judged.log_evidence)
     result = report(guide, pot, log_joint, search, judged, cover, missed, history)
     guide.install(pot, log_joint)
     guide.search = search._replace(peaks=search.peaks.outside(log_joint))
     return result
+
+
+def _acceptance(pot: LSEICNN) -> float:
+    """The share of the envelope's draws that become exact draws of exp(-E), at least."""
+    bound = upper_bound(pot, None)
+    z = MomentMixture().rule(pot, None).log_normalizer(pot)
+    return math.exp(float(z - bound.log_mass))
 
 
 def _pruned(pot: LSEICNN, weights: Tensor) -> LSEICNN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,7 +53,7 @@ class AutoLSEICNN(AutoContinuous):
     Args:
         model: a Pyro model whose latent variables are continuous.
         modes: the largest number of modes K; by default what the search for peaks finds, and up to
-            eight more. Modes are added where peaks are not Gaussian, as long as they improve the
+            32 more. Modes are added where peaks are not Gaussian, as long as they improve the
             fit.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         init_loc_fn: where the guide starts before modes are known, as for all autoguides.
@@ -217,10 +218,14 @@ class AutoLSEICNN(AutoContinuous):
             ValueError: for a log joint that is nowhere finite or unbounded, or a subsampled plate.
         """
         log_joint, prior = self.in_units(*args, **kwargs)
-        search = find_peaks(log_joint, prior)
+        self.start_on(find_peaks(log_joint, prior), log_joint, prior)
+        assert self.search is not None
+        return self.search
+
+    def start_on(self, search: Search, log_joint: LogJoint, prior: Tensor) -> None:
+        """Put the guide on the peaks of a search, all in the units of ``log_joint``."""
         self.install(self.placed_on(search.peaks, log_joint, prior), log_joint)
         self.search = search._replace(peaks=search.peaks.outside(log_joint))
-        return self.search
 
     @torch.no_grad()
     def placed_on(self, peaks: Peaks, log_joint: LogJoint, prior: Tensor) -> LSEICNN:
@@ -241,6 +246,15 @@ class AutoLSEICNN(AutoContinuous):
         f = pot.mode_potentials(placed.loc).diagonal()
         height = placed.log_share + log_det(factor) - 0.5 * pot.dim * math.log(2 * math.pi)
         pot.network.add_offset_(-(height + f))
+        return pot
+
+    @torch.no_grad()
+    def potential_in(self, log_joint: LogJoint) -> LSEICNN:
+        """A copy of the potential in the units of ``log_joint``."""
+        pot = copy.deepcopy(self.potential)
+        one = torch.ones(pot.dim).to(pot.alpha)
+        scale = one / log_joint.scale
+        pot.network.compose_affine_(-log_joint.shift * scale, scale)
         return pot
 
     def density(self, potential: LSEICNN) -> LSEDensity:

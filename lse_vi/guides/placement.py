@@ -24,15 +24,19 @@ from lse_vi.guides.proposal import WIDER, Proposal
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 
 COVERED = 0.999  # of the mass, by Laplace's approximation: the peaks that hold it get a Gaussian
-BOOSTS = 8  # Gaussians beside those on peaks, at most, where no number of modes is given
+# Gaussians beside those on peaks, at most, where no number of modes is given: a funnel of ten
+# dimensions needs as many. Of the candidates of a round at most so many are taken: each round costs
+# their Hessians, and draws from those taken.
+BOOSTS, TOGETHER = 32, 4
 # Draws of the pool from around the first Gaussian and from each that is added: chance gains are
 # then below 0.008 nats, see below. From around K peaks there are so many times the root of K: with
 # more, every peak needs fewer, as their shares are what the pool must tell.
 POOL_DRAWS = 1024
+FRESH_DRAWS = 512  # draws from around each Gaussian that is added
 EVEN = 0.5  # share of the draws that peaks get alike: masses by Laplace's approximation may be off
 CANDIDATES = 32  # draws at which a new Gaussian may be centred: each costs a Hessian
 WORTH = 0.002  # nats: the least true gain of a new Gaussian, twice the misfit that ends training
-# Nats times the number of draws: the draws that judge the candidates also chose the best of them,
+# Nats times the effective number of draws: the draws that judge the candidates also chose the best of them,
 # which shows a gain of order 1 / draws by chance (the best of 64 about log 64) even with no true
 # gain. A new Gaussian must gain more than that.
 CHANCE_GAIN = 8.0
@@ -82,6 +86,11 @@ class Placement:
             log_share,
         )
 
+    @property
+    def even(self) -> Tensor:
+        """Logarithms of equal shares, (modes,)."""
+        return torch.full_like(self.log_share, -math.log(len(self.log_share)))
+
     def select(self, index: Tensor) -> Placement:
         """The Gaussians at ``index``, each with the share 1."""
         return Placement(
@@ -96,15 +105,18 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
     Args:
         peaks: heaviest first.
         log_joint: of the model.
-        modes: the largest number of Gaussians; None for what the peaks need, and at most eight
+        modes: the largest number of Gaussians; None for what the peaks need, and at most 32
             more.
         prior: draws, (n, dim), in coordinates in which they are of order one.
     """
-    shares = torch.softmax(peaks.log_mass, 0)
-    needed = int((shares.cumsum(0) < COVERED).sum()) + 1
-    limit = modes or min(needed, len(peaks)) + BOOSTS
-    peaks = peaks.select(torch.arange(min(needed, len(peaks), limit)))
-    placed = Placement(peaks.x, peaks.precision, torch.log_softmax(peaks.log_mass, 0))
+    real = peaks.real
+    needed = int((torch.softmax(real.log_mass, 0).cumsum(0) < COVERED).sum()) + 1
+    chosen = real.select(torch.arange(min(needed, len(real))))
+    peaks = chosen if real is peaks else chosen.join(peaks.select(~peaks.proper))
+    limit = modes or len(peaks) + BOOSTS
+    peaks = peaks.select(torch.arange(min(len(peaks), limit)))
+    mass = torch.where(peaks.proper, peaks.log_mass, chosen.log_mass.amax())  # or not known
+    placed = Placement(peaks.x, peaks.precision, torch.log_softmax(mass, 0))
     count = len(placed.loc)
     spread = torch.log((1 - EVEN) * placed.log_share.exp() + EVEN / count)
     around = Proposal.around(placed.loc, placed.scale_tril, spread, prior)
@@ -115,19 +127,29 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
         placed = replace(placed, log_share=_shares(each, weights, placed.log_share))
         if len(placed.loc) == limit:
             return placed
-        mixture = torch.logsumexp(each + placed.log_share, 1)
-        at = pool.x[torch.multinomial(weights, CANDIDATES, True)]
-        trial = _candidates(placed, log_joint, at, prior)
-        trial_each = trial.log_prob(pool.x)
-        share, gain = _gains(trial_each, mixture, weights)
-        best = gain.argmax().reshape(1)
-        if gain[best] < WORTH + CHANCE_GAIN / len(pool.x):
+        at = torch.multinomial(weights, CANDIDATES, True)
+        trial = _candidates(placed, log_joint, pool.x[at], prior)
+        there, count = trial.log_prob(pool.x), len(placed.loc)
+        # In many dimensions a Gaussian is far denser at its centre than at any other draw: a draw
+        # of large weight must not vouch for the candidate that is centred on it.
+        others = there.index_put(
+            (at.repeat(2), torch.arange(len(trial.loc))), there.new_tensor(-torch.inf)
+        )
+        for _ in range(min(TOGETHER, limit - count)):
+            mixture = torch.logsumexp(each + placed.log_share, 1)
+            share, gain = _gains(others, mixture, weights)
+            best = gain.argmax().reshape(1)
+            # The sum of squares is one over the effective number of draws.
+            if gain[best] < WORTH + CHANCE_GAIN * weights.square().sum():
+                break
+            placed = placed.add(trial.select(best), share[best])
+            each = torch.cat([each, there[:, best]], 1)
+        fresh = placed.select(torch.arange(count, len(placed.loc)))
+        if not len(fresh.loc):
             return placed
-        fresh = trial.select(best)
-        placed = placed.add(fresh, share[best])
-        law = Proposal(fresh.loc, math.sqrt(WIDER) * fresh.scale_tril, fresh.log_share)
-        more = _Pool.draw(law, POOL_DRAWS, log_joint)
-        each = torch.cat([torch.cat([each, trial_each[:, best]], 1), placed.log_prob(more.x)])
+        law = Proposal(fresh.loc, math.sqrt(WIDER) * fresh.scale_tril, fresh.even)
+        more = _Pool.draw(law, FRESH_DRAWS * len(fresh.loc), log_joint)
+        each = torch.cat([each, placed.log_prob(more.x)])
         pool = pool.join(more)
 
 

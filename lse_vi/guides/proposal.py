@@ -81,8 +81,8 @@ class Proposal:
         return len(self.loc)
 
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
-        """``n`` draws (n, dim), and the part of each, (n,); parts in their shares, up to one."""
-        part = stratified(self.log_share.exp(), n)
+        """``n`` draws (n, dim) and the part of each, (n,); parts have their shares, up to one."""
+        part = stratified(self.log_share.exp(), n)[torch.randperm(n)]
         chi2 = torch.distributions.Chi2(self.loc.new_tensor(FREEDOM)).sample((n, 1))
         noise = torch.randn(n, self.loc.shape[1]).to(self.loc) * (FREEDOM / chi2).sqrt()
         return self.loc[part] + (self.root[part] @ noise.unsqueeze(-1)).squeeze(-1), part

@@ -88,7 +88,7 @@ class GuideResult:
             f"importance ESS {100 * self.ess:.1f} % of the draws, k-hat {self.k_hat:.2f}",
         ]
         for i, weight in enumerate(self.mode_weights.tolist()):
-            at = ", ".join(f"{name} {_brief(v[i])}" for name, v in self.mode_locations.items())
+            at = ", ".join(f"{name} {brief(v[i])}" for name, v in self.mode_locations.items())
             lines.append(f"    weight {weight:.3f}  {at}")
         return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])
 
@@ -115,7 +115,7 @@ def report(
         missed: peaks outside the trained guide.
         history: of the training.
     """
-    known, density = search.peaks, guide.density(pot)
+    known, density = search.peaks.real, guide.density(pot)
     weights, parts, at = _by_peak(density, log_joint, known)
     rows = [log_joint.constrain(z) for z in known.x[at]]
     return GuideResult(
@@ -165,7 +165,7 @@ def _doubts(
     parts: int,
 ) -> list[str]:
     """Reasons not to trust the fit, each with a remedy."""
-    doubts, known = [], search.peaks
+    doubts, known = [], search.peaks.real
     full = guide.modes is not None and parts >= guide.modes
     remedy = f"give the guide more than modes={guide.modes}" if full else "draw by sample_smc"
     lacking = cover.log_evidence - judged.log_evidence
@@ -213,10 +213,10 @@ def _doubts(
 
 def _place(log_joint: LogJoint, u: Tensor) -> str:
     """The values of the model's sites at ``u`` (dim,), as text."""
-    return ", ".join(f"{name} {_brief(v)}" for name, v in log_joint.constrain(u).items())
+    return ", ".join(f"{name} {brief(v)}" for name, v in log_joint.constrain(u).items())
 
 
-def _brief(value: Tensor) -> str:
+def brief(value: Tensor) -> str:
     """A value as text: in full if short, else its first numbers."""
     flat = [f"{v:.4g}" for v in value.flatten().tolist()]
     if value.dim() == 0:

@@ -52,7 +52,7 @@ def temper(
     """Carry a population of r to p.
 
     The variance of the evidence follows from how many descendants each first draw has (Lee &
-    Whiteley 2018).
+    Whiteley 2018, for resampling that adds no noise of its own).
 
     Args:
         population: draws of r; as many for each island.
@@ -88,10 +88,10 @@ def temper(
         log_ratio = population["log_ratio"].reshape(islands, n)
         bar.update(round(100 * float(power.amin())) - bar.n)
     bar.close()
-    # The probability that two draws descend from the same first draw.
+    # The probability that two draws descend from the same first draw; 1/n at least.
     kin = torch.stack([(row.bincount(minlength=n) / n).square().sum() for row in origin])
-    variance = 1 - (n / (n - 1)) ** (stages + 1) * (1 - kin)
-    return Tempered(population, log_evidence, variance.clamp_min(0.0).to(log_ratio), stages)
+    variance = (n * kin - 1) / (n - 1)
+    return Tempered(population, log_evidence, variance.to(log_ratio), stages)
 
 
 def stratified(shares: Tensor, n: int) -> Tensor:

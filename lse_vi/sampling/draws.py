@@ -1,0 +1,71 @@
+"""Draws of a posterior by sequential Monte Carlo, with the mode of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from lse_vi.checks import check_count
+from lse_vi.guides.result import brief
+
+
+@dataclass(frozen=True)
+class PosteriorDraws:
+    """What :func:`sample_smc` returns; print it for a report with warnings.
+
+    Islands are independent runs, so they serve as chains for R-hat and the like.
+
+    Attributes:
+        samples: values of each site, (island, draw, *shape), equally weighted.
+        mode: the index of the peak to which each draw belongs, (island, draw).
+        mode_weights: share of the draws of each peak, (peaks,).
+        mode_locations: the peaks as values of the model's sites, each (peaks, *shape).
+        log_evidence, log_evidence_error: log p(data) and its standard deviation, in nats; the error
+            holds the spread of the islands and the mass that the search may not have met.
+        r_hat: the largest R-hat of the unconstrained latents; near 1 where islands agree.
+        ess: the smallest effective number of draws of the unconstrained latents.
+        stages: of tempering; 1 where the guide's modes cover the posterior.
+        evaluations: number of draws at which the model was run.
+        warnings: reasons not to trust the draws, in words; empty if there are none.
+    """
+
+    samples: dict[str, Tensor] = field(repr=False)
+    mode: Tensor = field(repr=False)
+    mode_weights: Tensor
+    mode_locations: dict[str, Tensor]
+    log_evidence: float
+    log_evidence_error: float
+    r_hat: float
+    ess: float
+    stages: int
+    evaluations: int
+    warnings: tuple[str, ...]
+
+    def select(self, *, mode: int) -> dict[str, Tensor]:
+        """The draws of one mode, of all islands: each site (n, *shape).
+
+        Raises:
+            ValueError: for a mode that there is not.
+        """
+        check_count("mode", mode, minimum=0)
+        if mode >= len(self.mode_weights):
+            raise ValueError(
+                f"mode must be below {len(self.mode_weights)}, the number of modes, but got {mode}"
+            )
+        own = self.mode.flatten() == mode
+        return {name: value.flatten(0, 1)[own] for name, value in self.samples.items()}
+
+    def __str__(self) -> str:
+        islands, draws = self.mode.shape
+        count = len(self.mode_weights)
+        lines = [
+            f"{islands} x {draws} draws, {count} mode{'s' if count > 1 else ''}, "
+            f"{self.stages} stage{'s' if self.stages > 1 else ''} of tempering",
+            f"log evidence {self.log_evidence:.4f} +- {self.log_evidence_error:.4f} nats",
+            f"R-hat {self.r_hat:.3f}, effective draws {self.ess:.0f}",
+        ]
+        for i, weight in enumerate(self.mode_weights.tolist()):
+            at = ", ".join(f"{name} {brief(v[i])}" for name, v in self.mode_locations.items())
+            lines.append(f"    weight {weight:.3f}  {at}")
+        return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])

@@ -1,0 +1,176 @@
+"""Draws of a posterior by sequential Monte Carlo from around the modes of a guide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro.ops.stats import effective_sample_size, split_gelman_rubin
+from torch import Tensor
+
+from lse_vi.checks import check_count
+from lse_vi.fitting.keywords import settle
+from lse_vi.fitting.random_state import seeded
+from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.guides.log_joint import LogJoint
+from lse_vi.guides.peak_search import Peaks, Search, climb, find_peaks
+from lse_vi.guides.proposal import Proposal
+from lse_vi.numerics.tempering import Tempered, temper
+from lse_vi.sampling.draws import PosteriorDraws
+from lse_vi.sampling.hamiltonian import FrameMoves
+
+LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs
+SAME = 1e-3  # nats, relative: peaks whose log joint differs by more were found for other data
+TRUSTED_R_HAT = 1.05  # above which islands disagree (Vehtari et al. 2021: 1.01 for long chains)
+UNSEEN = 0.01  # share of the mass that the search may not have met, from which on it is said
+
+
+@dataclass(frozen=True, kw_only=True)
+class SMCSettings:
+    """The settings of :func:`sample_smc` as one object.
+
+    Use it if the model has an argument of the name of a setting.
+
+    Args:
+        draws: number of draws, of all islands together.
+        islands: number of independent runs, among which the draws are shared out.
+        seed: makes the draws reproducible; the global random state is left alone.
+        progress: show a bar.
+
+    Raises:
+        TypeError: for numbers that are no integers.
+        ValueError: for fewer than two islands, or fewer than four draws for each.
+
+    Example:
+        >>> SMCSettings(draws=2000).islands
+        4
+    """
+
+    draws: int = 4000
+    islands: int = 4
+    seed: int = 0
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("islands", self.islands, 2)
+        check_count("draws", self.draws, LEAST_DRAWS * self.islands)
+        check_count("seed", self.seed, minimum=0)
+
+
+def sample_smc(
+    model: Callable[..., Any],
+    guide: AutoLSEICNN,
+    *args: Any,
+    settings: SMCSettings | None = None,
+    **kwargs: Any,
+) -> PosteriorDraws:
+    r"""Draws of the posterior of a Pyro model, right in the limit of many draws.
+
+    Use it for draws, weights of modes and an evidence that do not rest on how well the guide fits.
+    Draws of a mixture of wide laws around the guide's modes, with one part as wide as the prior,
+    are carried to the posterior in stages (see :mod:`lse_vi.numerics.tempering`); where the modes
+    cover the posterior well, one stage is enough. The guide should have been fitted by
+    :func:`~lse_vi.fit_guide` or started by its :meth:`~lse_vi.AutoLSEICNN.find_modes`; otherwise
+    that is done here.
+
+    Args:
+        model: the Pyro model that the guide was made for.
+        guide: an :class:`~lse_vi.AutoLSEICNN`.
+        args: positional arguments of the model, such as its data.
+        settings: a :class:`SMCSettings`.
+        kwargs: keyword arguments of the model, and settings by their names (``draws=8000``, ...).
+            If the model has an argument of the name of a setting, the keyword goes to the model.
+
+    Raises:
+        TypeError: for a guide or settings of another type.
+        ValueError: for another model than the guide's, or one that :func:`~lse_vi.fit_guide` could
+            not use either.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist
+        >>> def model(y):
+        ...     x = pyro.sample("x", dist.Normal(0.0, 3.0))
+        ...     pyro.sample("y", dist.Normal(x**2, 1.0), obs=y)
+        >>> guide = AutoLSEICNN(model)
+        >>> res = sample_smc(model, guide, torch.tensor(4.0), draws=400, progress=False)
+        >>> res.samples["x"].shape, len(res.mode_weights)
+        (torch.Size([4, 100]), 2)
+    """
+    if not isinstance(guide, AutoLSEICNN):
+        raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
+    if not guide.is_for(model):
+        raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
+    chosen, kwargs = settle("settings", SMCSettings, settings, model, args, kwargs)
+    with seeded(chosen.seed), torch.no_grad():
+        log_joint, prior = guide.in_units(*args, **kwargs)
+        search = _search(guide, log_joint, prior)
+        proposal = Proposal.of_guide(guide.density(guide.potential_in(log_joint)), prior)
+        moves, n = FrameMoves(log_joint, proposal), chosen.draws // chosen.islands
+        starts = [proposal.sample(n)[0] for _ in range(chosen.islands)]
+        population = moves.look(torch.cat(starts))
+        end = temper(population, moves, islands=chosen.islands, progress=chosen.progress)
+        return _report(log_joint, search, proposal, end, moves.evaluations)
+
+
+def _search(guide: AutoLSEICNN, log_joint: LogJoint, prior: Tensor) -> Search:
+    """The search behind the guide, in the units of ``log_joint``; made anew for other data."""
+    if guide.search is None:
+        search = find_peaks(log_joint, prior)
+        guide.start_on(search, log_joint, prior)
+        return search
+    known = guide.search.peaks.inside(log_joint)
+    value = log_joint(known.x)
+    if torch.allclose(value, known.log_joint.to(value), rtol=SAME, atol=SAME):
+        return guide.search._replace(peaks=known)
+    return find_peaks(log_joint, prior)
+
+
+def _report(
+    log_joint: LogJoint, search: Search, proposal: Proposal, end: Tempered, evaluations: int
+) -> PosteriorDraws:
+    """The draws as users see them."""
+    islands, peaks = len(end.log_evidence), search.peaks.real
+    x = end.population["x"].unflatten(0, (islands, -1))
+    part = end.population["each"][:, :-1].argmax(1)  # the last is as wide as the prior
+    mode = _peak_of_part(log_joint, peaks, proposal)[part].unflatten(0, (islands, -1))
+    weights = torch.bincount(mode.flatten(), minlength=len(peaks)) / mode.numel()
+    values = torch.vmap(torch.vmap(log_joint.constrain))(x)
+    rows = [log_joint.constrain(u) for u in peaks.x]
+    spread = float(end.log_evidence.var())
+    # Both estimate the same: from four islands alone the error would be known to a factor of two.
+    variance = 0.5 * (spread + float(end.variance.mean())) / islands
+    r_hat = split_gelman_rubin(x, chain_dim=0, sample_dim=1)
+    ess = effective_sample_size(x, chain_dim=0, sample_dim=1)
+    doubts = []
+    if float(r_hat.max()) > TRUSTED_R_HAT:
+        doubts.append(
+            f"R-hat is {float(r_hat.max()):.3f}: the islands disagree. Take more draws, or fit the "
+            "guide first."
+        )
+    if search.unseen > UNSEEN:
+        doubts.append(
+            f"after {search.starts} ascents, peaks that one or two of them reached hold "
+            f"{100 * search.unseen:.1f} % of the mass: peaks that none has reached may hold as "
+            "much. The error of the log evidence allows for it."
+        )
+    return PosteriorDraws(
+        samples=values,
+        mode=mode,
+        mode_weights=weights.to(x),
+        mode_locations={name: torch.stack([row[name] for row in rows]) for name in rows[0]},
+        log_evidence=float(end.log_evidence.logsumexp(0)) - math.log(islands),
+        log_evidence_error=math.hypot(math.sqrt(variance), search.unseen),
+        r_hat=float(r_hat.max()),
+        ess=float(ess.min()),
+        stages=end.stages,
+        evaluations=evaluations,
+        warnings=tuple(doubts),
+    )
+
+
+def _peak_of_part(log_joint: LogJoint, peaks: Peaks, proposal: Proposal) -> Tensor:
+    """The index of the peak to which each part of the guide belongs, (parts - 1,)."""
+    return peaks.distance(climb(log_joint, proposal.loc[:-1])).argmin(1)
