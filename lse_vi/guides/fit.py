@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.distribution.bounds import upper_bound
+from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.importance import MomentMixture
 from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
@@ -87,6 +88,7 @@ def fit_guide(
         search = find_peaks(log_joint, prior)
         pot = guide.placed_on(search.peaks, log_joint, prior)
         cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
+        _balance_(pot, guide.density(pot), cover)
         start, seen = snapshot(pot), cover.ess(guide.density(pot))
         try:
             history = train(pot, log_joint, recipe, file)
@@ -106,11 +108,21 @@ def fit_guide(
     return result
 
 
+@torch.no_grad()
+def _balance_(pot: LSEICNN, density: LSEDensity, cover: Cover) -> None:
+    """Set the mass of each mode to its share of the posterior, by one EM step."""
+    share = torch.softmax(cover.log_weights, 0) @ pot.responsibilities(cover.draws)
+    ratio = share / density.mode_weights
+    used = ratio.isfinite() & (ratio > 0)
+    pot.network.add_offset_(-torch.where(used, ratio, 1.0).log())
+
+
 def _acceptance(pot: LSEICNN) -> float:
     """The share of the envelope's draws that become exact draws of exp(-E), at least."""
     bound = upper_bound(pot, None)
-    z = MomentMixture().rule(pot, None).log_normalizer(pot)
-    return math.exp(float(z - bound.log_mass))
+    with torch.no_grad():
+        log_z = MomentMixture().rule(pot, None).log_normalizer(pot)
+    return math.exp(float(log_z - bound.log_mass))
 
 
 def _pruned(pot: LSEICNN, weights: Tensor) -> LSEICNN:

@@ -71,8 +71,8 @@ class Peaks:
     def real(self) -> Peaks:
         """The maxima among them, or all of them where there are none.
 
-        A point on a path to infinity helps to place a guide, as a skewed posterior may have most of
-        its mass there. But it is no mode, and its mass by Laplace's approximation may be far off.
+        A point on a path to infinity helps to place a guide on a skewed posterior. But it is no
+        mode, and its mass by Laplace's approximation may be far off.
         """
         return self.select(self.proper) if bool(self.proper.any()) else self
 
@@ -171,12 +171,9 @@ def find_peaks(
 
 @torch.no_grad()
 def nearest_normal(log_joint: LogJoint, starts: Tensor) -> tuple[Tensor, Tensor]:
-    """A normal law about the highest point that Newton's steps reach from ``starts`` (n, dim).
+    """A normal law about the highest point that Newton's steps, which know no units, reach.
 
-    Newton's steps know no units, so this finds those of a model of which nothing else is known.
-
-    Returns:
-        Its mean (dim,) and the Cholesky factor of its covariance (dim, dim).
+    Returns its mean (dim,) and the Cholesky factor of its covariance (dim, dim).
     """
     end = _newton(log_joint, starts, steps=FIRST_STEPS)
     best = (-end.energy).nan_to_num(-torch.inf).argmax()
@@ -187,8 +184,7 @@ def nearest_normal(log_joint: LogJoint, starts: Tensor) -> tuple[Tensor, Tensor]
 def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
     """The peaks (n, dim) that ascents of the log joint from ``x`` (n, dim) reach.
 
-    A row of ``x`` is returned as it is if its ascent does not converge, or if the log joint is not
-    finite there.
+    A row of ``x`` whose ascent does not converge is returned as it is.
     """
     ends = _ascend(log_joint, x)
     summits = x.clone()

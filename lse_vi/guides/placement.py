@@ -36,9 +36,9 @@ FRESH_DRAWS = 512  # draws from around each Gaussian that is added
 EVEN = 0.5  # share of the draws that peaks get alike: masses by Laplace's approximation may be off
 CANDIDATES = 32  # draws at which a new Gaussian may be centred: each costs a Hessian
 WORTH = 0.002  # nats: the least true gain of a new Gaussian, twice the misfit that ends training
-# Nats times the effective number of draws: the draws that judge the candidates also chose the best of them,
-# which shows a gain of order 1 / draws by chance (the best of 64 about log 64) even with no true
-# gain. A new Gaussian must gain more than that.
+# Nats times the effective number of draws: the draws that judge the candidates also chose the best
+# of them, which shows a gain of order 1 / draws by chance (the best of 64 about log 64) even with
+# no true gain. A new Gaussian must gain more than that.
 CHANCE_GAIN = 8.0
 # A candidate's precision is the curvature at its draw plus a share of the nearest Gaussian's
 # precision. The small share only bounds its width. The large share makes it narrower (0.8 times as

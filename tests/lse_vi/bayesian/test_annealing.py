@@ -4,19 +4,9 @@ import pytest
 import torch
 
 from lse_vi import BayesianDensity
-from lse_vi.bayesian.annealing import KEPT, _next_step, anneal, tail_shape
+from lse_vi.bayesian.annealing import anneal, tail_shape
 from lse_vi.bayesian.laplace import find_mode, laplace_root
 from lse_vi.bayesian.proposals import Student
-
-
-def test_a_stage_keeps_its_share_of_the_draws_and_always_moves_on():
-    log_w = 30 * torch.randn(1000)
-    step = _next_step(log_w, 1.0)
-    kept = 1 / (1000 * torch.softmax(step * log_w, 0).square().sum())
-    assert float(kept) == pytest.approx(KEPT, abs=1e-3)
-    assert _next_step(1e-3 * log_w, 0.5) == 0.5
-    log_w[:500] = torch.finfo(log_w.dtype).min  # half of the draws have no density
-    assert 0 < _next_step(log_w, 1.0) < 1e-6
 
 
 def test_evidence_of_a_tiny_model_is_that_of_brute_force():

@@ -9,7 +9,7 @@ import torch
 
 from lse_vi import AutoLSEICNN
 from lse_vi.guides.peak_search import find_peaks
-from lse_vi.guides.placement import place
+from lse_vi.guides.placement import Placement, place
 
 BEND, COUNT = 0.5, 20_000
 
@@ -41,9 +41,12 @@ def two_kinds():
 def placed(model, modes, seed=0):
     torch.manual_seed(seed)
     guide = AutoLSEICNN(model, modes=modes)
-    log_joint = guide.log_joint()
-    peaks = find_peaks(log_joint, guide.prior_draws()).peaks
-    return place(peaks, log_joint, modes)
+    log_joint, prior = guide.in_units()
+    placement = place(find_peaks(log_joint, prior).peaks, log_joint, modes, prior)
+    precision = placement.precision / log_joint.scale / log_joint.scale.unsqueeze(1)
+    return Placement(
+        log_joint.shift + log_joint.scale * placement.loc, precision, placement.log_share
+    )
 
 
 def log_density(placement, x):

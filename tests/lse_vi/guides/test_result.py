@@ -12,12 +12,13 @@ class TestWarnings:
     def test_a_mode_that_the_guide_has_no_room_for(self, square, nine):
         res = fit_guide(square, AutoLSEICNN(square, modes=1), nine, steps=60, progress=False)
         text = str(res)
-        assert "WARNING: the search found 2 peaks, but the guide has room for 1" in text
-        assert "WARNING: a fresh search found 1 peak(s) outside the guide: x -2.991" in text
+        assert "the search found 2 peaks, but the guide has room for 1" in text
+        assert "lacks x -2.991 with about 2" in text
+        assert "Make it with modes=2 or more" in text
         assert float(res.missed.share) == pytest.approx(0.25, abs=0.03)
 
-    def test_a_mode_that_the_search_did_not_meet(self, monkeypatch, square, nine):
-        """The ESS is content; the search after the fit is not."""
+    def test_mass_that_has_no_peak_the_search_has_met(self, monkeypatch, square, nine):
+        """The guide's own draws are content; those from around it are not."""
         find = lse_vi.guides.fit.find_peaks
 
         def half_blind(log_joint, prior):
@@ -25,10 +26,10 @@ class TestWarnings:
             return search._replace(peaks=search.peaks.select(search.peaks.x[:, 0] > 0))
 
         monkeypatch.setattr(lse_vi.guides.fit, "find_peaks", half_blind)
-        res = fit_guide(square, AutoLSEICNN(square, modes=2), nine, steps=100, progress=False)
+        res = fit_guide(square, AutoLSEICNN(square, modes=1), nine, steps=100, progress=False)
         assert res.ess > 0.9
-        assert "outside the guide: x -2.991" in res.warnings[-1]
-        assert "Fit again with more modes" in res.warnings[-1]
+        assert "of the mass lies outside the guide" in res.warnings[0]
+        assert "more than modes=1" in res.warnings[0]
 
     def test_a_funnel(self):
         def funnel():
@@ -41,16 +42,16 @@ class TestWarnings:
         assert any("Reparametrise the model" in text for text in res.warnings)
 
 
-def test_a_heavy_tail_of_little_mass_is_told_from_a_bad_fit():
-    """k-hat alone says neither: with nearly all draws counting, means hold and tails do not."""
+def test_heavy_tails_are_told_from_a_bad_fit():
+    """k-hat alone says neither: where nearly all draws count, means and the evidence hold."""
 
     def model():
         pyro.sample("x", dist.StudentT(3.0, 0.0, 1.0))
 
-    texts = {}
-    for modes in (1, 6):
-        res = fit_guide(model, AutoLSEICNN(model, modes=modes, hidden=()), progress=False)
-        assert res.k_hat > 0.7
-        texts[res.ess > 0.9] = res.warnings[0]
-    assert "do not trust tail probabilities" in texts[True]
-    assert "the evidence and importance-resampled draws cannot be trusted" in texts[False]
+    one = fit_guide(model, AutoLSEICNN(model, modes=1, hidden=()), progress=False)
+    assert one.k_hat > 0.7
+    assert "importance-resampled draws cannot be trusted" in " ".join(one.warnings)
+    many = fit_guide(model, AutoLSEICNN(model, hidden=()), progress=False)
+    assert many.ess > 0.95
+    assert many.log_evidence == pytest.approx(0.0, abs=0.01)
+    assert many.warnings == ()

@@ -1,0 +1,180 @@
+"""Draws by sequential Monte Carlo against exact posteriors."""
+
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+
+from lse_vi import AutoLSEICNN, SMCSettings, fit_guide, sample_smc
+
+QUIET = {"progress": False}
+
+
+def spike(mask=False):
+    """A narrow part of mass 0.4 in the middle of a broad one, in six dimensions."""
+    x = pyro.sample("x", dist.Normal(torch.zeros(6), 3.0).to_event(1).mask(mask))
+    broad = dist.Normal(0.3, 1.0).log_prob(x).sum(-1) + math.log(0.6)
+    narrow = dist.Normal(0.0, 0.1).log_prob(x).sum(-1) + math.log(0.4)
+    pyro.factor("parts", torch.logaddexp(broad, narrow))
+
+
+def product(one, two):
+    """log of the integral of N(x; a, s) N(x; b, t), for pairs (a, s) and (b, t)."""
+    return float(dist.Normal(one[0] - two[0], math.hypot(one[1], two[1])).log_prob(torch.zeros(())))
+
+
+class TestSpikeOnABroadPart:
+    log_parts = (
+        math.log(0.6) + 6 * product((0.0, 3.0), (0.3, 1.0)),
+        math.log(0.4) + 6 * product((0.0, 3.0), (0.0, 0.1)),
+    )
+
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    def test_the_broad_part_is_found(self, seed):
+        model = lambda: spike(True)  # noqa: E731
+        guide = AutoLSEICNN(model)
+        res = fit_guide(model, guide, seed=seed, **QUIET)
+        exact = np.logaddexp(*self.log_parts)
+        assert res.log_evidence == pytest.approx(exact, abs=0.01)
+        share = math.exp(self.log_parts[1] - exact)
+        near = guide.get_posterior().sample((20_000,)).norm(dim=-1) < 0.6
+        assert float(near.double().mean()) == pytest.approx(share, abs=0.03)
+        draws = sample_smc(model, guide, seed=seed, **QUIET)
+        near = draws.samples["x"].norm(dim=-1) < 0.6
+        assert float(near.double().mean()) == pytest.approx(share, abs=0.05)
+        assert abs(draws.log_evidence - exact) < 4 * draws.log_evidence_error
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e5, 1e12])
+def test_units_of_latents(scale):
+    """Two modes of a latent in any units, beside one in units of 1: what moves is log Z."""
+
+    def model(scale):
+        x = pyro.sample("x", dist.Normal(0.0, 5 * scale))
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        parts = [
+            math.log(weight) + dist.Normal(mean, width).log_prob(x / scale)
+            for weight, mean, width in ((0.3, -4.0, 0.3), (0.7, 3.0, 0.1))
+        ]
+        pyro.factor("parts", torch.logaddexp(*parts) + dist.Normal(1.0, 0.5).log_prob(z))
+
+    def run(scale):
+        pyro.clear_param_store()
+        guide = AutoLSEICNN(model)
+        return fit_guide(model, guide, scale, **QUIET), sample_smc(model, guide, scale, **QUIET)
+
+    (one, drawn), (res, draws) = run(1.0), run(scale)
+    assert res.warnings == ()
+    assert res.log_evidence == pytest.approx(one.log_evidence, abs=1e-6)
+    torch.testing.assert_close(res.mode_weights, one.mode_weights, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(
+        res.mode_locations["x"] / scale, one.mode_locations["x"], rtol=1e-6, atol=1e-9
+    )
+    assert draws.log_evidence == pytest.approx(drawn.log_evidence, abs=1e-3)
+    assert draws.mode_weights.tolist() == pytest.approx(drawn.mode_weights.tolist(), abs=0.01)
+    exact = 0.3 * math.exp(product((0.0, 5.0), (-4.0, 0.3)))
+    exact /= exact + 0.7 * math.exp(product((0.0, 5.0), (3.0, 0.1)))
+    assert draws.mode_weights.tolist() == pytest.approx([1 - exact, exact], abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_far_modes_under_a_wide_prior(seed):
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 2e5))
+        one = dist.Normal(4e4, 2e3).log_prob(x) + math.log(0.3)
+        pyro.factor("f", torch.logaddexp(one, dist.Normal(3e5, 2e3).log_prob(x) + math.log(0.7)))
+
+    res = fit_guide(model, AutoLSEICNN(model), seed=seed, **QUIET)
+    assert res.log_evidence == pytest.approx(-13.776, abs=0.002)
+    assert len(res.mode_weights) == 2
+    assert res.warnings == ()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_egg_box(seed):
+    """18 peaks, half of them on the edges of the prior's box."""
+
+    def model():
+        u = pyro.sample("u", dist.Uniform(torch.zeros(2), 10 * math.pi).to_event(1))
+        pyro.factor("l", (2 + (u / 2).cos().prod(-1)) ** 5)
+
+    ticks = torch.linspace(0, 10 * math.pi, 2001)
+    u = torch.cartesian_prod(ticks, ticks)
+    log_l = ((2 + (u / 2).cos().prod(-1)) ** 5).reshape(2001, 2001)
+    ends = torch.ones(2001)
+    ends[[0, -1]] = 0.5
+    log_w = (ends.log() - math.log(2000)).unsqueeze(1) + (ends.log() - math.log(2000))
+    exact = float((log_l + log_w).flatten().logsumexp(0))
+    draws = sample_smc(model, AutoLSEICNN(model), seed=seed, **QUIET)
+    assert abs(draws.log_evidence - exact) < 4 * draws.log_evidence_error
+    assert draws.log_evidence_error < 0.03
+    assert int((draws.mode_weights > 0.01).sum()) == 18
+    assert draws.warnings == ()
+
+
+def test_z_scores_of_the_evidence():
+    """Over 30 seeds the error is as large as it is said to be."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        pyro.sample("y", dist.Normal(x.abs(), 0.5).to_event(1), obs=torch.tensor([1.5, 0.3, 0.0]))
+
+    ticks = torch.linspace(-8, 8, 20_001)
+    exact = 0.0
+    for y in (1.5, 0.3, 0.0):
+        log_p = dist.Normal(0.0, 1.0).log_prob(ticks) + dist.Normal(ticks.abs(), 0.5).log_prob(
+            torch.tensor(y)
+        )
+        exact += float(log_p.logsumexp(0)) + math.log(16 / 20_000)
+    guide = AutoLSEICNN(model)
+    guide.find_modes()
+    z = []
+    for seed in range(30):
+        draws = sample_smc(model, guide, draws=1000, seed=seed, **QUIET)
+        z.append((draws.log_evidence - exact) / draws.log_evidence_error)
+    # The deviation of 30 normal numbers is between 0.63 and 1.37 in all but 1 of 200 cases.
+    assert 0.63 < np.std(z) < 1.37
+    assert abs(np.mean(z)) < 4 / 30**0.5
+
+
+def test_one_seed_one_result_and_the_global_state_stays(square, nine):
+    guide = AutoLSEICNN(square)
+    guide.find_modes(nine)
+    before = torch.get_rng_state()
+    one, two = (sample_smc(square, guide, nine, draws=400, **QUIET) for _ in "ab")
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(one.samples["x"], two.samples["x"])
+    assert one.log_evidence == two.log_evidence
+
+
+def test_modes_are_those_of_the_fit(square, nine):
+    guide = AutoLSEICNN(square)
+    res = fit_guide(square, guide, nine, **QUIET)
+    draws = sample_smc(square, guide, nine, **QUIET)
+    torch.testing.assert_close(draws.mode_locations["x"], res.mode_locations["x"])
+    assert draws.mode_weights.tolist() == pytest.approx([0.75, 0.25], abs=0.03)
+    for k, sign in enumerate((1, -1)):
+        own = draws.select(mode=k)["x"]
+        assert bool((sign * own > 0).all())
+    text = str(draws)
+    words = ("4 x 1000 draws, 2 modes", "log evidence", "R-hat", "effective draws", "x -2.991")
+    assert [word for word in words if word not in text] == []
+    with pytest.raises(ValueError, match="mode must be below 2"):
+        draws.select(mode=2)
+
+
+def test_wrong_arguments(square, nine):
+    guide = AutoLSEICNN(square)
+    with pytest.raises(TypeError, match="guide must be an AutoLSEICNN, but got function"):
+        sample_smc(square, square, nine)
+    with pytest.raises(ValueError, match="model must be the one"):
+        sample_smc(lambda y: square(y), guide, nine)
+    with pytest.raises(ValueError, match="islands must be at least 2"):
+        sample_smc(square, guide, nine, islands=1)
+    with pytest.raises(ValueError, match="draws must be at least 16"):
+        SMCSettings(draws=10)
+    with pytest.raises(TypeError, match="settings must be of SMCSettings"):
+        sample_smc(square, guide, nine, settings={"draws": 100})
