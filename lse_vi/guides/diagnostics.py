@@ -117,12 +117,11 @@ class Cover(NamedTuple):
         return math.sqrt(float(w.square().sum()))
 
     @torch.no_grad()
-    def ess(self, density: LSEDensity) -> float:
-        r"""The effective share of draws of a guide, as these draws see it: Z / E_p[p/q]."""
+    def divergence(self, density: LSEDensity) -> float:
+        """KL(p||q) of a guide, in nats: large where it lacks a part of the posterior."""
         log_p = self.log_weights - self.log_weights.logsumexp(0)  # of each draw under p
-        ratio = self.log_joint - density.log_prob(self.draws)
-        seen = log_p > -torch.inf
-        return math.exp(self.log_evidence - float((log_p + ratio)[seen].logsumexp(0)))
+        gap = self.log_joint - self.log_evidence - density.log_prob(self.draws)
+        return float((log_p.exp() * gap.nan_to_num(0.0, neginf=0.0)).sum())
 
 
 class Missed(NamedTuple):

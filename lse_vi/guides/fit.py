@@ -26,9 +26,8 @@ from lse_vi.guides.result import GuideResult, report
 from lse_vi.guides.training import GuideRecipe, train
 from lse_vi.network.potential import LSEICNN
 
-# Share of the effective sample size that a training may cost, as draws around its start see it:
-# about the noise of that estimate.
-TOLERATED = 0.05
+# Nats of KL(p||q) that a training may cost: a mode that it loses costs many times its mass.
+LOST = 0.05
 RARE = 0.02  # least acceptance of exact draws from the guide: with less they take minutes
 NEGLIGIBLE = 1e-4  # mass of all modes together that are dropped, so that each draw costs less
 
@@ -89,14 +88,14 @@ def fit_guide(
         pot = guide.placed_on(search.peaks, log_joint, prior)
         cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
         _balance_(pot, guide.density(pot), cover)
-        start, seen = snapshot(pot), cover.ess(guide.density(pot))
+        start, seen = snapshot(pot), cover.divergence(guide.density(pot))
         try:
             history = train(pot, log_joint, recipe, file)
         except NonFiniteLossError as error:
             guide.install(error.potential, log_joint)
             raise
         # Of a mode that it has lost, the guide's own draws know nothing.
-        if cover.ess(guide.density(pot)) < (1 - TOLERATED) * seen or _acceptance(pot) < RARE:
+        if cover.divergence(guide.density(pot)) > seen + LOST or _acceptance(pot) < RARE:
             pot.load_state_dict(start)
         pot = _pruned(pot, guide.density(pot).mode_weights)
         density = guide.density(pot)

@@ -269,7 +269,7 @@ class AutoLSEICNN(AutoContinuous):
         if log_joint is not None:
             one = torch.ones(potential.dim).to(potential.alpha)
             potential.network.compose_affine_(log_joint.shift * one, log_joint.scale * one)
-        potential.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
+        potential.log_rho.requires_grad_(False)
         potential.eval()  # else Pyro warns that log_rho is not trained
         self.potential = potential
         self.claim_name()
@@ -289,7 +289,9 @@ class AutoLSEICNN(AutoContinuous):
         """A new potential with the dtype and device of ``like``."""
         form: dict[str, Any] = {"hidden": self.hidden, "network": WhitenedICNN}
         kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
-        return LSEICNN(self.latent_dim, modes, rho=1.0, gate=GUIDE_GATE, **form, **kind)
+        pot = LSEICNN(self.latent_dim, modes, rho=1.0, gate=GUIDE_GATE, **form, **kind)
+        pot.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
+        return pot
 
 
 class _Latent(LSEDensity):
