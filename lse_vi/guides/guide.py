@@ -53,7 +53,7 @@ class AutoLSEICNN(AutoContinuous):
     Args:
         model: a Pyro model whose latent variables are continuous.
         modes: the largest number of modes K; by default what the search for peaks finds, and up to
-            32 more. Modes are added where peaks are not Gaussian, as long as they improve the
+            eight more. Modes are added where peaks are not Gaussian, as long as they improve the
             fit.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         init_loc_fn: where the guide starts before modes are known, as for all autoguides.

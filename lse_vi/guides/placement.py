@@ -24,10 +24,10 @@ from lse_vi.guides.proposal import WIDER, Proposal
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 
 COVERED = 0.999  # of the mass, by Laplace's approximation: the peaks that hold it get a Gaussian
-# Gaussians beside those on peaks, at most, where no number of modes is given: a funnel of ten
-# dimensions needs as many. Of the candidates of a round at most so many are taken: each round costs
-# their Hessians, and draws from those taken.
-BOOSTS, TOGETHER = 32, 4
+# Gaussians beside those on peaks, at most, where no number of modes is given: more make training
+# slow. Of the candidates of a round at most so many are taken: each round costs their Hessians, and
+# draws from those taken.
+BOOSTS, TOGETHER = 8, 4
 # Draws of the pool from around the first Gaussian and from each that is added: chance gains are
 # then below 0.008 nats, see below. From around K peaks there are so many times the root of K: with
 # more, every peak needs fewer, as their shares are what the pool must tell.
@@ -105,7 +105,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
     Args:
         peaks: heaviest first.
         log_joint: of the model.
-        modes: the largest number of Gaussians; None for what the peaks need, and at most 32
+        modes: the largest number of Gaussians; None for what the peaks need, and at most eight
             more.
         prior: draws, (n, dim), in coordinates in which they are of order one.
     """
