@@ -10,6 +10,7 @@ BENCHMARKS = (
     "guide",
     "guide_cost",
     "outcomes",
+    "posteriordb",
     "scaling",
     "ssa",
     "steadiness",

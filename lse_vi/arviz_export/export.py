@@ -19,10 +19,11 @@ from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.weighted_draws import weighted_draws
+from lse_vi.sampling.draws import PosteriorDraws
 
 
 def to_arviz(
-    posterior: Callable[..., Any] | Mapping[str, Any],
+    posterior: Callable[..., Any] | Mapping[str, Any] | PosteriorDraws,
     model: Callable[..., Any],
     *args: Any,
     settings: ExportSettings | None = None,
@@ -39,8 +40,10 @@ def to_arviz(
     plates.
 
     Args:
-        posterior: a guide, called as ``posterior(*args, **kwargs)``, or draws of every latent site,
-            (chain, draw, *shape), as from ``mcmc.get_samples(group_by_chain=True)``.
+        posterior: a guide, called as ``posterior(*args, **kwargs)``; draws of every latent site,
+            (chain, draw, *shape), as from ``mcmc.get_samples(group_by_chain=True)``; or the result
+            of :func:`~lse_vi.sample_smc`, whose islands are the chains and whose ``sample_stats``
+            hold the mode of each draw.
         model: the Pyro model, called with ``*args`` and ``**kwargs``.
         args: positional arguments of the model, usually its data.
         settings: number of draws, seed, names of dimensions, ...; see :class:`ExportSettings`.
@@ -78,7 +81,16 @@ def to_arviz(
         attrs["seed"] = chosen.seed
     sample_stats = dict(chosen.sample_stats or {})
     with seeded(chosen.seed):
-        if isinstance(posterior, AutoLSEICNN) and posterior.is_for(model):
+        if isinstance(posterior, PosteriorDraws):
+            if chosen.resample:
+                raise ValueError("resample is for guides: draws by sample_smc need no weights")
+            attrs |= {
+                "log_evidence": posterior.log_evidence,
+                "log_evidence_error": posterior.log_evidence_error,
+            }
+            sample_stats = {"mode": posterior.mode, **sample_stats}
+            posterior = posterior.samples
+        elif isinstance(posterior, AutoLSEICNN) and posterior.is_for(model):
             weighted = weighted_draws(
                 posterior, args, kwargs, num_samples=chosen.num_samples, resample=chosen.resample
             )

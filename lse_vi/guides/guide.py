@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -167,6 +167,27 @@ class AutoLSEICNN(AutoContinuous):
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
         return constrain(self._unpack_latent, z)
+
+    @torch.no_grad()
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The unconstrained vectors (*lead, dim) at values of the sites, each (*lead, *shape).
+
+        Raises:
+            ValueError: if a site is missing, or of another shape.
+        """
+        parts = []
+        for name, site in self.prototype_trace.iter_stochastic_nodes():
+            if name not in values:
+                raise ValueError(f"values: the model has a site {name!r}, but got {sorted(values)}")
+            shape, value = site["value"].shape, torch.as_tensor(values[name])
+            if value.shape[value.dim() - len(shape) :] != shape:
+                raise ValueError(
+                    f"values: site {name!r} must have a shape that ends in {tuple(shape)}, but got "
+                    f"{tuple(value.shape)}"
+                )
+            lead = value.shape[: value.dim() - len(shape)]
+            parts.append(biject_to(site["fn"].support).inv(value).reshape(*lead, -1))
+        return torch.cat(parts, -1)
 
     @torch.no_grad()
     def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor | None:

@@ -15,6 +15,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
+from torch.overrides import TorchFunctionMode
 
 from lse_vi.numerics.jacobian import jacobian
 
@@ -81,7 +82,7 @@ class LogJoint:
 
     def _of_latents(self, z: Tensor) -> Tensor:
         """l with s = 0 and c = 1."""
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), _FailedFactorsAreNaN():
             if self._vectorised is None:
                 self._vectorised = self._can_vectorise(z[:1])
             if self._vectorised:
@@ -165,6 +166,18 @@ class LogJoint:
             stacklevel=3,
         )
         return False
+
+
+class _FailedFactorsAreNaN(TorchFunctionMode):
+    """A Cholesky factor that does not exist is NaN, for the draws that have none, and no error."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function not in (torch.linalg.cholesky, torch.cholesky):
+            return function(*args, **(kwargs or {}))
+        factor, info = torch.linalg.cholesky_ex(*args, **(kwargs or {}))
+        return torch.where((info > 0)[..., None, None], torch.nan, factor)
 
 
 def without_nan(value: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -70,13 +71,23 @@ class GuideResult:
     warnings: tuple[str, ...]
     history: dict[str, list[float]] = field(repr=False)
 
-    def mode_of(self, z: Tensor) -> Tensor:
-        """The index of the peak to which each point most likely belongs: (n, dim) -> (n,).
+    def mode_of(self, values: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """The index of the peak to which each draw most likely belongs, (*lead).
 
-        Use it to label draws by their mode; ``z`` is unconstrained.
+        Use it to label draws from anywhere by their mode, such as ``mcmc.get_samples()``, also with
+        ``group_by_chain=True``.
+
+        Args:
+            values: of every latent site of the model, (*lead, *shape), or unconstrained vectors
+                (*lead, dim).
+
+        Raises:
+            ValueError: if a site is missing, or of another shape.
         """
+        z = values if isinstance(values, Tensor) else self.guide.unconstrain(values)
         with torch.no_grad():
-            return self.mode_of_part[self.guide.potential.responsibilities(z).argmax(-1)]
+            part = self.guide.potential.responsibilities(z.to(self.guide.potential.alpha))
+            return self.mode_of_part[part.argmax(-1)]
 
     def __str__(self) -> str:
         count = len(self.mode_weights)

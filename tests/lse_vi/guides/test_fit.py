@@ -76,6 +76,25 @@ def test_points_know_their_mode(fitted):
     assert fitted.mode_of(torch.tensor([[3.0], [-3.0]])).tolist() == [0, 1]
 
 
+def test_draws_of_sites_know_their_mode_too():
+    """From any sampler, in the values that the model itself sees, with any leading shape."""
+
+    def model():
+        shape = pyro.sample("shape", dist.Dirichlet(torch.ones(3)))
+        scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+        low, high = (dist.Normal(m, 0.1).log_prob(scale.log()) for m in (-1.0, 1.0))
+        pyro.factor("f", torch.logaddexp(low + 1, high) + shape.log().sum(-1))
+
+    res = fit_guide(model, AutoLSEICNN(model), progress=False)
+    scale = torch.tensor([[0.4, 2.5, 3.0], [2.6, 0.3, 0.35]])
+    shape = torch.full((2, 3, 3), 1 / 3)
+    assert res.mode_of({"shape": shape, "scale": scale}).tolist() == [[0, 1, 1], [1, 0, 0]]
+    with pytest.raises(ValueError, match=r"has a site 'scale', but got \['shape'\]"):
+        res.mode_of({"shape": shape})
+    with pytest.raises(ValueError, match=r"site 'shape' must have a shape that ends in \(3,\)"):
+        res.mode_of({"shape": scale[:, :2], "scale": scale})
+
+
 def test_one_seed_one_result_and_the_global_state_stays(square, nine):
     before = torch.get_rng_state()
     one, two = (

@@ -54,3 +54,19 @@ def test_a_model_that_vmap_changes_is_run_once_per_draw():
     guide()
     with pytest.warns(UserWarning, match=r"comes out differently .* log joint is .* by itself"):
         guide.log_joint()(torch.ones(2, 1))
+
+
+def test_a_cholesky_factor_that_does_not_exist_at_some_draws():
+    """As in a Gaussian process with little noise: those draws have no density, and no error."""
+
+    def model():
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        covariance = torch.eye(2) + a * torch.tensor([[0.0, 1.0], [1.0, 0.0]])  # if |a| < 1
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(2), covariance), obs=torch.zeros(2))
+
+    guide = AutoLSEICNN(model)
+    value, score = guide.log_joint().value_and_gradient(torch.tensor([[0.5], [2.0]]))
+    exact = dist.Normal(0.0, 1.0).log_prob(torch.tensor(0.5)) - math.log(2 * math.pi)
+    assert float(value[0]) == pytest.approx(float(exact) - 0.5 * math.log(0.75))
+    assert bool(score[0].isfinite())
+    assert bool(value[1].isnan())

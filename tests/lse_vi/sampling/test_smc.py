@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 
-from lse_vi import AutoLSEICNN, SMCSettings, fit_guide, sample_smc
+from lse_vi import AutoLSEICNN, SMCSettings, fit_guide, sample_smc, to_arviz
 
 QUIET = {"progress": False}
 
@@ -164,6 +164,16 @@ def test_modes_are_those_of_the_fit(square, nine):
     assert [word for word in words if word not in text] == []
     with pytest.raises(ValueError, match="mode must be below 2"):
         draws.select(mode=2)
+
+
+def test_arviz_sees_islands_as_chains(square, nine):
+    draws = sample_smc(square, AutoLSEICNN(square), nine, draws=2000, **QUIET)
+    idata = to_arviz(draws, square, nine)
+    assert dict(idata["posterior"]["x"].sizes) == {"chain": 4, "draw": 500}
+    assert np.array_equal(idata["sample_stats"]["mode"], draws.mode)
+    assert idata.attrs["log_evidence"] == draws.log_evidence
+    with pytest.raises(ValueError, match="resample is for guides"):
+        to_arviz(draws, square, nine, resample=True)
 
 
 def test_wrong_arguments(square, nine):
