@@ -10,7 +10,7 @@ from lse_vi.guides.diagnostics import Importance, Missed
 from lse_vi.guides.elbo import EnergyELBO
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.guides.peak_search import Peaks
+from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.result import GuideResult
 from lse_vi.guides.training import GuideRecipe
 

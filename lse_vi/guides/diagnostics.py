@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.guides.log_joint import LogJoint, without_nan
-from lse_vi.guides.peak_search import Peaks
+from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import Proposal
 from lse_vi.numerics.pareto import smooth
 

@@ -101,9 +101,10 @@ def fit_guide(
         density = guide.density(pot)
         judged = importance(density, log_joint)
         missed = missed_modes(search.peaks.real, density, judged.log_evidence)
-    result = report(guide, pot, log_joint, search, judged, cover, missed, history)
+    result, order = report(guide, pot, log_joint, search, judged, cover, missed, history)
     guide.install(pot, log_joint)
-    guide.search = search._replace(peaks=search.peaks.outside(log_joint))
+    # In the order of the result, so that a mode has the same number in the draws by sample_smc.
+    guide.search = search._replace(peaks=search.peaks.real.first(order).outside(log_joint))
     return result
 
 

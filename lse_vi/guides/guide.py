@@ -22,7 +22,8 @@ from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.log_joint import LogJoint, constrain
-from lse_vi.guides.peak_search import Peaks, Search, find_peaks, nearest_normal
+from lse_vi.guides.peak_search import Search, find_peaks, nearest_normal
+from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.placement import place
 from lse_vi.guides.proposal import prior_units
 from lse_vi.network.icnn import WhitenedICNN

@@ -12,13 +12,14 @@ the joint cannot be normalised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lse_vi.guides.log_joint import LogJoint
+from lse_vi.guides.peaks import Peaks
 from lse_vi.numerics.bfgs import Ends, ascend
 from lse_vi.numerics.linear_algebra import laplace_mass, moduli, scale_tril
 from lse_vi.numerics.newton import Descent, descend
@@ -39,80 +40,6 @@ CHILD_NOISE = 0.1  # of a step off a peak, added to a mixture of two peaks, so t
 # Random steps from which the best is taken, and how often: a crude search suffices, as the point
 # found only starts a mode.
 STRAY_STEPS, STRAY_ROUNDS = 32, 24
-
-
-@dataclass(frozen=True)
-class Peaks:
-    """Peaks of the log joint, heaviest first: what a search found, to look at before a fit.
-
-    Attributes:
-        x: locations in unconstrained coordinates, (peaks, dim).
-        log_joint: l at the peaks, in nats, (peaks,).
-        precision: |H|, the modulus of the Hessian of -l, (peaks, dim, dim).
-        hits: number of ascents that ended at the peak, (peaks,).
-        proper: False for a point on a path to infinity in place of a maximum, (peaks,).
-    """
-
-    x: Tensor
-    log_joint: Tensor
-    precision: Tensor
-    hits: Tensor
-    proper: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def log_mass(self) -> Tensor:
-        """Laplace's approximation of the log evidence of each peak, in nats, (peaks,)."""
-        return laplace_mass(self.log_joint, self.precision)
-
-    @property
-    def real(self) -> Peaks:
-        """The maxima among them, or all of them where there are none.
-
-        A point on a path to infinity helps to place a guide on a skewed posterior. But it is no
-        mode, and its mass by Laplace's approximation may be far off.
-        """
-        return self.select(self.proper) if bool(self.proper.any()) else self
-
-    @property
-    def scale_tril(self) -> Tensor:
-        """T, lower triangular, with T T^T = |H|^-1: (peaks, dim, dim)."""
-        return scale_tril(self.precision)
-
-    def distance(self, x: Tensor) -> Tensor:
-        """Mahalanobis distance of ``x`` (n, dim) from each peak, (n, peaks)."""
-        step = x.unsqueeze(-2) - self.x
-        return torch.einsum("nki,kij,nkj->nk", step, self.precision, step).clamp_min(0).sqrt()
-
-    def outside(self, log_joint: LogJoint) -> Peaks:
-        """These peaks, in the units of ``log_joint``, in unconstrained coordinates."""
-        scale = log_joint.scale * torch.ones_like(self.x[0])
-        return self._moved(log_joint.shift * torch.ones_like(scale), scale)
-
-    def inside(self, log_joint: LogJoint) -> Peaks:
-        """These peaks, in unconstrained coordinates, in the units of ``log_joint``."""
-        scale = 1 / (log_joint.scale * torch.ones_like(self.x[0]))
-        return self._moved(-log_joint.shift * scale, scale)
-
-    def _moved(self, shift: Tensor, scale: Tensor) -> Peaks:
-        """The peaks in coordinates shift + scale x."""
-        return replace(
-            self,
-            x=shift + scale * self.x,
-            log_joint=self.log_joint - scale.log().sum(),
-            precision=self.precision / scale / scale.unsqueeze(1),
-        )
-
-    def select(self, index: Tensor) -> Peaks:
-        """The peaks at ``index``."""
-        return Peaks(*(part[index] for part in vars(self).values()))
-
-    def join(self, other: Peaks) -> Peaks:
-        """These peaks, then those of ``other``."""
-        both = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Peaks(*map(torch.cat, both))
 
 
 class Search(NamedTuple):
@@ -324,9 +251,7 @@ def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int) -> Peaks:
 
 def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:
     """The union of two sets of peaks, without duplicates; None if both are None."""
-    if one is None or two is None:
-        return one or two
-    return _merge(one.join(two))
+    return one or two if one is None or two is None else _merge(one.join(two))
 
 
 def _merge(peaks: Peaks) -> Peaks:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.guides.log_joint import LogJoint
-from lse_vi.guides.peak_search import Peaks
+from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import WIDER, Proposal
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 

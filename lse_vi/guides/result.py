@@ -14,7 +14,8 @@ from lse_vi.distribution.modes import mode_minima
 from lse_vi.guides.diagnostics import Cover, Importance, Missed
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.log_joint import LogJoint
-from lse_vi.guides.peak_search import Peaks, Search, climb
+from lse_vi.guides.peak_search import Search, climb
+from lse_vi.guides.peaks import Peaks
 from lse_vi.network.potential import LSEICNN
 
 TRUSTED_K = 0.7  # k-hat above which importance weights cannot be trusted (Vehtari et al. 2024)
@@ -113,8 +114,8 @@ def report(
     cover: Cover,
     missed: Missed,
     history: dict[str, list[float]],
-) -> GuideResult:
-    """The result of a fit, from what its steps found.
+) -> tuple[GuideResult, Tensor]:
+    """The result of a fit, from what its steps found, and the index of each mode's peak.
 
     Args:
         guide: whose density ``pot`` will be.
@@ -129,7 +130,7 @@ def report(
     known, density = search.peaks.real, guide.density(pot)
     weights, parts, at = _by_peak(density, log_joint, known)
     rows = [log_joint.constrain(z) for z in known.x[at]]
-    return GuideResult(
+    result = GuideResult(
         guide=guide,
         elbo=judged.elbo,
         elbo_error=judged.elbo_error,
@@ -144,6 +145,7 @@ def report(
         warnings=tuple(_doubts(guide, log_joint, search, judged, cover, missed, pot.modes)),
         history=history,
     )
+    return result, at
 
 
 @torch.no_grad()

@@ -166,6 +166,21 @@ def test_modes_are_those_of_the_fit(square, nine):
         draws.select(mode=2)
 
 
+def test_equal_modes_have_the_same_numbers_in_both(square):
+    """Their order is a coin's, but the same coin's."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.zeros(4), 3.0).to_event(1))
+        pyro.factor("f", dist.Normal(x.abs(), 0.5).log_prob(torch.full((4,), 2.0)).sum(-1))
+
+    guide = AutoLSEICNN(model)
+    res = fit_guide(model, guide, **QUIET)
+    draws = sample_smc(model, guide, **QUIET)
+    assert len(res.mode_weights) == 16
+    torch.testing.assert_close(draws.mode_locations["x"], res.mode_locations["x"])
+    assert torch.equal(res.mode_of(draws.samples), draws.mode)
+
+
 def test_arviz_sees_islands_as_chains(square, nine):
     draws = sample_smc(square, AutoLSEICNN(square), nine, draws=2000, **QUIET)
     idata = to_arviz(draws, square, nine)
