@@ -62,11 +62,13 @@ def judge(values: Mapping[str, Tensor], reference: Mapping[str, Any]) -> Agreeme
 
 
 def complete(name: str, values: Mapping[str, Tensor], data: Data) -> dict[str, Tensor]:
-    """The draws with the deterministic sites of their model; of mirrored labels only one order."""
+    """The draws with the deterministic sites of their model; labels are put in order."""
     values = {site: value.detach() for site, value in values.items()}
     if name == "low_dim_gauss_mix":
-        ordered = values["mu"][:, 0] < values["mu"][:, 1]
-        values = {site: value[ordered] for site, value in values.items()}
+        swap, theta = values["mu"][:, 0] > values["mu"][:, 1], values["theta"]
+        pairs = {site: values[site] for site in ("mu", "sigma")}
+        values = {s: torch.where(swap.unsqueeze(1), v.flip(1), v) for s, v in pairs.items()}
+        values["theta"] = torch.where(swap, 1 - theta, theta)
 
     def computed(one: dict[str, Tensor]) -> dict[str, Tensor]:
         trace = pyro.poutine.trace(pyro.condition(MODELS[name], one)).get_trace(data)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lse_vi import AutoLSEICNN
-from lse_vi.guides.peak_search import climb
+from lse_vi.guides.peak_search import climb, find_peaks
 
 
 def test_climbs_go_with_their_starts_where_some_have_no_log_joint():
@@ -25,3 +25,53 @@ def test_climbs_go_with_their_starts_where_some_have_no_log_joint():
     ):
         ends = climb(log_joint, torch.tensor(starts).unsqueeze(1)).squeeze(1)
         assert ends.tolist() == pytest.approx(summits, abs=1e-3)
+
+
+def test_peaks_in_other_units_and_back():
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.zeros(2), torch.tensor([1e-6, 1e6])).to_event(1))
+        pyro.factor("f", -((x / torch.tensor([1e-6, 1e6])).abs() - 1).square().sum(-1))
+
+    guide = AutoLSEICNN(model)
+    log_joint, prior = guide.in_units()
+    peaks = find_peaks(log_joint, prior).peaks
+    assert len(peaks) == 4
+    outside = peaks.outside(log_joint)
+    torch.testing.assert_close(outside.log_mass, peaks.log_mass)  # masses have no units
+    torch.testing.assert_close(guide.log_joint()(outside.x), outside.log_joint)
+    for one, two in zip(
+        vars(outside.inside(log_joint)).values(), vars(peaks).values(), strict=True
+    ):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_narrow_peak_within_a_broad_one_is_a_peak_of_its_own():
+    """It is within a deviation of the broad one, but the broad one is far outside of it."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 10.0).mask(False))
+        broad, narrow = dist.Normal(0.5, 1.0).log_prob(x), dist.Normal(0.0, 0.01).log_prob(x)
+        pyro.factor("f", torch.logaddexp(broad, narrow - 3))
+
+    log_joint, prior = AutoLSEICNN(model).in_units()
+    assert len(find_peaks(log_joint, prior).peaks) == 2
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_flat_priors_take_their_units_from_the_curvature(unit):
+    """A line with flat priors on slope, intercept and deviation, in any units: least squares."""
+    x = torch.linspace(60.0, 75.0, 50)
+    y = unit * (3 * x + torch.randn(50))
+
+    def model():
+        flat = dist.constraints.real
+        a, b = (pyro.sample(n, dist.ImproperUniform(flat, (), ())) for n in "ab")
+        s = pyro.sample("s", dist.ImproperUniform(dist.constraints.positive, (), ()))
+        pyro.sample("y", dist.Normal(a + b * x, s).to_event(1), obs=y)
+
+    guide = AutoLSEICNN(model)
+    search = guide.find_modes()
+    assert len(search.peaks) == 1
+    design = torch.stack([torch.ones(50), x], 1)
+    exact = torch.linalg.lstsq(design, y.unsqueeze(1)).solution.flatten()
+    torch.testing.assert_close(search.peaks.x[0, :2], exact, rtol=1e-5, atol=1e-5 * unit)
