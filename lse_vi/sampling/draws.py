@@ -12,7 +12,7 @@ from lse_vi.guides.result import brief
 
 @dataclass(frozen=True)
 class PosteriorDraws:
-    """What :func:`sample_smc` returns; print it for a report with warnings.
+    """What :func:`~lse_vi.sample_smc` returns; print it for a report with warnings.
 
     Islands are independent runs, so they serve as chains for R-hat and the like.
 
@@ -28,6 +28,16 @@ class PosteriorDraws:
         stages: of tempering; 1 where the guide's modes cover the posterior.
         evaluations: number of draws at which the model was run.
         warnings: reasons not to trust the draws, in words; empty if there are none.
+
+    Example:
+        >>> import pyro, pyro.distributions as dist, torch
+        >>> from lse_vi import AutoLSEICNN, sample_smc
+        >>> def model():
+        ...     x = pyro.sample("x", dist.Normal(0.0, 2.0))
+        ...     pyro.sample("y", dist.Normal(x.abs(), 0.3), obs=torch.tensor(2.0))
+        >>> res = sample_smc(model, AutoLSEICNN(model), draws=400, progress=False)
+        >>> res.mode_weights.shape, res.select(mode=0)["x"].dim()
+        (torch.Size([2]), 1)
     """
 
     samples: dict[str, Tensor] = field(repr=False)

@@ -31,7 +31,7 @@ UNSEEN = 0.01  # share of the mass that the search may not have met, from which 
 
 @dataclass(frozen=True, kw_only=True)
 class SMCSettings:
-    """The settings of :func:`sample_smc` as one object.
+    """The settings of :func:`~lse_vi.sample_smc` as one object.
 
     Use it if the model has an argument of the name of a setting.
 
