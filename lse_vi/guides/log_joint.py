@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyro
@@ -58,6 +59,7 @@ class LogJoint:
         self.shift: Tensor | float = 0.0
         self.scale: Tensor | float = 1.0
         self._vectorised: bool | None = None
+        self._handling: AbstractContextManager[Any] = nullcontext()
 
     def in_units(self, shift: Tensor, scale: Tensor) -> LogJoint:
         """The log joint of u = (z - shift) / scale; both (dim,), of the coordinates as they are.
@@ -82,12 +84,23 @@ class LogJoint:
 
     def _of_latents(self, z: Tensor) -> Tensor:
         """l with s = 0 and c = 1."""
-        with pyro.validation_enabled(False), _FailedFactorsAreNaN():
-            if self._vectorised is None:
-                self._vectorised = self._can_vectorise(z[:1])
-            if self._vectorised:
-                return torch.vmap(self._one, chunk_size=CHUNK_VECTORS)(z)
-            return torch.stack([self._one(row) for row in z])
+        try:
+            with pyro.validation_enabled(False), self._handling:
+                return self._run(z)
+        except torch.linalg.LinAlgError:
+            if isinstance(self._handling, _FailedFactorsAreNaN):
+                raise
+            # From now on, as the mode makes every call of torch slower.
+            self._handling = _FailedFactorsAreNaN()
+            return self._of_latents(z)
+
+    def _run(self, z: Tensor) -> Tensor:
+        """l of all vectors at once, if vmap can run the model."""
+        if self._vectorised is None:
+            self._vectorised = self._can_vectorise(z[:1])
+        if self._vectorised:
+            return torch.vmap(self._one, chunk_size=CHUNK_VECTORS)(z)
+        return torch.stack([self._one(row) for row in z])
 
     def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """l (n,) and its gradient (n, dim), at ``z`` (n, dim)."""

@@ -151,6 +151,12 @@ def _report(
             f"R-hat is {float(r_hat.max()):.3f}: the islands disagree. Take more draws, or fit the "
             "guide first."
         )
+    if not bool(peaks.proper.all()):
+        doubts.append(
+            "the log joint has no maximum in some direction (as in a funnel), and draws "
+            "reach there only as far as the guide's modes lead: mass may be missing. Reparametrise "
+            "the model (e.g. non-centred)."
+        )
     if search.unseen > UNSEEN:
         doubts.append(
             f"after {search.starts} ascents, peaks that one or two of them reached hold "

@@ -140,6 +140,16 @@ def test_z_scores_of_the_evidence():
     assert abs(np.mean(z)) < 4 / 30**0.5
 
 
+def test_the_neck_of_a_funnel_is_said_to_be_out_of_reach():
+    def funnel():
+        scale = pyro.sample("scale", dist.HalfCauchy(1.0))
+        with pyro.plate("group", 6):
+            pyro.sample("effect", dist.Normal(0.0, scale))
+
+    draws = sample_smc(funnel, AutoLSEICNN(funnel), draws=400, **QUIET)
+    assert "mass may be missing. Reparametrise the model" in " ".join(draws.warnings)
+
+
 def test_one_seed_one_result_and_the_global_state_stays(square, nine):
     guide = AutoLSEICNN(square)
     guide.find_modes(nine)
