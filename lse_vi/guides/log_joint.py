@@ -17,11 +17,14 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lse_vi.numerics.jacobian import jacobian
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
-CHUNK_VECTORS = 8192  # vectors evaluated at once, a bound on memory: more than a rule usually has
+# Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
+# larger ones do not fit in the cache, and take up to four times as long.
+CHUNK_VECTORS, CHUNK_NUMBERS = 8192, 2**20
 # Tolerance, absolute and relative, of the log joint under vmap: above rounding in single precision,
 # below any real difference between the two runs.
 VMAP_TOLERANCE = 1e-3
@@ -59,6 +62,7 @@ class LogJoint:
         self.shift: Tensor | float = 0.0
         self.scale: Tensor | float = 1.0
         self._vectorised: bool | None = None
+        self._chunk = CHUNK_VECTORS
         self._handling: AbstractContextManager[Any] = nullcontext()
 
     def in_units(self, shift: Tensor, scale: Tensor) -> LogJoint:
@@ -99,7 +103,7 @@ class LogJoint:
         if self._vectorised is None:
             self._vectorised = self._can_vectorise(z[:1])
         if self._vectorised:
-            return torch.vmap(self._one, chunk_size=CHUNK_VECTORS)(z)
+            return torch.vmap(self._one, chunk_size=self._chunk)(z)
         return torch.stack([self._one(row) for row in z])
 
     def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,7 +167,9 @@ class LogJoint:
 
     def _can_vectorise(self, z: Tensor) -> bool:
         """Whether vmap can run the model, with the same log joint as a plain run."""
-        plain = self._one(z[0])
+        with _Largest() as largest:
+            plain = self._one(z[0])
+        self._chunk = min(max(1, CHUNK_NUMBERS // largest.numbers), CHUNK_VECTORS)
         try:
             mapped = torch.vmap(self._one)(z)[0]
         except RuntimeError as error:
@@ -179,6 +185,20 @@ class LogJoint:
             stacklevel=3,
         )
         return False
+
+
+class _Largest(TorchDispatchMode):
+    """Sees the largest array that is made, in numbers."""
+
+    numbers = 1
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.numbers = max(self.numbers, out.numel())
+        return out
 
 
 class _FailedFactorsAreNaN(TorchFunctionMode):

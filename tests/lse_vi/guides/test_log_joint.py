@@ -70,3 +70,15 @@ def test_a_cholesky_factor_that_does_not_exist_at_some_draws():
     assert float(value[0]) == pytest.approx(float(exact) - 0.5 * math.log(0.75))
     assert bool(score[0].isfinite())
     assert bool(value[1].isnan())
+
+
+def test_much_data_are_evaluated_in_pieces_that_fit_in_the_cache():
+    def model(y):
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(a, 1.0).expand(y.shape).to_event(1), obs=y)
+
+    for n, chunk in ((10, 8192), (2**14, 2**6), (2**21, 1)):
+        log_joint = AutoLSEICNN(model).log_joint(torch.zeros(n))
+        value = log_joint(torch.linspace(-1, 1, 3).unsqueeze(1))
+        assert log_joint._chunk == chunk
+        assert float(value[1]) == pytest.approx(-0.5 * (n + 1) * math.log(2 * math.pi))
