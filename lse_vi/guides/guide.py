@@ -254,7 +254,7 @@ class AutoLSEICNN(AutoContinuous):
         """A potential with a mode on each peak, and more where peaks are not Gaussian.
 
         Args:
-            peaks, log_joint, prior: in the units of ``log_joint``, as :func:`find_peaks` and
+            peaks, log_joint, prior: in the units of ``log_joint``, as ``find_peaks`` and
                 :meth:`in_units` give them; so is the potential.
         """
         placed = place(peaks, log_joint, self.modes, prior)

@@ -72,8 +72,8 @@ def sample_smc(
 
     Use it for draws, weights of modes and an evidence that do not rest on how well the guide fits.
     Draws of a mixture of wide laws around the guide's modes, with one part as wide as the prior,
-    are carried to the posterior in stages (see :mod:`lse_vi.numerics.tempering`); where the modes
-    cover the posterior well, one stage is enough. The guide should have been fitted by
+    are carried to the posterior in stages (sequential Monte Carlo, Del Moral et al. 2006); where
+    the modes cover the posterior well, one stage is enough. The guide should have been fitted by
     :func:`~lse_vi.fit_guide` or started by its :meth:`~lse_vi.AutoLSEICNN.find_modes`; otherwise
     that is done here.
 
