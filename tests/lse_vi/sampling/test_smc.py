@@ -11,6 +11,8 @@ import torch
 from lse_vi import AutoLSEICNN, SMCSettings, fit_guide, sample_smc, to_arviz
 
 QUIET = {"progress": False}
+# One seed in every run, the others with the slow tests.
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 
 
 def spike(mask=False):
@@ -32,7 +34,7 @@ class TestSpikeOnABroadPart:
         math.log(0.4) + 6 * product((0.0, 3.0), (0.0, 0.1)),
     )
 
-    @pytest.mark.parametrize("seed", [0, 1, 2])
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_the_broad_part_is_found(self, seed):
         model = lambda: spike(True)  # noqa: E731
         guide = AutoLSEICNN(model)
@@ -93,7 +95,7 @@ def test_far_modes_under_a_wide_prior(seed):
     assert res.warnings == ()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_an_egg_box(seed):
     """18 peaks, half of them on the edges of the prior's box."""
 
