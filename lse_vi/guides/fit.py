@@ -76,10 +76,7 @@ def fit_guide(
         >>> res.mode_weights.shape, res.ess > 0.9
         (torch.Size([2]), True)
     """
-    if not isinstance(guide, AutoLSEICNN):
-        raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
-    if not guide.is_for(model):
-        raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
+    check_guide(guide, model)
     recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
     file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
     with seeded(recipe.seed):
@@ -108,6 +105,14 @@ def fit_guide(
     # In the order of the result, so that a mode has the same number in the draws by sample_smc.
     guide.search = search._replace(peaks=search.peaks.real.first(order).outside(log_joint))
     return result
+
+
+def check_guide(guide: Any, model: Callable[..., Any]) -> None:
+    """``guide`` must be an :class:`AutoLSEICNN` of ``model``."""
+    if not isinstance(guide, AutoLSEICNN):
+        raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
+    if not guide.is_for(model):
+        raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
 
 
 @torch.no_grad()

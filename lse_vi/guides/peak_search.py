@@ -31,6 +31,7 @@ LEAST_ROUNDS = 2  # of a search: a peak that one start in 200 reaches is then mi
 # A search is over once the peaks that were reached at most so often hold less than this share of
 # the mass: those not met at all then hold about as little, if they are like them (Good 1953).
 RARE_HITS, RARE_MASS = 2, 1e-3
+UNSEEN = 0.01  # share of the mass that a search may not have met, from which on it is said
 NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
 FIRST_STEPS = 200  # of Newton from where nothing is known: a scale grows by a factor e in each
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
@@ -57,6 +58,23 @@ class Search(NamedTuple):
     starts: int
     lost: int
     unseen: float
+
+    def doubts(self) -> list[str]:
+        """What the search may have missed, in words; empty if nothing."""
+        doubts = []
+        if self.unseen > UNSEEN:
+            doubts.append(
+                f"after {self.starts} ascents, peaks that one or two of them reached hold "
+                f"{100 * self.unseen:.1f} % of the mass: peaks that none has reached may hold as "
+                "much. The error of the log evidence allows for it."
+            )
+        if not bool(self.peaks.real.proper.all()):
+            doubts.append(
+                "the log joint has no maximum in some direction (as in the neck of a funnel), so "
+                "modes start from points on the way, and mass beyond them may be missing. "
+                "Reparametrise the model (e.g. non-centred)."
+            )
+        return doubts
 
 
 def find_peaks(

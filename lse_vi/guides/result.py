@@ -24,7 +24,6 @@ NEARLY_EXACT = 0.9  # effective share of the draws from which on heavy tails hol
 # Nats by which the evidence of draws around the guide must exceed that of its own draws, and how
 # many standard deviations, to say that the guide lacks mass.
 LACKING, SIGMAS = 0.02, 4.0
-UNSEEN = 0.01  # share of the mass that the search may not have met, from which on it is said
 MOST_SHOWN, SHOWN = 6, 5  # numbers of a value printed in full, and of a longer one: one line each
 
 
@@ -99,9 +98,7 @@ class GuideResult:
             f"+- {self.log_evidence_error:.4f} nats",
             f"importance ESS {100 * self.ess:.1f} % of the draws, k-hat {self.k_hat:.2f}",
         ]
-        for i, weight in enumerate(self.mode_weights.tolist()):
-            at = ", ".join(f"{name} {brief(v[i])}" for name, v in self.mode_locations.items())
-            lines.append(f"    weight {weight:.3f}  {at}")
+        lines += mode_lines(self.mode_weights, self.mode_locations)
         return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])
 
 
@@ -210,26 +207,27 @@ def _doubts(
             f"the search found {len(known)} peaks, but the guide has room for {guide.modes}; it "
             f"lacks {places}. Make it with modes={len(known)} or more, or leave modes out."
         )
-    if search.unseen > UNSEEN:
-        doubts.append(
-            f"after {search.starts} ascents, peaks that one or two of them reached hold "
-            f"{100 * search.unseen:.1f} % of the mass: peaks that none has reached may hold as "
-            "much. The error of the log evidence allows for it."
-        )
-    if not bool(known.proper.all()):
-        doubts.append(
-            "the log joint has no maximum in some direction (as in the neck of a funnel), so the "
-            "fit starts from a point on the way. Reparametrise the model (e.g. non-centred)."
-        )
-    return doubts
+    return doubts + search.doubts()
 
 
 def _place(log_joint: LogJoint, u: Tensor) -> str:
     """The values of the model's sites at ``u`` (dim,), as text."""
-    return ", ".join(f"{name} {brief(v)}" for name, v in log_joint.constrain(u).items())
+    return ", ".join(f"{name} {_brief(v)}" for name, v in log_joint.constrain(u).items())
 
 
-def brief(value: Tensor) -> str:
+def mode_lines(weights: Tensor, locations: Mapping[str, Tensor]) -> list[str]:
+    """A line of a report for each mode: its weight (modes,), and its place in the model's sites."""
+    places = [
+        ", ".join(f"{name} {_brief(value[i])}" for name, value in locations.items())
+        for i in range(len(weights))
+    ]
+    return [
+        f"    weight {weight:.3f}  {place}"
+        for weight, place in zip(weights.tolist(), places, strict=True)
+    ]
+
+
+def _brief(value: Tensor) -> str:
     """A value as text: in full if short, else its first numbers."""
     flat = [f"{v:.4g}" for v in value.flatten().tolist()]
     if value.dim() == 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lse_vi.checks import check_count
-from lse_vi.guides.result import brief
+from lse_vi.guides.result import mode_lines
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,5 @@ class PosteriorDraws:
             f"log evidence {self.log_evidence:.4f} +- {self.log_evidence_error:.4f} nats",
             f"R-hat {self.r_hat:.3f}, effective draws {self.ess:.0f}",
         ]
-        for i, weight in enumerate(self.mode_weights.tolist()):
-            at = ", ".join(f"{name} {brief(v[i])}" for name, v in self.mode_locations.items())
-            lines.append(f"    weight {weight:.3f}  {at}")
+        lines += mode_lines(self.mode_weights, self.mode_locations)
         return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])

@@ -14,6 +14,7 @@ from torch import Tensor
 from lse_vi.checks import check_count
 from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
+from lse_vi.guides.fit import check_guide
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Search, climb, find_peaks
@@ -26,7 +27,6 @@ from lse_vi.sampling.hamiltonian import FrameMoves
 LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs
 SAME = 1e-3  # nats, relative: peaks whose log joint differs by more were found for other data
 TRUSTED_R_HAT = 1.05  # above which islands disagree (Vehtari et al. 2021: 1.01 for long chains)
-UNSEEN = 0.01  # share of the mass that the search may not have met, from which on it is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +100,7 @@ def sample_smc(
         >>> res.samples["x"].shape, len(res.mode_weights)
         (torch.Size([4, 100]), 2)
     """
-    if not isinstance(guide, AutoLSEICNN):
-        raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
-    if not guide.is_for(model):
-        raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
+    check_guide(guide, model)
     chosen, kwargs = settle("settings", SMCSettings, settings, model, args, kwargs)
     with seeded(chosen.seed), torch.no_grad():
         log_joint, prior = guide.in_units(*args, **kwargs)
@@ -151,18 +148,7 @@ def _report(
             f"R-hat is {float(r_hat.max()):.3f}: the islands disagree. Take more draws, or fit the "
             "guide first."
         )
-    if not bool(peaks.proper.all()):
-        doubts.append(
-            "the log joint has no maximum in some direction (as in a funnel), and draws "
-            "reach there only as far as the guide's modes lead: mass may be missing. Reparametrise "
-            "the model (e.g. non-centred)."
-        )
-    if search.unseen > UNSEEN:
-        doubts.append(
-            f"after {search.starts} ascents, peaks that one or two of them reached hold "
-            f"{100 * search.unseen:.1f} % of the mass: peaks that none has reached may hold as "
-            "much. The error of the log evidence allows for it."
-        )
+    doubts += search.doubts()
     return PosteriorDraws(
         samples=values,
         mode=mode,

@@ -149,7 +149,7 @@ def test_the_neck_of_a_funnel_is_said_to_be_out_of_reach():
             pyro.sample("effect", dist.Normal(0.0, scale))
 
     draws = sample_smc(funnel, AutoLSEICNN(funnel), draws=400, **QUIET)
-    assert "mass may be missing. Reparametrise the model" in " ".join(draws.warnings)
+    assert "mass beyond them may be missing. Reparametrise the model" in " ".join(draws.warnings)
 
 
 def test_one_seed_one_result_and_the_global_state_stays(square, nine):
