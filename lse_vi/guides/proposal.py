@@ -77,9 +77,6 @@ class Proposal:
         )
         return cls.around(minima.x, root, density.mode_weights.log(), prior)
 
-    def __len__(self) -> int:
-        return len(self.loc)
-
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
         """``n`` draws (n, dim) and the part of each, (n,); parts have their shares, up to one."""
         part = stratified(self.log_share.exp(), n)[torch.randperm(n)]

@@ -17,7 +17,9 @@ PEAK = (9.0 - 1 / 18) ** 0.5  # of `square`, where x / 9 + 2 x (x^2 - 9) = 0
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_modes_weights_and_evidence(seed, square, nine, truth):
     guide = AutoLSEICNN(square, modes=2)
-    res = fit_guide(square, guide, nine, steps=300, seed=seed, progress=False)
+    # Gaussians alone come to an ESS on either side of the bound below (0.918 with other draws).
+    strict = {"tolerance": 1e-3, "steps": 300, "progress": False}
+    res = fit_guide(square, guide, nine, seed=seed, **strict)
     exact = truth.log_evidence
     assert res.mode_weights.tolist() == pytest.approx([0.75, 0.25], abs=0.02)
     assert res.mode_locations["x"].tolist() == pytest.approx([PEAK, -PEAK], abs=1e-3)
