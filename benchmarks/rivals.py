@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from benchmarks.targets import Model, Target
-from lse_vi.guides.log_joint import LogJoint
+from lse_vi.joint.log_joint import LogJoint
 
 
 class Approximation(NamedTuple):

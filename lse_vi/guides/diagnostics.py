@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from lse_vi.distribution.density import LSEDensity
-from lse_vi.guides.log_joint import LogJoint, without_nan
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import Proposal
+from lse_vi.joint.log_joint import LogJoint, without_nan
 from lse_vi.numerics.pareto import smooth
 
 # Nats by which the guide's log density may lie below the posterior's at a peak that it covers: a

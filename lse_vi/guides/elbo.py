@@ -12,7 +12,7 @@ from torch import Tensor
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.guides.log_joint import LogJoint
+from lse_vi.joint.log_joint import LogJoint
 
 
 def rule_elbo(rule: Rule, energy: Tensor, log_joint: Tensor) -> Tensor:

@@ -21,11 +21,11 @@ from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
-from lse_vi.guides.log_joint import LogJoint, constrain
 from lse_vi.guides.peak_search import Search, find_peaks, nearest_normal
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.placement import place
 from lse_vi.guides.proposal import prior_units
+from lse_vi.joint.log_joint import LogJoint, constrain
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det

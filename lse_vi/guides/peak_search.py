@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peaks import Peaks
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.bfgs import Ends, ascend
 from lse_vi.numerics.linear_algebra import laplace_mass, moduli, scale_tril
 from lse_vi.numerics.newton import Descent, descend

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lse_vi.guides.log_joint import LogJoint
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.linear_algebra import laplace_mass, scale_tril
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import WIDER, Proposal
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 
 COVERED = 0.999  # of the mass, by Laplace's approximation: the peaks that hold it get a Gaussian

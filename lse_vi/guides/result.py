@@ -13,9 +13,9 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
 from lse_vi.guides.diagnostics import Cover, Importance, Missed
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.potential import LSEICNN
 
 TRUSTED_K = 0.7  # k-hat above which importance weights cannot be trusted (Vehtari et al. 2024)

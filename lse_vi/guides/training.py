@@ -21,7 +21,7 @@ from lse_vi.fitting.random_state import random_state, set_random_state
 from lse_vi.fitting.recipe import Recipe
 from lse_vi.guides.elbo import rule_elbo
 from lse_vi.guides.frames import StartingFrames
-from lse_vi.guides.log_joint import LogJoint, without_nan
+from lse_vi.joint.log_joint import LogJoint, without_nan
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 

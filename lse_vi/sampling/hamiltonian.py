@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.proposal import FREEDOM, Proposal
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.tempering import Population
 
 ACCEPTED = 0.75  # share of proposals that step sizes aim at (Beskos et al. 2013: 0.65 to 0.8)

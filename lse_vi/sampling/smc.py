@@ -16,10 +16,10 @@ from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.fit import check_guide
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.guides.log_joint import LogJoint
 from lse_vi.guides.peak_search import Search, climb, find_peaks
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import Proposal
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.tempering import Tempered, temper
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves

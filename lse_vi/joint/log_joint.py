@@ -16,9 +16,8 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import biject_to
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from lse_vi.joint.torch_modes import FailedFactorsAreNaN, Largest
 from lse_vi.numerics.jacobian import jacobian
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
@@ -92,10 +91,10 @@ class LogJoint:
             with pyro.validation_enabled(False), self._handling:
                 return self._run(z)
         except torch.linalg.LinAlgError:
-            if isinstance(self._handling, _FailedFactorsAreNaN):
+            if isinstance(self._handling, FailedFactorsAreNaN):
                 raise
             # From now on, as the mode makes every call of torch slower.
-            self._handling = _FailedFactorsAreNaN()
+            self._handling = FailedFactorsAreNaN()
             return self._of_latents(z)
 
     def _run(self, z: Tensor) -> Tensor:
@@ -167,7 +166,7 @@ class LogJoint:
 
     def _can_vectorise(self, z: Tensor) -> bool:
         """Whether vmap can run the model, with the same log joint as a plain run."""
-        with _Largest() as largest:
+        with Largest() as largest:
             plain = self._one(z[0])
         self._chunk = min(max(1, CHUNK_NUMBERS // largest.numbers), CHUNK_VECTORS)
         try:
@@ -185,32 +184,6 @@ class LogJoint:
             stacklevel=3,
         )
         return False
-
-
-class _Largest(TorchDispatchMode):
-    """Sees the largest array that is made, in numbers."""
-
-    numbers = 1
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        out = function(*args, **(kwargs or {}))
-        if isinstance(out, Tensor):
-            self.numbers = max(self.numbers, out.numel())
-        return out
-
-
-class _FailedFactorsAreNaN(TorchFunctionMode):
-    """A Cholesky factor that does not exist is NaN, for the draws that have none, and no error."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if function not in (torch.linalg.cholesky, torch.cholesky):
-            return function(*args, **(kwargs or {}))
-        factor, info = torch.linalg.cholesky_ex(*args, **(kwargs or {}))
-        return torch.where((info > 0)[..., None, None], torch.nan, factor)
 
 
 def without_nan(value: Tensor) -> Tensor:
