@@ -164,9 +164,9 @@ def fit_density(
             search.add(candidate)
         precise, trial = data.double(), min(recipe.polish, TRIAL_STEPS)
 
-        def go_on(rough: Candidate, steps: int) -> Candidate:
+        def go_on(rough: Candidate, steps: int, goal: Tensor | None = None) -> Candidate:
             pot = template.resized(rough.modes, (1, *batch)).double()
-            return polish_candidate(pot, rough, precise, recipe, steps)
+            return polish_candidate(pot, rough, precise, recipe, steps, goal)
 
         while recipe.polish:
             if rough := search.promising():
@@ -178,7 +178,7 @@ def fit_density(
                     fewer = go_on(fewer, fewer.finish.left)
                 search.improve(fewer)
             elif rough := search.unfinished():
-                search.replace(go_on(rough, rough.finish.left))
+                search.replace(go_on(rough, rough.finish.left, search.goal(rough)))
             else:
                 break
         pot = search.assemble(template)

@@ -33,7 +33,12 @@ EVALUATIONS = 2  # of the loss per step of L-BFGS, at most: most line searches n
 
 
 def polish(
-    pot: LSEICNN, candidate: Candidate, data: FitData, recipe: DensityRecipe, steps: int
+    pot: LSEICNN,
+    candidate: Candidate,
+    data: FitData,
+    recipe: DensityRecipe,
+    steps: int,
+    goal: Tensor | None = None,
 ) -> Candidate:
     """Improve a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
@@ -47,6 +52,8 @@ def polish(
         data: the points.
         recipe: the settings of the fit.
         steps: at most so many.
+        goal: the objective, (*batch,), that must stay within twice the gain that is expected of
+            the steps that are left, or the polish ends; None to take all steps.
     """
     pot.load_state_dict(lift(candidate.state))
     rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history
@@ -81,6 +88,9 @@ def polish(
         bar.update(min(ROUND_STEPS, steps - step))
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
         if idle >= IDLE_ROUNDS or best.stale >= PATIENCE:
+            break
+        if goal is not None and bool((good & (objective + 2 * ahead < goal)).all()):
+            left = max(candidate.finish.left - step - ROUND_STEPS, 0)  # which would lead nowhere
             break
     else:
         left = candidate.finish.left - steps

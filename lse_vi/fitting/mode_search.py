@@ -139,6 +139,7 @@ class ModeSearch:
         better = lead > self.tie
         if old.losses is not None and new.losses is not None and len(new.losses):
             better |= (lead >= -self.tie) & (new.losses.mean(0) < old.losses.mean(0))
+        most = max(new.finish.left, old.finish.left)
         if bool(better.any()):
             self.done[old.modes - 1] = replace(
                 new,
@@ -148,7 +149,7 @@ class ModeSearch:
                 losses=_where(better, new.losses, old.losses),
                 finish=replace(
                     new.finish,
-                    left=max(new.finish.left, old.finish.left),
+                    left=new.finish.left if bool(better.all()) else most,
                     ahead=torch.where(better, new.finish.ahead, old.finish.ahead),
                 ),
             )
@@ -234,6 +235,12 @@ class ModeSearch:
             if finish.left and finish.gain is not None and bool((level | (best == k)).any()):
                 return candidate
         return None
+
+    def goal(self, candidate: Candidate) -> Tensor:
+        """The objective that would make ``candidate`` as good as the best of the others."""
+        others = self._worth()
+        others[candidate.modes - 1] = -torch.inf
+        return others.amax(0) + self.penalty * candidate.modes - self.tie
 
     @property
     def stalled(self) -> bool:

@@ -98,13 +98,28 @@ def test_normal_data_cost_few_steps_of_l_bfgs():
     assert [looks[modes] for modes in (2, 3, 4)] == [1, 1, 1]
 
 
+def test_a_fit_that_cannot_reach_its_goal_is_given_up(monkeypatch):
+    """Its steps are left; a goal that it has reached already takes none from it."""
+    left, x = [], np.random.default_rng(0).exponential(size=400)
+
+    def polished(pot, candidate, data, recipe, steps, goal=None):
+        without = polish(pot, candidate, data, recipe, steps, None)
+        for goal in (without.objective + 1e4, without.objective - 1e4):
+            left.append(polish(pot, candidate, data, recipe, steps, goal).finish.left)
+        return without
+
+    monkeypatch.setattr(fit_module, "polish_candidate", polished)
+    fit_density(x, modes=1, steps=50, polish=100, held_out=0, progress=False)
+    assert left == [50, 0]
+
+
 def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
     """In single precision 20,000 points of a uniform law end 0.012 instead of 0.004 nats below."""
     seen = []
 
-    def watched(pot, candidate, data, recipe, steps):
+    def watched(pot, candidate, data, *others):
         seen.extend([pot.alpha.dtype, data.draw().dtype, data.test.dtype])
-        return polish(pot, candidate, data, recipe, steps)
+        return polish(pot, candidate, data, *others)
 
     monkeypatch.setattr(fit_module, "polish_candidate", watched)
     x = torch.randn(100, 1, dtype=torch.float32)
@@ -122,11 +137,11 @@ def test_a_fit_interrupted_between_two_polishes_goes_on_as_if_it_had_not_been(
     options = {"modes": 3, "steps": 60, "polish": 150, "progress": False}
     calls = []
 
-    def counted(pot, candidate, data, recipe, steps):
+    def counted(pot, candidate, data, recipe, steps, goal):
         if len(calls) == stop:
             raise KeyboardInterrupt
         calls.append((steps, bool(candidate.objective.isinf())))
-        return polish(pot, candidate, data, recipe, steps)
+        return polish(pot, candidate, data, recipe, steps, goal)
 
     monkeypatch.setattr(fit_module, "polish_candidate", counted)
     stop = None

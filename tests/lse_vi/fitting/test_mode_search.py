@@ -66,6 +66,25 @@ def test_all_that_may_still_lead_are_finished():
     assert search.unfinished() is search.done[2]
 
 
+def test_the_goal_is_to_be_as_good_as_the_best_of_the_others():
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"), tie=1.0)
+    for modes, objectives in enumerate(((90.0, 50.0), (99.0, 52.0), (92.0, 70.0)), start=1):
+        search.add(Candidate(modes, {}, torch.tensor(objectives), {}))
+    assert search.goal(search.done[1]).tolist() == [94.0, 64.0]  # 85 + 10 - 1 and 55 + 10 - 1
+    assert search.goal(search.done[2]).tolist() == [103.0, 59.0]  # 89 + 15 - 1 and 45 + 15 - 1
+
+
+def test_a_merger_that_wins_everywhere_takes_the_steps_that_it_has_left():
+    """Not those of the fit that it replaces: they would come on top of its own."""
+    for better, left in (((95.0, 95.0), 0), ((95.0, 85.0), 500)):
+        search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+        old = Finish(gain=torch.zeros(2), left=500)
+        search.add(Candidate(1, {}, torch.tensor([90.0, 90.0]), {}, finish=old))
+        new = Finish(gain=torch.zeros(2), left=0, ahead=torch.zeros(2))
+        search.improve(Candidate(1, {}, torch.tensor(better), {}, finish=new))
+        assert search.done[0].finish.left == left
+
+
 def test_l_bfgs_goes_to_the_best_of_every_data_set():
     search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
     for modes, objectives in enumerate(((0.0, 50.0), (90.0, 52.0)), start=1):
