@@ -9,11 +9,12 @@ DOCS_STAMP := .venv/docs-installed
 demo: $(STAMP)
 	$(BIN)/python -m models schlogl
 
+# One worker a core, each on one thread.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal -m "slow or not slow"
 
 # Full settings, outputs written into the files; the tests run them with short ones.
 notebooks: $(STAMP)
