@@ -78,7 +78,7 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
 
     end = temper(start, move)
     # The units in which theta was annealed are those of standardised data.
-    log_evidence = float(end.log_evidence) - len(model.x) * float(model.coordinates.log_volume)
+    log_evidence = float(end.log_evidence) - model.points * float(model.coordinates.log_volume)
     return Annealed(end.population["theta"], log_evidence, float(end.variance.sqrt()))
 
 

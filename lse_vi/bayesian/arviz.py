@@ -51,6 +51,9 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
             data in one dimension, and none in more.
         seed: of the predictive draws.
 
+    Raises:
+        ValueError: for points with weights.
+
     Returns:
         ``arviz.InferenceData`` (ArviZ 0.x) or ``xarray.DataTree`` (ArviZ 1.x).
 
@@ -72,6 +75,7 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         points = torch.as_tensor(grid).numpy()
         flat = points.ndim == 1 or points.shape[-1] == 1
         coords["grid"] = points.ravel() if flat else np.arange(len(points))
+    _check_unweighted(posterior)
     predictive = posterior.predictive(theta.shape[:2].numel(), seed=seed)
     arrays = {
         "posterior": {name: value.numpy() for name, value in values.items()},
@@ -92,7 +96,12 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
 
 
 def leave_one_out(posterior: DensityPosterior) -> Any:
-    """ArviZ's PSIS-LOO: ``elpd_loo``, ``se``, ``p_loo``, and ``pareto_k`` of each point."""
+    """ArviZ's PSIS-LOO: ``elpd_loo``, ``se``, ``p_loo``, and ``pareto_k`` of each point.
+
+    Raises:
+        ValueError: for points with weights, of which to leave out one means nothing.
+    """
+    _check_unweighted(posterior)
     arrays = {
         "posterior": {"theta": posterior.theta.numpy()},
         "log_likelihood": {"x": posterior.log_likelihood().numpy()},
@@ -137,6 +146,15 @@ def compare_densities(posteriors: Mapping[Hashable, DensityPosterior]) -> Any:
         e.log_evidence if (e := evidences[name]) else math.nan for name in table.index
     ]
     return table
+
+
+def _check_unweighted(posterior: DensityPosterior) -> None:
+    """Points with weights have no log-likelihood of their own each."""
+    if bool((posterior.model.weights != 1).any()):
+        raise ValueError(
+            "posterior is of points with weights, for which leave-one-out scores mean nothing; "
+            "repeat points that are counted, as by x.repeat(counts), or compare log evidences"
+        )
 
 
 def _labelled(posterior: DensityPosterior) -> Labelled:

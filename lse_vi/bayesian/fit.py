@@ -33,6 +33,7 @@ GUIDES = (*NORMAL, "laplace", "lse_icnn")
 def fit_posterior(
     x: Any,
     *,
+    weights: Any = None,
     modes: int = 2,
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
@@ -55,6 +56,9 @@ def fit_posterior(
 
     Args:
         x: data (n, dim) or (n,), dim from 1 to 3.
+        weights: of the points, (n,): integers are counts, floating numbers are relative, as for
+            :func:`~lse_vi.fit_density`. Under relative weights the posterior is one of a
+            pseudo-likelihood, and its width that of (sum w)^2 / sum w^2 points.
         modes: number of modes K, at most 6.
         hidden: widths of the hidden layers of each mode's shape; (2 dim,) by default.
         prior: priors for standardised data; weakly informative by default.
@@ -87,7 +91,9 @@ def fit_posterior(
     check_count("steps", steps)
     check_modes(modes)
     with seeded(seed, "cpu"):
-        model = BayesianDensity(x, modes=modes, hidden=hidden, prior=prior, units=units)
+        model = BayesianDensity(
+            x, modes=modes, weights=weights, hidden=hidden, prior=prior, units=units
+        )
         if guide == "lse_icnn" and model.size > MOST_COORDINATES:
             raise ValueError(
                 f"guide 'lse_icnn' draws exactly by rejection, from at most {MOST_COORDINATES} "

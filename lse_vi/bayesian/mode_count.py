@@ -115,6 +115,7 @@ class ModeCount:
 def count_modes(
     x: Any,
     *,
+    weights: Any = None,
     modes: int = 5,
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
@@ -132,7 +133,7 @@ def count_modes(
     Args:
         x: data (n, dim) or (n,), dim from 1 to 3.
         modes: the largest K, at most 6.
-        hidden, prior, guide, draws, seed, progress: as for :func:`~lse_vi.fit_posterior`.
+        weights, hidden, prior, guide, draws, seed, progress: as for :func:`~lse_vi.fit_posterior`.
 
     Raises:
         ValueError: as :func:`~lse_vi.fit_posterior`.
@@ -145,6 +146,7 @@ def count_modes(
     posteriors: dict[int, DensityPosterior] = {}
     log_p: list[float] = []
     options: dict[str, Any] = {"hidden": hidden, "prior": prior, "guide": guide, "draws": draws}
+    options["weights"] = weights
     for k in range(1, check_modes(modes) + 1):
         posteriors[k] = fit_posterior(x, modes=k, seed=seed, progress=progress, **options)
         log_p.append(_log_evidence(k, posteriors[k]))

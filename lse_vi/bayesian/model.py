@@ -15,6 +15,7 @@ from torch import Size, Tensor
 
 from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
 from lse_vi.checks import check_count, check_counts, check_enough, check_spread
+from lse_vi.densities.data_source import Points
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Rule
@@ -44,6 +45,8 @@ class BayesianDensity(PyroModule):
     Args:
         x: data (n, dim) or (n,), dim from 1 to 3; copied to the CPU in float64, as tensors of
             this size are quickest there.
+        weights: of the points, (n,), as for :func:`~lse_vi.fit_density`. The likelihood of a point
+            is taken to the power of its weight, scaled so that all sum to what they are worth.
         modes: number of modes K.
         hidden: widths of the hidden layers of each mode's shape g_k; () makes Gaussian modes. By
             default one layer with two units per dimension, one for each side.
@@ -66,16 +69,18 @@ class BayesianDensity(PyroModule):
         x: Any,
         *,
         modes: int,
+        weights: Any = None,
         hidden: Sequence[int] | None = None,
         prior: Prior | None = None,
         units: tuple[Any, Any] | None = None,
     ) -> None:
         super().__init__()
-        data = check_density_data(x)
+        data, worth = check_density_data(x, weights)
         dim = data.shape[-1]
         hidden = (2 * dim,) if hidden is None else check_counts("hidden", hidden)
         self.register_buffer("x", data)
-        shift, scale = (data.mean(0), data.std(0)) if units is None else _units(units, data)
+        self.register_buffer("weights", worth)
+        shift, scale = _moments(data, worth) if units is None else _units(units, data)
         self.coordinates = ModeCoordinates(
             shift, scale, modes=check_count("modes", modes), hidden=hidden, prior=prior
         )
@@ -94,6 +99,11 @@ class BayesianDensity(PyroModule):
         return self.coordinates.dim
 
     @property
+    def points(self) -> float:
+        """How many points of weight one the data are worth."""
+        return float(self.weights.sum())
+
+    @property
     def size(self) -> int:
         """Number of coordinates theta."""
         return self.coordinates.size
@@ -107,7 +117,10 @@ class BayesianDensity(PyroModule):
         ).squeeze(-1)
         z = pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=spread))
         q = self.likelihood(self.theta(z))
-        with pyro.plate("point", len(self.x), dim=-1):
+        with (
+            pyro.plate("point", len(self.x), dim=-1),
+            pyro.poutine.scale(scale=self.weights),
+        ):
             return pyro.sample("x", q, obs=self.x)
 
     def in_frame(self, center: Tensor, root: Tensor) -> BayesianDensity:
@@ -120,6 +133,7 @@ class BayesianDensity(PyroModule):
         other = self.__class__.__new__(self.__class__)
         PyroModule.__init__(other)
         other.register_buffer("x", self.x)
+        other.register_buffer("weights", self.weights)
         other.register_buffer("unit_x", self.unit_x)
         other.coordinates = self.coordinates
         other.register_buffer("center", center)
@@ -159,12 +173,14 @@ class BayesianDensity(PyroModule):
         return (-0.5 * e.square() - sd.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
 
     def log_joint(self, theta: Tensor) -> Tensor:
-        """log p(theta) + sum_i log q(x_i; theta), (*batch,)."""
-        return self.unit_log_joint(theta) - len(self.x) * self.coordinates.log_volume
+        """log p(theta) + sum_i w_i log q(x_i; theta), (*batch,)."""
+        return self.unit_log_joint(theta) - self.points * self.coordinates.log_volume
 
     def unit_log_joint(self, theta: Tensor) -> Tensor:
         """The log joint of the standardised data: what inference uses, so that no unit is felt."""
-        return self.log_prior(theta) + self._unit_log_likelihood(theta).sum(0)
+        return self.log_prior(theta) + (
+            self.coordinates.standardised.log_density(theta, self.unit_x) @ self.weights
+        )
 
     def _unit_log_likelihood(self, theta: Tensor) -> Tensor:
         """log of the density of the standardised data, (n, *batch)."""
@@ -178,22 +194,23 @@ class BayesianDensity(PyroModule):
     def starts(self, count: int, seed: int = 0) -> Tensor:
         """Coordinates (count, size) with the modes on clusters of the data (k-means++)."""
         at, rng = self.coordinates, np.random.default_rng(seed)
-        points = self.unit_x.numpy()
+        points, worth = self.unit_x.numpy(), self.weights.numpy()
+        given = None if (worth == 1).all() else worth
         parts = at.split(at.prior_mean.repeat(count, 1))
         rows, columns = np.tril_indices(self.dim, -1)
         for r in range(count):
-            centers, label = clusters(points, self.modes, rng)
+            centers, label = clusters(points, self.modes, rng, given)
             for k in range(self.modes):
-                own = points[label == k]
+                own, mass = points[label == k], worth[label == k]
                 enough = len(own) > self.dim + 1
                 floor = CLUSTER_FLOOR if enough else SMALL_CLUSTER_WIDTH
                 covariance = floor**2 * np.eye(self.dim)
                 if enough:
-                    covariance += np.cov(own.T, ddof=0).reshape(self.dim, self.dim)
+                    covariance += np.cov(own.T, ddof=0, aweights=mass).reshape(self.dim, self.dim)
                 factor = np.linalg.inv(np.linalg.cholesky(covariance))
                 diagonal = factor.diagonal().copy()
                 # one point more keeps a mode on a tiny cluster from starting with hardly any mass
-                parts["mass"][r, k] = math.log((len(own) + 1) / len(points))
+                parts["mass"][r, k] = math.log((mass.sum() + 1) / worth.sum())
                 parts["mean"][r, k] = torch.as_tensor(centers[k])
                 parts["log_scale"][r, k] = torch.as_tensor(diagonal).log()
                 parts["tilt"][r, k] = torch.as_tensor((factor / diagonal[:, None])[rows, columns])
@@ -232,14 +249,29 @@ class _Normalised(Rule):
         return torch.zeros_like(pot.log_rho)
 
 
-def check_density_data(x: Any) -> Tensor:
-    """Data as (n, dim) in float64 on the CPU; dim must be 1 to 3, and every column must vary."""
-    data = as_data("x", x).to("cpu", torch.float64)
+def _moments(data: Tensor, worth: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of data (n, dim) under weights (n,)."""
+    mean = worth @ data / worth.sum()
+    return mean, (worth @ (data - mean).square() / (worth.sum() - 1)).sqrt()
+
+
+def check_density_data(x: Any, weights: Any = None) -> tuple[Tensor, Tensor]:
+    """Data as (n, dim) in float64 on the CPU, and their weights (n,), one by default.
+
+    dim must be 1 to 3, and every column must vary.
+    """
+    if weights is None:
+        data = as_data("x", x).to("cpu", torch.float64)
+        worth = torch.ones_like(data[:, 0])
+    else:
+        points = Points.of("x", x, weights)
+        data = as_data("x", points.rows(slice(None))).to("cpu", torch.float64)
+        worth = points.worth.values.to("cpu", copy=True)
     n, dim = data.shape
     if dim > 3:
         raise ValueError(
             f"x must have 1 to 3 dimensions, but got {dim}; fit_density takes any number"
         )
-    check_enough("x", n, dim)
+    check_enough("x", min(n, math.floor(float(worth.sum()))), dim)
     check_spread("x", data.amin(0), data.amax(0))
-    return data
+    return data, worth

@@ -199,16 +199,19 @@ class DensityPosterior:
 
     @torch.no_grad()
     def predictive(self, count: int = 100, *, seed: int = 0) -> Tensor:
-        """Replicated data sets, each drawn exactly from one of ``count`` draws: (count, n, dim)."""
+        """Replicated data sets, each drawn exactly from one of ``count`` draws: (count, n, dim).
+
+        With weights, n is what the points are worth.
+        """
         check_count("count", count)
         with seeded(seed, "cpu"):
             rows = torch.linspace(0, len(self.draws) - 1, count).round().long()
-            return self.model.sample(self.draws[rows], len(self.model.x)).movedim(0, 1)
+            return self.model.sample(self.draws[rows], round(self.model.points)).movedim(0, 1)
 
     def __str__(self) -> str:
         model = self.model
         lines = [
-            f"posterior of a density: {len(model.x)} points in {model.dim} dimensions, "
+            f"posterior of a density: {model.points:.6g} points in {model.dim} dimensions, "
             f"{model.modes} modes, hidden {model.coordinates.hidden}, {self.source}"
         ]
         if self.evidence:

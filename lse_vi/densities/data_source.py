@@ -14,6 +14,7 @@ from torch import Tensor
 from lse_vi.checks import check_spread
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.numerics.arrays import as_floats, check_resolved, read
+from lse_vi.numerics.weighted import Weights, weighted_quantile
 
 PART = 2**16  # rows read at once: 512 KiB per column in double precision
 MIDDLE = 0.95  # share of the data whose range tells their spread: fewer than 5 % are outliers
@@ -36,17 +37,21 @@ class Points:
     """Rows (n, *batch, dim) of a tensor, an array or a memory map, handed out as tensors.
 
     Single precision stays what it is; integers, times and all else become double, part by part.
+    ``weights`` None stands for one per point.
     """
 
     source: Tensor | np.ndarray
+    weights: Weights | None = None
 
     @classmethod
-    def of(cls, name: str, x: Any) -> Points:
+    def of(cls, name: str, x: Any, weights: Any = None) -> Points:
         """Check the data that the user gives, and wrap them. Rows with a masked entry are left out.
 
         Args:
             name: of the argument, for error texts.
             x: (n, dim), (n,) or (n, *batch, dim).
+            weights: of the points, (n,) or (n, *batch), as :meth:`Weights.of` reads them. Rows
+                without weight are left out.
 
         Raises:
             TypeError: for what holds no real numbers.
@@ -55,16 +60,16 @@ class Points:
         """
         # Numbers are left where they are, as they may lie on disk; all else is read at once.
         plain = isinstance(x, np.ndarray) and x.dtype.kind in "fiu" and not np.ma.isMaskedArray(x)
-        source = x if plain else _read_whole(name, x)
+        source, kept = (x, None) if plain else _read_whole(name, x)
         if source.ndim == 1:
             source = source[:, None]
         if source.ndim < 2:
             raise ValueError(
                 f"{name} must have shape (n, dim) or (n,), but got {tuple(source.shape)}"
             )
-        points = cls(source)
-        if 0 in points.shape:
-            raise ValueError(f"{name} is empty: shape {points.shape}")
+        if 0 in source.shape:
+            raise ValueError(f"{name} is empty: shape {tuple(source.shape)}")
+        points = cls(source) if weights is None else cls._weighted(source, weights, kept)
         bad = sum(int((~torch.isfinite(part)).sum()) for part in points.parts())
         if bad:
             raise ValueError(
@@ -76,6 +81,28 @@ class Points:
             check_spread(name, low, high)
             check_resolved(name, low, high)
         return points
+
+    @classmethod
+    def _weighted(cls, source: Tensor | np.ndarray, weights: Any, kept: Tensor | None) -> Points:
+        """Points with weights; ``source`` holds the rows ``kept`` of those given, None for all."""
+        n = len(source) if kept is None else len(kept)
+        values, counts = Weights.of("weights", weights, (n, *source.shape[1:-1]))
+        values = values if kept is None else values[kept]
+        used = (values > 0).reshape(len(values), -1).any(-1)
+        if not bool(used.all()):
+            values = values[used]
+            source = source[used] if isinstance(source, Tensor) else source[used.numpy()]
+        return cls(source, Weights(values, counts))
+
+    @cached_property
+    def worth(self) -> Weights:
+        """The weights of the points, which are one where none were given."""
+        return Weights.equal(self.shape[:-1]) if self.weights is None else self.weights
+
+    @property
+    def size(self) -> Tensor:
+        """How many points of weight one the points of each data set are worth, (*batch) or 1s."""
+        return self.worth.size
 
     def __len__(self) -> int:
         return len(self.source)
@@ -103,7 +130,18 @@ class Points:
 
     def parts(self) -> Iterator[Tensor]:
         """All rows in their order, ``PART`` of them at a time."""
-        return (self.rows(slice(i, i + PART)) for i in range(0, len(self), PART))
+        return (part for part, _ in self.weighted_parts())
+
+    def weighted_parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """As :meth:`parts`, with the weights (m, *batch) or (m, *1s) of the rows."""
+        for i in range(0, len(self), PART):
+            own = slice(i, i + PART)
+            yield self.rows(own), self.worth.values[own]
+
+    def _flat(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of all data sets (m, dim) in double precision, and their weights (m, 1)."""
+        flat = weights.to(rows.device).expand(rows.shape[:-1]).reshape(-1, 1)
+        return rows.reshape(-1, self.shape[-1]).double(), flat
 
     @cached_property
     def extremes(self) -> tuple[Tensor, Tensor]:
@@ -115,21 +153,26 @@ class Points:
     @cached_property
     def moments(self) -> Moments:
         """Robust mean and deviation, merged part by part (Chan, Golub & LeVeque 1983)."""
-        count = 0
-        for part in self.parts():
-            rows = part.reshape(-1, self.shape[-1]).double()
-            own = rows.mean(0)
-            squares = (rows - own).square().sum(0)
+        count = torch.zeros((), dtype=torch.float64)
+        for part, worth in self.weighted_parts():
+            rows, weights = self._flat(part, worth)
+            here = weights.sum()
+            own = (weights * rows).sum(0) / here
+            squares = (weights * (rows - own).square()).sum(0)
             if not count:
                 mean, total = own, squares
             else:
-                share = len(rows) / (count + len(rows))
+                share = here / (count + here)
                 total = total + squares + (own - mean).square() * (count * share)
                 mean = mean + (own - mean) * share
-            count += len(rows)
-        step = max(1, count // (PART * self.shape[-1]))
-        some = self.rows(slice(None, None, step)).reshape(-1, self.shape[-1]).double()
-        return _robust(mean, (total / (count - 1)).sqrt(), some)
+            count = count.to(here) + here
+        step = max(1, len(self) * torch.Size(self.shape[1:-1]).numel() // (PART * self.shape[-1]))
+        every = slice(None, None, step)
+        some, weights = self._flat(self.rows(every), self.worth.values[every])
+        # Points worth one at most would have no deviation: those of a few large weights have that
+        # of the weighted points themselves.
+        deviation = (total / torch.where(count > 1, count - 1, count)).sqrt()
+        return _robust(mean, deviation, some, weights.squeeze(-1))
 
     def standardised(self, index: Tensor) -> Tensor:
         """The rows at ``index``, minus the mean of all data and divided by their deviation."""
@@ -137,30 +180,33 @@ class Points:
 
     def digest(self) -> str:
         """A fingerprint of all the numbers."""
-        return f"{self.shape} {digest(self.parts())}"
+        whole = f"{self.shape} {digest(self.parts())}"
+        return whole if self.weights is None else f"{whole} {digest([*self.weights])}"
 
 
-def _read_whole(name: str, x: Any) -> Tensor:
-    """Rows of numbers, without those that miss an entry."""
+def _read_whole(name: str, x: Any) -> tuple[Tensor, Tensor | None]:
+    """Rows of numbers without those that miss an entry, and a mask of the rows kept, if not all."""
     values, missing = read(name, x)
     if missing is None:
-        return values
+        return values, None
     if values.dim() > 2:
         raise ValueError(
             f"{name} is a batch of data sets with masked entries, which may be of different "
             "lengths; fit each set by itself"
         )
-    return values[~missing.reshape(len(values), -1).any(-1)]
+    whole = ~missing.reshape(len(values), -1).any(-1)
+    return values[whole], whole
 
 
-def _robust(mean: Tensor, deviation: Tensor, rows: Tensor) -> Moments:
+def _robust(mean: Tensor, deviation: Tensor, rows: Tensor, weights: Tensor) -> Moments:
     """Mean and deviation, held to the middle 95 % of the ``rows`` where outliers exceed it.
 
     An outlier at a thousand deviations of the rest would make all else one narrow group. Without
     such, the mean lies within the middle range and the deviation is below twice what the range of a
     normal says, and both are taken as they are. Nothing jumps where an outlier comes closer.
     """
-    low, high = (torch.quantile(rows, q, dim=0) for q in ((1 - MIDDLE) / 2, (1 + MIDDLE) / 2))
+    ends = ((1 - MIDDLE) / 2, (1 + MIDDLE) / 2)
+    low, high = (weighted_quantile(rows, weights, q) for q in ends)
     most = WIDEST_TAILS * (high - low) / NORMAL_RANGE
     most = torch.where(most > 0, most, deviation)  # most rows may be equal
     return Moments(torch.maximum(torch.minimum(mean, high), low), torch.minimum(deviation, most))

@@ -34,7 +34,7 @@ class FisherCoordinates:
     Args:
         pot: the potential at phi = 0.
         rule: weighted points for exp(-E).
-        n: number of points of the fit.
+        n: number of points of the fit; (*batch), or what broadcasts to it.
 
     Attributes:
         phi: tensors that require gradients, (*batch, modes, size) and, if rho is trained,
@@ -48,7 +48,7 @@ class FisherCoordinates:
         ([torch.Size([2, 15]), torch.Size([1])], 2)
     """
 
-    def __init__(self, pot: LSEICNN, rule: Rule, n: int) -> None:
+    def __init__(self, pot: LSEICNN, rule: Rule, n: Tensor | float) -> None:
         self.pot = pot
         own = {name: p.detach() for name, p in pot.named_parameters() if p.requires_grad}
         scores = _scores(pot, own, rule)
@@ -56,6 +56,7 @@ class FisherCoordinates:
         depth = len(pot.batch_shape)
         shapes = {name: p.shape for name, p in own.items()}
         shared = {name: shapes.pop(name) for name in ("log_rho",) if name in shapes}
+        n = torch.as_tensor(n).to(pot.alpha).expand(pot.batch_shape)
         self.groups = [_Group(shapes, depth + 1)]
         if shared:
             self.groups.append(_Group(shared, depth))
@@ -126,14 +127,15 @@ def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Te
     return scores
 
 
-def _factor(scores: Tensor, precision: Tensor, n: int) -> Tensor:
+def _factor(scores: Tensor, precision: Tensor, n: Tensor) -> Tensor:
     """The Cholesky factor C of n Cov(scores) + diag(precision), (..., size, size).
 
     Args:
         scores: (draws, ..., size).
         precision: of the prior, (..., size).
-        n: number of points of the fit.
+        n: number of points of the fit, (*batch).
     """
     centred = (scores - scores.mean(0)).movedim(0, -2)
-    information = n / len(scores) * (centred.mT @ centred) + torch.diag_embed(precision)
+    many = n.reshape(*n.shape, *(1,) * (centred.dim() - n.dim())) / len(scores)
+    information = many * (centred.mT @ centred) + torch.diag_embed(precision)
     return torch.linalg.cholesky(information)

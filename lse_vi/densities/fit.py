@@ -44,6 +44,7 @@ NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal po
 def fit_density(
     x: Any,
     *,
+    weights: Any = None,
     modes: int = 5,
     bounds: Any = None,
     background: bool = False,
@@ -84,6 +85,10 @@ def fit_density(
             whole; or (n, *batch, dim) for a batch of data sets fitted at once. Spread counts with
             few distinct values over their cells first, ``x + rand - 1/2``: otherwise each value
             that many points share becomes a mode of its own.
+        weights: of the points, (n,) or (n, *batch). Integers are counts, as of a histogram: a
+            point of weight 3 is three equal points. Floating numbers are relative, as those of a
+            reweighted sample or a survey: only their ratios matter, and the points are worth
+            (sum w)^2 / sum w^2 in the penalty and all errors (``result.ess``).
         modes: the largest number of modes to try.
         bounds: (low, high) of the support, each a number or ``dim`` numbers; None for R^d.
         background: add a Gaussian as wide as the whole range of the data, for points that belong to
@@ -129,7 +134,7 @@ def fit_density(
         >>> int(res.active_modes)
         2
     """
-    points = Points.of("x", x)
+    points = Points.of("x", x, weights)
     like = points.like
     shift, scale = points.moments  # shared by all data sets of the batch
     batch, dim = points.shape[1:-1], points.shape[-1]
@@ -151,11 +156,11 @@ def fit_density(
         while len(search.done) < modes and not search.stalled:
             pot = template.resized(len(search.done) + 1, (recipe.starts, *batch))
             if recipe.mixture:
-                start_on_mixture(pot, data.sample, seed, restarts, beside)
+                start_on_mixture(pot, data.sample, seed, restarts, beside, data.sample_weights)
                 if beside is not None:  # whose mass is in units of that of the modes
                     pot.add_offset_(recipe.rule_of(pot).log_normalizer(pot))
             else:
-                start_on_clusters(pot, data.sample, seed)
+                start_on_clusters(pot, data.sample, seed, data.sample_weights)
             try:
                 candidate = train(pot, data, recipe, search)
             except NonFiniteLossError as error:
@@ -195,7 +200,7 @@ def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
     """The ``state`` of ``pot`` with two modes in one, in double precision."""
     pot = pot.double()
     pot.load_state_dict(state)
-    return snapshot(merge_closest(pot, data.sample, data.modes_share(pot)))
+    return snapshot(merge_closest(pot, data.sample, data.modes_share(pot), data.sample_weights))
 
 
 def _check_inside(points: Points, box: Box | None) -> None:
@@ -213,7 +218,8 @@ def _check_inside(points: Points, box: Box | None) -> None:
 @torch.no_grad()
 def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
     """Set the mass of each mode of a mixture to its share of the data, by one EM step."""
-    ratio = data.mean(pot.responsibilities) / rule.mode_weights(pot)
+    shares = data.mean(lambda x, w: pot.responsibilities(x) * w.unsqueeze(-1))
+    ratio = shares / rule.mode_weights(pot)
     used = ratio.isfinite() & (ratio > 0)
     pot.network.add_offset_(-torch.where(used, ratio, 1.0).log())
 

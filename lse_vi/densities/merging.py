@@ -14,7 +14,9 @@ from lse_vi.numerics.clusters import LEAST_VARIANCE
 
 
 @torch.no_grad()
-def merge_closest(pot: LSEICNN, x: Tensor, theirs: Tensor | None = None) -> LSEICNN:
+def merge_closest(
+    pot: LSEICNN, x: Tensor, theirs: Tensor | None = None, weights: Tensor | None = None
+) -> LSEICNN:
     r"""``pot`` with one mode in place of the two that share the most points.
 
     How much modes i and j share is measured by :math:`\cos(r_i, r_j)`, the cosine of their
@@ -26,6 +28,7 @@ def merge_closest(pot: LSEICNN, x: Tensor, theirs: Tensor | None = None) -> LSEI
         pot: with two modes or more.
         x: points (n, *batch, dim).
         theirs: the probability of each point to be of one of the modes, (n, *batch); 1 by default.
+        weights: of the points, (n, *batch) or (n, *1s); 1 by default.
 
     Example:
         >>> pot = LSEICNN(2, 5, network=WhitenedICNN)
@@ -35,10 +38,12 @@ def merge_closest(pot: LSEICNN, x: Tensor, theirs: Tensor | None = None) -> LSEI
     r = pot.responsibilities(x)  # (n, *batch, modes)
     if theirs is not None:
         r = r * theirs.unsqueeze(-1)
-    first, second = _closest(r)
+    w = torch.ones_like(r[..., 0]) if weights is None else weights.to(r)
+    first, second = _closest(r * w.sqrt().unsqueeze(-1))
     modes = torch.arange(pot.modes, device=r.device)
     both = (r * ((modes == first) | (modes == second))).sum(-1)  # (n, *batch)
-    share = both / both.sum(0)
+    share = w * both
+    share = share / share.sum(0)
     loc = (share.unsqueeze(-1) * x).sum(0)
     centred = x - loc
     cov = torch.einsum("n...,n...i,n...j->...ij", share, centred, centred)

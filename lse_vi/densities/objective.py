@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -14,15 +13,16 @@ from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import Best, snapshot
 from lse_vi.fitting.processes import own_share, processes
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.weighted import mean_and_error
 
 
 @torch.no_grad()
 def judge(pot: LSEICNN, data: FitData, rule: Rule) -> tuple[Tensor, Tensor]:
     """The objective, (restarts, *batch), and held-out losses, (n, restarts, *batch)."""
     log_z = data.log_normalizer(rule.log_normalizer(pot))
-    mean = data.mean(lambda x: data.energy(pot, x.unsqueeze(1)))
-    losses = data.energy(pot, data.test.unsqueeze(1)) + log_z
-    return log_prior(pot) - len(data.rows) * (mean + log_z), losses
+    mean = data.mean(lambda x, w: data.energy(pot, x.unsqueeze(1)) * w.unsqueeze(1))
+    losses = data.held_out(data.energy(pot, data.test.unsqueeze(1)) + log_z)
+    return log_prior(pot) - data.size.to(mean) * (mean + log_z), losses
 
 
 def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
@@ -30,15 +30,16 @@ def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
 
     Under several processes, the mean over the processes is the value for all points of the step.
     """
-    drawn, lead = data.draw(), pot.batch_shape
+    (drawn, weights), lead = data.draw(), pot.batch_shape
     x = own_share(drawn).unsqueeze(1).expand(-1, *lead, -1)
+    w = own_share(weights).unsqueeze(1).to(x)
     energies, nodes = pot(torch.cat([x, rule.points.expand(-1, *lead, -1)])).split(
         [len(x), len(rule.points)]
     )  # one pass through the network for both costs less than two
     log_z = data.log_normalizer(torch.logsumexp(rule.log_weights - nodes, dim=0))
-    total = data.beside(energies, x).sum(0)
+    total = (data.beside(energies, x) * w).sum(0)
     mean = total * (processes() / len(drawn))  # averages to the mean over all points
-    return log_prior(pot) - len(data.rows) * (mean + log_z)
+    return log_prior(pot) - data.size.to(mean) * (mean + log_z)
 
 
 def is_finite(loss: Tensor, pot: LSEICNN) -> bool:
@@ -52,7 +53,8 @@ class BestDensity(Best):
     """The best state so far: by held-out points if there are any, else by the objective.
 
     Attributes:
-        losses: of held-out points at the state with the smallest mean, (n, *batch); n may be 0.
+        losses: of held-out points at the state with the smallest mean, (n, *batch); n may be 0,
+            and entries NaN where one data set has fewer than another.
         objective: the largest so far, (*batch,), possibly of another state: the state that is best
             on held-out points may be tens of nats below it.
         stale: looks in a row at which no member of the batch was good on held-out points.
@@ -83,10 +85,9 @@ class BestDensity(Best):
         objective is at most ``noise`` (*batch,), the error of log Z, below the largest so far.
         """
         if len(losses):
-            excess = losses - self.losses
-            error = excess.std(0, correction=0) / math.sqrt(len(losses))
-            good = excess.mean(0) < slack * error
-            self.losses = torch.where(excess.mean(0) < 0, losses, self.losses)
+            mean, error = mean_and_error(losses - self.losses)
+            good = mean < slack * error
+            self.losses = torch.where(mean < 0, losses, self.losses)
             self.stale = 0 if bool(good.any()) else self.stale + 1
         else:
             good = objective >= self.objective - noise
@@ -97,4 +98,4 @@ class BestDensity(Best):
 
 def _score(losses: Tensor, objective: Tensor) -> Tensor:
     """The score that the best state makes small, (*batch,)."""
-    return losses.mean(0) if len(losses) else -objective
+    return mean_and_error(losses)[0] if len(losses) else -objective

@@ -56,7 +56,7 @@ def polish(
             the steps that are left, or the polish ends; None to take all steps.
     """
     pot.load_state_dict(lift(candidate.state))
-    rule, n, history = recipe.rule_of(pot), len(data.rows), candidate.history
+    rule, n, history = recipe.rule_of(pot), data.size.to(pot.alpha), candidate.history
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, recipe.judging_rule(pot))
     best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
@@ -113,7 +113,7 @@ def polish(
 
 def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
     """The state after some steps of L-BFGS on one rule, in coordinates made at the start."""
-    coordinates = FisherCoordinates(pot, rule, len(data.rows))
+    coordinates = FisherCoordinates(pot, rule, data.size)
     optimiser = torch.optim.LBFGS(
         coordinates.phi,
         max_iter=steps,
@@ -157,7 +157,7 @@ def _gains(
     then, _ = judge(pot, data, rule)
     of_draws = (shares - rule.probabilities(pot)).norm(dim=0)
     pot.load_state_dict(after)
-    error = len(data.rows) * torch.minimum(of_draws, 2 * rule.error)
+    error = data.size.to(shares) * torch.minimum(of_draws, 2 * rule.error)
     return now - then, losses, error
 
 

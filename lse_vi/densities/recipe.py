@@ -93,7 +93,7 @@ class DensityRecipe(Recipe):
         box: the support in standardised units, None for R^d.
         rule_every: Adam steps between new rules.
         rule_parts: parts of a rule, of which each Adam step takes one in turn.
-        penalty: what a mode costs, in nats.
+        penalty: what a mode costs, in nats; a number or (*batch,).
         n_test: number of held-out points.
         batch_size: points of a step.
         restarts: starts for each number of modes.
@@ -106,7 +106,7 @@ class DensityRecipe(Recipe):
     box: Box | None
     rule_every: int
     rule_parts: int
-    penalty: float
+    penalty: float | Tensor
     n_test: int
     batch_size: int
     restarts: int
@@ -161,18 +161,23 @@ def density_recipe(
         ValueError: for arguments out of range, and for too few points.
     """
     check_count("restarts", restarts)
-    n, dim = len(points), points.shape[-1]
+    rows, dim = len(points), points.shape[-1]
+    n = rows if points.weights is None else math.floor(float(points.size.min()))
     n_test = round(check_fraction("held_out", held_out) * n)
     check_enough("x", n - n_test, dim)
-    settings.check(n - n_test)
+    settings.check(min(n - n_test, rows))
     if learn_rho is None:
         learn_rho = box is not None and dim <= 2 and not settings.background
     if mode_penalty is None:
-        mode_penalty = 0.5 * math.log(n) * (1 + 2 * dim + dim * (dim + 1) / 2)
-    if not check_number("mode_penalty", mode_penalty) >= 0:
+        many: float | Tensor = points.size.log().to(points.like.device)
+        many = math.log(n) if points.weights is None else many
+        penalty = 0.5 * many * (1 + 2 * dim + dim * (dim + 1) / 2)
+    elif not check_number("mode_penalty", mode_penalty) >= 0:
         raise ValueError(f"mode_penalty must be at least 0, but got {mode_penalty}")
+    else:
+        penalty = mode_penalty
     if batch_size is None:
-        batch_size = n if n <= WHOLE_POINTS else BATCH_POINTS
+        batch_size = rows if rows <= WHOLE_POINTS else BATCH_POINTS
     check_count("batch_size", batch_size)
     mixture = not learn_rho and issubclass(settings.network, WhitenedICNN)
     if settings.background and not mixture:
@@ -181,7 +186,8 @@ def density_recipe(
             f"network=WhitenedICNN, but got learn_rho={learn_rho} and "
             f"network={settings.network.__name__}"
         )
-    polish = check_count("polish", polish, minimum=0) if batch_size >= n - n_test else 0
+    seen = rows if points.weights is not None else n - n_test
+    polish = check_count("polish", polish, minimum=0) if batch_size >= seen else 0
     if steps is None:
         mixture_steps = STEPS_MIXTURE if polish else STEPS_MIXTURE_ALONE
         steps = mixture_steps if mixture else STEPS_RANDOM
@@ -199,7 +205,7 @@ def density_recipe(
         else Box((box.low.double() - shift) / scale, (box.high.double() - shift) / scale),
         rule_every=RULE_STEPS_OPEN if box is None else RULE_STEPS_BOX,
         rule_parts=_parts(dim) if settings.method is None and not exact else 1,
-        penalty=mode_penalty,
+        penalty=penalty,
         n_test=n_test,
         batch_size=batch_size,
         restarts=restarts,

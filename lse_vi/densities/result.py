@@ -47,6 +47,7 @@ class FitResult:
         spread: of the data, (dim,); sets the digits of the report.
         background: mass of the part beside the modes, (*batch,): the last of ``mode_weights``, and
             no mode. None for a fit without one.
+        ess: how many points of weight one the data are worth, (*batch,); None without weights.
 
     Example:
         >>> from lse_vi import fit_density
@@ -66,6 +67,7 @@ class FitResult:
     warnings: tuple[str, ...]
     spread: Tensor = field(repr=False)
     background: Tensor | None = None
+    ess: Tensor | None = None
 
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
@@ -85,6 +87,8 @@ class FitResult:
                 f"peak{'s' * (peaks != 1)}, log-likelihood "
                 f"{float(self.log_likelihood[index]):.4f} nats per point"
             )
+            if self.ess is not None:
+                lines[-1] += f", {float(self.ess[index]):.4g} effective points"
             for k in shown:
                 at = place(locations[k].tolist(), self.spread.tolist())
                 lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
@@ -120,11 +124,13 @@ def result_of(
     locations = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0) / weights.unsqueeze(-1)
     spare = (weights < NO_MASS).unsqueeze(-1)
     shares, log_likelihood = torch.zeros_like(weights), torch.zeros_like(weights[..., 0])
-    for part in points.parts():
-        for block in part.split(BLOCK_POINTS):
-            shares += pot.responsibilities(block).sum(0) / len(points)
-            log_likelihood += density.log_prob(block).sum(0) / len(points)
-    doubts = _doubts(weights, shares, density, len(points)) + _unsure(density)
+    size = points.size.to(weights)
+    for part, worth in points.weighted_parts():
+        for block, own in zip(part.split(BLOCK_POINTS), worth.split(BLOCK_POINTS), strict=True):
+            w = own.to(weights) / size
+            shares += (pot.responsibilities(block) * w.unsqueeze(-1)).sum(0)
+            log_likelihood += (density.log_prob(block) * w).sum(0)
+    doubts = _doubts(weights, shares, density, size) + _unsure(density)
     if not background:
         doubts += _strays(points)
     return FitResult(
@@ -138,16 +144,19 @@ def result_of(
         warnings=tuple(doubts),
         spread=points.moments.deviation,
         background=weights[..., -1] if background else None,
+        ess=None if points.weights is None else size.expand(weights.shape[:-1]),
     )
 
 
-def _doubts(weights: Tensor, shares: Tensor, density: LSEDensity, n: int) -> list[str]:
+def _doubts(weights: Tensor, shares: Tensor, density: LSEDensity, n: Tensor) -> list[str]:
     """Modes whose mass under the density is not the share of the data that they stand for.
 
     At the maximum of the likelihood of a mixture the two are equal, and sampling moves the one with
     the other. So a gap that exceeds even the error of a share is a fault of the fit or of log Z.
     """
-    error = (shares * (1 - shares) / n).sqrt() + density.log_normalizer_error.unsqueeze(-1)
+    error = (
+        shares * (1 - shares) / n.unsqueeze(-1)
+    ).sqrt() + density.log_normalizer_error.unsqueeze(-1)
     off = (weights - shares).abs() > GAP_ERRORS * error + GAP_LEAST
     return [
         f"mode {int(where[-1])}{f' of data set {tuple(where[:-1].tolist())}' * (len(where) > 1)} "

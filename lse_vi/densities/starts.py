@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.densities.background import Background
+from lse_vi.fitting.starts import columns_of
 from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.clusters import gaussian_mixture
@@ -21,7 +22,12 @@ START_SLOPE = 3.0
 
 @torch.no_grad()
 def start_on_mixture(
-    pot: LSEICNN, x: Tensor, seed: int, restarts: int, background: Background | None = None
+    pot: LSEICNN,
+    x: Tensor,
+    seed: int,
+    restarts: int,
+    background: Background | None = None,
+    weights: Tensor | None = None,
 ) -> None:
     """Set the modes to the components of the best of several Gaussian mixtures.
 
@@ -31,6 +37,7 @@ def start_on_mixture(
         seed: for the clusters on which EM starts.
         restarts: number of mixtures fitted by EM.
         background: a part beside the modes, which they leave to it.
+        weights: of the points, (n, *batch) or (n, *1s); None for points without.
     """
     lead, dim = pot.alpha.shape, pot.dim
     rng = np.random.default_rng(seed)
@@ -40,9 +47,12 @@ def start_on_mixture(
         constant = 0.5 * dim * math.log(2 * math.pi)
         law = background.log_density(x) + constant
         beside = list(law.reshape(len(x), -1).T.cpu().double().numpy())
+    worth = columns_of(weights, x)
     best = []
     for b, other in enumerate(beside):
-        runs = [gaussian_mixture(points[:, b], pot.modes, rng, other) for _ in range(restarts)]
+        runs = [
+            gaussian_mixture(points[:, b], pot.modes, rng, other, worth[b]) for _ in range(restarts)
+        ]
         best.append(max(runs, key=lambda run: run[0])[1:])
     weights, means, factors = (
         torch.as_tensor(np.stack(parts)).to(pot.alpha) for parts in zip(*best, strict=True)

@@ -19,6 +19,7 @@ from lse_vi.fitting.mode_search import Candidate, Finish, ModeSearch
 from lse_vi.fitting.processes import average_
 from lse_vi.fitting.schedule import warm_up
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.weighted import mean_and_error
 
 CHECK_STEPS = 50  # Adam steps between held-out checks and checkpoints: a check costs a few steps
 PATIENCE = 6  # checks in a row without a better held-out loss that end a fit: the loss is noisy
@@ -37,7 +38,7 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
     Raises:
         NonFiniteLossError: when the loss stops being finite, with the best state so far.
     """
-    steps, n = recipe.steps, len(data.rows)
+    steps, n = recipe.steps, data.size.to(pot.alpha)
     optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(WARM_UP_SHARE, steps)
@@ -58,7 +59,7 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
         if step % recipe.rule_every == 0:
             rule = recipe.rule_of(pot)
         optimiser.zero_grad()
-        loss = -log_posterior(pot, data, rule.part(step, recipe.rule_parts)).sum() / n
+        loss = -(log_posterior(pot, data, rule.part(step, recipe.rule_parts)) / n).sum()
         loss.backward()
         average_(p.grad for p in pot.parameters() if p.grad is not None)
         if not is_finite(loss, pot):
@@ -96,7 +97,7 @@ def look(history: History, pot: LSEICNN, step: int, objective: Tensor, losses: T
         objective: in nats per point, (restarts, *batch).
         losses: of held-out points, (n, restarts, *batch).
     """
-    held_out = float(losses.mean(0).amin(0).mean()) if len(losses) else math.nan
+    held_out = float(mean_and_error(losses)[0].amin(0).mean()) if len(losses) else math.nan
     loss = float((-objective).amin(0).mean())
     note(history, step=step, loss=loss, held_out=held_out, active_modes=pot.modes)
 

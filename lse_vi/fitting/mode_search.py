@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from lse_vi.fitting.history import History
 from lse_vi.fitting.random_state import random_state, set_random_state
 from lse_vi.network.gates import CLOSED
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.weighted import mean_and_error
 
 # Numbers of modes in a row without gain that end a search: two modes may be no better than one
 # where four modes are.
@@ -56,7 +56,8 @@ class Candidate:
         state: the parameters.
         objective: before the penalty for modes, (*batch,); larger is better.
         history: of the training.
-        losses: of held-out points, (n, *batch); None where they were not computed.
+        losses: of held-out points, (n, *batch), NaN where a data set has fewer than another; None
+            where they were not computed.
         finish: how far L-BFGS has improved it.
     """
 
@@ -90,7 +91,7 @@ class ModeSearch:
 
     Args:
         file: read when the search is made, written when a candidate is added or a run is saved.
-        penalty: what a mode costs, in units of the objective.
+        penalty: what a mode costs, in units of the objective; a number or (*batch,).
         device: of the fit; a checkpoint holds the state of its random generators.
         tie: candidates that differ by less than this, in units of the objective, are equally good,
             and fewer modes win: what an optimiser leaves to gain is chance.
@@ -100,7 +101,7 @@ class ModeSearch:
     """
 
     def __init__(
-        self, file: Checkpoint, penalty: float, device: torch.device, *, tie: float = 0.0
+        self, file: Checkpoint, penalty: float | Tensor, device: torch.device, *, tie: float = 0.0
     ) -> None:
         self.file, self.penalty, self.device, self.tie = file, penalty, device, tie
         saved = file.load()
@@ -138,7 +139,8 @@ class ModeSearch:
         lead = new.expected - old.expected
         better = lead > self.tie
         if old.losses is not None and new.losses is not None and len(new.losses):
-            better |= (lead >= -self.tie) & (new.losses.mean(0) < old.losses.mean(0))
+            lower = mean_and_error(new.losses)[0] < mean_and_error(old.losses)[0]
+            better |= (lead >= -self.tie) & lower
         most = max(new.finish.left, old.finish.left)
         if bool(better.any()):
             self.done[old.modes - 1] = replace(
@@ -277,11 +279,12 @@ class ModeSearch:
     def _clearly_above(self, candidate: Candidate, best: Tensor) -> Tensor:
         """Whether held-out points clearly favour ``candidate`` over the ``best`` one, (*batch,)."""
         losses = candidate.losses
-        if losses is None or len(losses) < ENOUGH:
+        if losses is None or not len(losses):
             return torch.zeros_like(best, dtype=torch.bool)
         others = torch.stack([c.losses for c in self.done if c.losses is not None])
         gain = torch.take_along_dim(others, best[None, None], 0).squeeze(0) - losses
-        return gain.mean(0) > CLEAR * gain.std(0) / math.sqrt(len(losses))
+        mean, error = mean_and_error(gain, correction=1)
+        return (mean > CLEAR * error) & ((~gain.isnan()).sum(0) >= ENOUGH)
 
 
 def _where(mask: Tensor, new: Tensor | None, old: Tensor | None) -> Tensor | None:

@@ -14,11 +14,16 @@ LEAST_VARIANCE = 1e-3
 EM_STEPS, EM_GAIN = 100, 1e-5
 LEAST_MASS = 1e-9  # points added to the mass of a component: an empty one must not divide by zero
 ATTEMPTS = 20  # k-means runs before giving up: each draws new centres, and one mostly succeeds
+LLOYD_STEPS = 10  # of k-means, as in SciPy
 JITTER = 0.03  # noise that separates equal points, in standard deviations: as LEAST_VARIANCE
 
 
 def gaussian_mixture(
-    x: np.ndarray, k: int, rng: np.random.Generator, background: np.ndarray | None = None
+    x: np.ndarray,
+    k: int,
+    rng: np.random.Generator,
+    background: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """A Gaussian mixture by expectation maximisation from k-means, to start a density on.
 
@@ -28,6 +33,7 @@ def gaussian_mixture(
         rng: generator of the k-means centres.
         background: log density at the points of a fixed part beside the components, (n,), up to the
             constant of theirs, log(2 pi) dim / 2.
+        weights: of the points, (n,); None for points without.
 
     Returns:
         The mean log-likelihood of a point up to a constant, the weights (k,), the means (k, dim),
@@ -48,29 +54,36 @@ def gaussian_mixture(
     if background is not None:
         beside = background[:, None]
         near = -0.5 * (x**2).sum(-1) > background
-    share[near] = np.eye(k)[clusters(x[near], k, rng)[1]]
+    own = None if weights is None else weights[near]
+    share[near] = np.eye(k)[clusters(x[near], k, rng, own)[1]]
+    worth = np.ones(len(x)) if weights is None else weights
     before = -np.inf
     for _ in range(EM_STEPS):
+        share = worth[:, None] * share
         mass = share.sum(0) + LEAST_MASS
-        mean = share.T @ x / mass[:, None]
-        centred = x - mean[:, None]  # (k, n, dim)
+        loc = share.T @ x / mass[:, None]
+        centred = x - loc[:, None]  # (k, n, dim)
         cov = (centred * share.T[..., None]).swapaxes(1, 2) @ centred / mass[:, None, None]
         factor = np.linalg.inv(np.linalg.cholesky(cov + LEAST_VARIANCE * np.eye(dim)))
         white = centred @ factor.swapaxes(1, 2)
         height = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(-1)
-        log_p = np.log(mass / len(x)) + height - 0.5 * (white**2).sum(-1).T  # (n, k)
+        log_p = np.log(mass / worth.sum()) + height - 0.5 * (white**2).sum(-1).T  # (n, k)
         total = logsumexp(np.hstack([log_p, beside]), axis=1)
         share = np.exp(log_p - total[:, None])
-        gain, before = total.mean() - before, total.mean()
+        mean = (worth * total).sum() / worth.sum()
+        gain, before = mean - before, mean
         if gain < EM_GAIN:
             break
-    return float(before), mass / mass.sum(), mean, factor
+    return float(before), mass / mass.sum(), loc, factor
 
 
-def clusters(points: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def clusters(
+    points: np.ndarray, k: int, rng: np.random.Generator, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """k-means centres (k, dim) and labels (n,), with no cluster empty.
 
     Points that coincide are separated by a small noise. Use it where a fit starts from clusters.
+    With ``weights`` (n,), a point of weight 2 counts as two.
 
     Raises:
         ValueError: if no run of k-means fills all clusters.
@@ -87,7 +100,34 @@ def clusters(points: np.ndarray, k: int, rng: np.random.Generator) -> tuple[np.n
         if attempt or not exact:
             jitter = JITTER * points.std(0) * rng.standard_normal(points.shape)
         try:
+            if weights is not None:
+                return _weighted(points + jitter, k, rng, weights)
             return kmeans2(points + jitter, k, minit="++", seed=rng, missing="raise")
         except ClusterError:
             continue
     raise ValueError(f"modes: {k} clusters could not be found in {len(points)} points")
+
+
+def _weighted(
+    points: np.ndarray, k: int, rng: np.random.Generator, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """k-means++ and Lloyd's steps under weights (Arthur & Vassilvitskii 2007).
+
+    Centres are drawn by the inverse of the distribution function, so that a point of weight 2 is
+    drawn where two equal points, one after the other, are.
+    """
+    centres = np.empty((k, points.shape[-1]))
+    nearest = np.ones(len(points))
+    for i in range(k):
+        ends = np.cumsum(weights * nearest)
+        centres[i] = points[min(np.searchsorted(ends, rng.random() * ends[-1]), len(points) - 1)]
+        square = ((points - centres[i]) ** 2).sum(-1)
+        nearest = square if i == 0 else np.minimum(nearest, square)
+    for _ in range(LLOYD_STEPS):
+        label = ((points[:, None] - centres) ** 2).sum(-1).argmin(-1)
+        mine = np.eye(k)[label] * weights[:, None]
+        mass = mine.sum(0)
+        if not mass.all():
+            raise ClusterError
+        centres = mine.T @ points / mass[:, None]
+    return centres, label

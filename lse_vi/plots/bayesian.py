@@ -71,7 +71,7 @@ def plot_posterior(
     ax = ax or new_axes()
     peaks = one.peak_table(level)
     if dim == 1:
-        _draw_curve(ax, x, ticks[0], q, peaks, level)
+        _draw_curve(ax, x, one.model.weights, ticks[0], q, peaks, level)
     else:
         _draw_plane(ax, x, ticks, q, peaks)
     ax.legend(fontsize="small", frameon=False)
@@ -154,7 +154,8 @@ def plot_check(
     dim = posterior.model.dim
     if check_count("axis", axis, 0) >= dim:
         raise ValueError(f"axis must be below the {dim} dimensions of the data, but got {axis}")
-    x = posterior.model.x[:, axis].sort().values
+    x, order = posterior.model.x[:, axis].sort()
+    share = posterior.model.weights[order].cumsum(0) / posterior.model.points
     new = posterior.predictive(replicates, seed=seed)[..., axis].sort(dim=-1).values
     ticks = torch.linspace(float(x[0]), float(x[-1]), CHECK_POINTS)
     steps = _ecdf(new, ticks)
@@ -164,7 +165,14 @@ def plot_check(
     band = f"replicates, {level:.0%} band"
     ax.fill_between(ticks, low, high, color=BLUE, alpha=0.3, lw=0, label=band)
     ax.axhline(0.0, color=GREY, lw=0.8)
-    ax.plot(ticks, _ecdf(x.unsqueeze(0), ticks)[0] - center, color=BLACK, lw=1.2, label="data")
+    below = torch.searchsorted(x.contiguous(), ticks, right=True)
+    ax.plot(
+        ticks,
+        torch.nn.functional.pad(share, (1, 0))[below] - center,
+        color=BLACK,
+        lw=1.2,
+        label="data",
+    )
     name = "$x$" if dim == 1 else f"$x_{axis + 1}$"
     ax.set(xlabel=name, ylabel="empirical CDF minus its prediction")
     ax.legend()
@@ -172,11 +180,18 @@ def plot_check(
 
 
 def _draw_curve(
-    ax: Axes, x: Tensor, ticks: Tensor, q: Tensor, peaks: Sequence[PeakSummary], level: float
+    ax: Axes,
+    x: Tensor,
+    weights: Tensor,
+    ticks: Tensor,
+    q: Tensor,
+    peaks: Sequence[PeakSummary],
+    level: float,
 ) -> None:
     """Mean and band of ``q`` (draws, ticks) over a histogram of the data ``x``; the peaks above."""
     bins = max(10, math.isqrt(2 * len(x)))
-    ax.hist(x[:, 0].numpy(), bins=bins, density=True, color=PALE, label="data")
+    worth = weights.numpy()
+    ax.hist(x[:, 0].numpy(), bins=bins, weights=worth, density=True, color=PALE, label="data")
     below, above = interval(q, level)
     band: dict[str, Any] = {"color": BLUE, "alpha": 0.3, "lw": 0, "label": f"{level:.0%} band"}
     ax.fill_between(ticks, below.numpy(), above.numpy(), **band)

@@ -118,7 +118,7 @@ def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
     seen = []
 
     def watched(pot, candidate, data, *others):
-        seen.extend([pot.alpha.dtype, data.draw().dtype, data.test.dtype])
+        seen.extend([pot.alpha.dtype, data.draw()[0].dtype, data.test.dtype])
         return polish(pot, candidate, data, *others)
 
     monkeypatch.setattr(fit_module, "polish_candidate", watched)
