@@ -284,7 +284,7 @@ def counting() -> object:
     table = lse_vi.compare_densities(count.posteriors)
     exported = {str(name): v.values for name, v in idata["posterior"].data_vars.items()}
     found = [count.probabilities, count.part_probabilities, chains.theta, exported]
-    return [*found, count.density(x, draws=30), table["elpd_loo"].to_numpy()]
+    return [*found, count.density(x, draws=30), table["elpd"].to_numpy()]
 
 
 def memories() -> object:

@@ -15,6 +15,7 @@ from lse_vi.bayesian import (
     DensityPosterior,
     ModeCount,
     Prior,
+    compare_densities,
     count_modes,
     fit_posterior,
     sample_posterior,
@@ -118,7 +119,6 @@ __version__ = version("lse-vi")
 
 # Loaded on first use, as ArviZ takes longer to import than all else together.
 _LATER = {
-    "compare_densities": "lse_vi.bayesian.arviz",
     "density_to_arviz": "lse_vi.bayesian.arviz",
     "to_arviz": "lse_vi.arviz_export.export",
 }

@@ -65,9 +65,9 @@ def run(
         "peaks": peaks(count),
         "loo": {
             str(name): {
-                "elpd": float(row["elpd_loo"]),
+                "elpd": float(row["elpd"]),
                 "se": float(row["se"]),
-                "p_loo": float(row["p_loo"]),
+                "p_loo": float(row["p"]),
                 "weight": float(row["weight"]),
                 "worst_k": float(row["worst_k"]),
             }

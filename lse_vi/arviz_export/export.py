@@ -11,19 +11,30 @@ from functools import partial
 from typing import Any
 
 import arviz
-import pyro
+from pyro.infer import MCMC
 
-from lse_vi.arviz_export.gather import assemble, gather
+from lse_vi.arviz_export.gather import assemble, attributes, gather
 from lse_vi.arviz_export.settings import ExportSettings
 from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.guides.result import GuideResult
 from lse_vi.guides.weighted_draws import weighted_draws
 from lse_vi.sampling.draws import PosteriorDraws
 
+# What has an export of its own, or none, by the name of its type: the room of most is above this.
+ELSEWHERE = {
+    "DensityPosterior": "use lse_vi.density_to_arviz(posterior)",
+    "ModeCount": "use lse_vi.density_to_arviz(count.best)",
+    "FitResult": "it has no posterior; use lse_vi.density_to_arviz(lse_vi.fit_posterior(x))",
+    "LSEDensity": "it has no posterior; use lse_vi.density_to_arviz(lse_vi.fit_posterior(x))",
+    "PotentialFit": "a fit of a potential has no posterior",
+    "MemoryFit": "a fit of a material has no posterior",
+}
+
 
 def to_arviz(
-    posterior: Callable[..., Any] | Mapping[str, Any] | PosteriorDraws,
+    posterior: Callable[..., Any] | Mapping[str, Any] | GuideResult | PosteriorDraws | MCMC,
     model: Callable[..., Any],
     *args: Any,
     settings: ExportSettings | None = None,
@@ -37,13 +48,18 @@ def to_arviz(
     observation, scaled and masked as in the model), ``posterior_predictive``, ``sample_stats``,
     ``prior``, ``prior_predictive`` and ``observed_data``; an empty group is absent. Terms of
     ``pyro.factor`` are not data, so they are left out. Batch dimensions are named after their
-    plates.
+    plates. The attributes hold the versions of Pyro and of this library, the seed, and the warnings
+    of the result.
 
     Args:
-        posterior: a guide, called as ``posterior(*args, **kwargs)``; draws of every latent site,
-            (chain, draw, *shape), as from ``mcmc.get_samples(group_by_chain=True)``; or the result
-            of :func:`~lse_vi.sample_smc`, whose islands are the chains and whose ``sample_stats``
-            hold the mode of each draw.
+        posterior: one of
+
+            * a guide, called as ``posterior(*args, **kwargs)``, or what
+              :func:`~lse_vi.fit_guide` returned;
+            * the result of :func:`~lse_vi.sample_smc`, whose islands are the chains and whose
+              ``sample_stats`` hold the mode of each draw;
+            * a ``pyro.infer.MCMC`` that has run;
+            * draws of every latent site, (chain, draw, *shape).
         model: the Pyro model, called with ``*args`` and ``**kwargs``.
         args: positional arguments of the model, usually its data.
         settings: number of draws, seed, names of dimensions, ...; see :class:`ExportSettings`.
@@ -55,13 +71,14 @@ def to_arviz(
         ``arviz.InferenceData`` (ArviZ 0.x) or ``xarray.DataTree`` (ArviZ 1.x).
 
     Raises:
-        TypeError: if ``posterior`` is neither a guide nor a mapping.
+        TypeError: if ``posterior`` is none of these; it names the right function where there is
+            one, e.g. :func:`~lse_vi.density_to_arviz`.
         ValueError: if draws are missing, unequal in number or of the wrong shape, if data do not
             fit their site, if a plate is subsampled, if the prior is improper, or if ``resample``
             is asked for without an :class:`~lse_vi.AutoLSEICNN` of this model.
 
     Example:
-        >>> import torch
+        >>> import pyro, torch
         >>> import pyro.distributions as dist
         >>> from pyro.infer.autoguide import AutoNormal
         >>> def model(y):
@@ -73,24 +90,9 @@ def to_arviz(
         {'chain': 1, 'draw': 20, 'time': 5}
     """
     chosen, kwargs = settle("settings", ExportSettings, settings, model, args, kwargs)
-    attrs: dict[str, Any] = {
-        "inference_library": "pyro",
-        "inference_library_version": pyro.__version__,
-    }
-    if chosen.seed is not None:
-        attrs["seed"] = chosen.seed
-    sample_stats = dict(chosen.sample_stats or {})
+    posterior, attrs, sample_stats = _opened(posterior, chosen)
     with seeded(chosen.seed):
-        if isinstance(posterior, PosteriorDraws):
-            if chosen.resample:
-                raise ValueError("resample is for guides: draws by sample_smc need no weights")
-            attrs |= {
-                "log_evidence": posterior.log_evidence,
-                "log_evidence_error": posterior.log_evidence_error,
-            }
-            sample_stats = {"mode": posterior.mode, **sample_stats}
-            posterior = posterior.samples
-        elif isinstance(posterior, AutoLSEICNN) and posterior.is_for(model):
+        if isinstance(posterior, AutoLSEICNN) and posterior.is_for(model):
             weighted = weighted_draws(
                 posterior, args, kwargs, num_samples=chosen.num_samples, resample=chosen.resample
             )
@@ -111,3 +113,34 @@ def to_arviz(
         )
     dims = {**groups.dims, **(chosen.dims or {})}
     return assemble(arviz, groups.arrays, chosen.coords or {}, dims, attrs)
+
+
+def _opened(posterior: Any, chosen: ExportSettings) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The guide or the draws in ``posterior``, its attributes, and its sample statistics."""
+    attrs = attributes()
+    if chosen.seed is not None:
+        attrs["seed"] = chosen.seed
+    sample_stats = dict(chosen.sample_stats or {})
+    kind = type(posterior).__name__
+    if kind in ELSEWHERE:
+        raise TypeError(
+            f"posterior must be that of a Pyro model, but got {kind}; {ELSEWHERE[kind]}"
+        )
+    if isinstance(posterior, (GuideResult, PosteriorDraws)):
+        attrs["warnings"] = "\n".join(posterior.warnings)
+    if isinstance(posterior, GuideResult):
+        posterior = posterior.guide
+    elif isinstance(posterior, PosteriorDraws):
+        if chosen.resample:
+            raise ValueError("resample is for guides: draws by sample_smc need no weights")
+        attrs |= {
+            "log_evidence": posterior.log_evidence,
+            "log_evidence_error": posterior.log_evidence_error,
+        }
+        sample_stats = {"mode": posterior.mode, **sample_stats}
+        posterior = posterior.samples
+    elif isinstance(posterior, MCMC):
+        if posterior._samples is None:
+            raise ValueError("posterior is an MCMC without draws; call its run(...) first")
+        posterior = posterior.get_samples(group_by_chain=True)
+    return posterior, attrs, sample_stats

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyro
 import torch
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
@@ -26,6 +28,16 @@ class Groups(NamedTuple):
 
     arrays: dict[str, dict[str, np.ndarray[Any, Any]]]
     dims: dict[str, list[str | None]]
+
+
+def attributes() -> dict[str, Any]:
+    """Where an object comes from, as ArviZ has it, and the version of this library."""
+    return {
+        "inference_library": "pyro",
+        "inference_library_version": pyro.__version__,
+        "creation_library": "lse_vi",
+        "creation_library_version": version("lse-vi"),
+    }
 
 
 def assemble(
@@ -63,8 +75,8 @@ def gather(
         lead, draws = _flatten(posterior, sample_stats)
     elif not callable(posterior):
         raise TypeError(
-            "posterior must be a guide or a mapping of draws, e.g. "
-            f"mcmc.get_samples(group_by_chain=True), but got {type(posterior).__name__}"
+            "posterior must be a guide, the result of fit_guide or sample_smc, an MCMC, or a "
+            f"mapping of draws by site, but got {type(posterior).__name__}"
         )
     elif sample_stats:
         raise ValueError(

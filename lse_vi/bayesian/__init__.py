@@ -6,6 +6,7 @@ and scale of each mode as coordinates, a posterior is nearly normal. This file d
 :mod:`~lse_vi.bayesian.arviz`, because ArviZ takes long to import.
 """
 
+from lse_vi.bayesian.compare import compare_densities
 from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
 from lse_vi.bayesian.fit import fit_posterior
 from lse_vi.bayesian.mode_count import ModeCount, count_modes
@@ -21,6 +22,7 @@ __all__ = [
     "ModeCount",
     "PeakSummary",
     "Prior",
+    "compare_densities",
     "count_modes",
     "fit_posterior",
     "sample_posterior",

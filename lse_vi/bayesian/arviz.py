@@ -1,21 +1,20 @@
-"""A density's posterior in ArviZ: named dimensions, leave-one-out scores, comparison of models."""
+"""A density's posterior in ArviZ, with named dimensions."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import arviz
 import numpy as np
-import pyro
 import torch
 from torch import Tensor
 
-from lse_vi.arviz_export.gather import assemble
-from lse_vi.bayesian.result import DensityPosterior
+from lse_vi.arviz_export.gather import assemble, attributes
+from lse_vi.bayesian.model import BayesianDensity
+from lse_vi.bayesian.result import DensityPosterior, check_unweighted
+from lse_vi.fitting.random_state import seeded
 
 DENSITY_POINTS = 200  # of the default grid on the data's range: enough for a smooth curve
 
@@ -39,17 +38,19 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
 
     Use it for ArviZ's plots, summaries and files.
 
-    The groups are ``posterior`` (mass, mean and width of each mode, slopes, bends and strengths of
-    its shape, the number of peaks, and the density on a grid), ``log_likelihood``,
-    ``posterior_predictive``, ``observed_data`` and ``sample_stats``; the dimensions are mode,
-    axis, layer, unit, grid and point. Modes may swap their labels between draws. So R-hat and ESS
-    are meaningful for the density, but not for values with the dimension mode.
+    The groups are ``posterior`` (mass, mean and width of each convex part, slopes, bends and
+    strengths of its shape, the number of peaks, and the density on a grid), ``prior`` (the same
+    without the density), ``log_likelihood``, ``posterior_predictive``, ``prior_predictive``,
+    ``observed_data``, ``constant_data`` (location and scale of the data, in whose units the prior
+    is) and ``sample_stats``. The dimensions are part, layer, unit, grid, point and axis; data of
+    one coordinate have no axis. Parts may swap their labels between draws. So R-hat and ESS are
+    meaningful for the density, but not for values with the dimension part.
 
     Args:
         posterior: from :func:`~lse_vi.fit_posterior` or :func:`~lse_vi.sample_posterior`.
         grid: points (n, dim) or (n,) at which the density is given; by default on the range of the
             data in one dimension, and none in more.
-        seed: of the predictive draws.
+        seed: of the prior and of the predictive draws.
 
     Raises:
         ValueError: for points with weights.
@@ -63,9 +64,11 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         >>> dict(density_to_arviz(fit)["posterior"]["density"].sizes)
         {'chain': 1, 'draw': 50, 'grid': 200}
     """
+    check_unweighted(posterior)
     model, theta = posterior.model, posterior.theta
-    lead = tuple(theta.shape[:2])
-    values, dims, coords = _labelled(posterior)
+    at = model.coordinates
+    lead = theta.shape[:2]
+    values, dims, coords = _labelled(model, theta, posterior.peaks.number)
     if grid is None and model.dim == 1:
         low, high = float(model.x.min()), float(model.x.max())
         grid = torch.linspace(low, high, DENSITY_POINTS)
@@ -75,116 +78,73 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         points = torch.as_tensor(grid).numpy()
         flat = points.ndim == 1 or points.shape[-1] == 1
         coords["grid"] = points.ravel() if flat else np.arange(len(points))
-    _check_unweighted(posterior)
-    predictive = posterior.predictive(theta.shape[:2].numel(), seed=seed)
+    with seeded(seed, "cpu"):
+        before = model.prior_sample(lead.numel()).unsqueeze(0)
+    prior = DensityPosterior(model, before, source="prior")
+    drawn = posterior.predictive(lead.numel(), seed=seed).unflatten(0, lead)
+    drawn_before = prior.predictive(lead.numel(), seed=seed).unsqueeze(0)
     arrays = {
-        "posterior": {name: value.numpy() for name, value in values.items()},
+        "posterior": _arrays(values),
         "log_likelihood": {"x": posterior.log_likelihood().numpy()},
-        "posterior_predictive": {"x": predictive.unflatten(0, lead).numpy()},
-        "observed_data": {"x": model.x.numpy()},
+        "posterior_predictive": _arrays({"x": _points(drawn)}),
+        "prior": _arrays(_labelled(model, before, prior.peaks.number).values),
+        "prior_predictive": _arrays({"x": _points(drawn_before)}),
+        "observed_data": _arrays({"x": _points(model.x)}),
+        "constant_data": _arrays({"location": at.shift, "scale": at.scale}),
     }
     if posterior.stats:
         arrays["sample_stats"] = posterior.stats
-    attrs: dict[str, Any] = {
-        "inference_library": "pyro",
-        "inference_library_version": pyro.__version__,
-        "source": posterior.source,
-    }
+    attrs = attributes() | {"source": posterior.source}
     if posterior.evidence:
         attrs |= posterior.evidence._asdict()
     return assemble(arviz, arrays, coords, dims, attrs)
 
 
-def leave_one_out(posterior: DensityPosterior) -> Any:
-    """ArviZ's PSIS-LOO: ``elpd_loo``, ``se``, ``p_loo``, and ``pareto_k`` of each point.
-
-    Raises:
-        ValueError: for points with weights, of which to leave out one means nothing.
-    """
-    _check_unweighted(posterior)
-    arrays = {
-        "posterior": {"theta": posterior.theta.numpy()},
-        "log_likelihood": {"x": posterior.log_likelihood().numpy()},
-    }
-    return arviz.loo(assemble(arviz, arrays, {}, {}, {}), pointwise=True)
+def _arrays(values: Mapping[str, Tensor]) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: value.numpy() for name, value in values.items()}
 
 
-def compare_densities(posteriors: Mapping[Hashable, DensityPosterior]) -> Any:
-    """Posteriors of the same data compared by leave-one-out scores (``arviz.compare``).
+def _points(values: Tensor) -> Tensor:
+    """Points (*shape, dim) as (*shape) in one dimension, which needs no axis."""
+    return values.squeeze(-1) if values.shape[-1] == 1 else values
 
-    Use it to choose between numbers of modes, sizes of the network or priors by how well they
-    predict new data.
+
+def _labelled(model: BayesianDensity, theta: Tensor, peaks: Tensor) -> Labelled:
+    """Mass, mean, width and shape of each part of the draws ``theta``, and the number of peaks.
 
     Args:
-        posteriors: by any name, e.g. those of ``count_modes(x).posteriors``.
-
-    Returns:
-        A pandas table, best first. It has the columns of ``arviz.compare``, ``worst_k`` (the
-        largest Pareto shape of the leave-one-out weights; above 0.7 the score is unreliable), and
-        ``log_evidence`` in nats (NaN for a Markov chain).
-
-    Example:
-        >>> from lse_vi import fit_posterior
-        >>> x = torch.randn(40)
-        >>> fits = {
-        ...     h: fit_posterior(x, modes=1, hidden=h, draws=100, steps=50, progress=False)
-        ...     for h in ((), (2,))
-        ... }
-        >>> len(compare_densities(fits))
-        2
+        model: of the density.
+        theta: (chain, draw, size).
+        peaks: of each draw, (chain * draw,).
     """
-    with warnings.catch_warnings():
-        # The warning says that Pareto shapes are high; the table has them in a column.
-        warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto")
-        # ArviZ 0.23 passes a keyword to pandas that pandas 3.1 deprecates.
-        warnings.filterwarnings("ignore", message="The inplace keyword")
-        scores = {str(name): leave_one_out(p) for name, p in posteriors.items()}
-        table = arviz.compare(scores)
-    table["worst_k"] = [float(scores[name].pareto_k.max()) for name in table.index]
-    evidences = {str(name): p.evidence for name, p in posteriors.items()}
-    table["log_evidence"] = [
-        e.log_evidence if (e := evidences[name]) else math.nan for name in table.index
-    ]
-    return table
-
-
-def _check_unweighted(posterior: DensityPosterior) -> None:
-    """Points with weights have no log-likelihood of their own each."""
-    if bool((posterior.model.weights != 1).any()):
-        raise ValueError(
-            "posterior is of points with weights, for which leave-one-out scores mean nothing; "
-            "repeat points that are counted, as by x.repeat(counts), or compare log evidences"
-        )
-
-
-def _labelled(posterior: DensityPosterior) -> Labelled:
-    """Mass, mean, width and shape of each mode, and the number of peaks."""
-    model, theta = posterior.model, posterior.theta
     at = model.coordinates
     parts = at.split(theta)
     values: dict[str, Tensor] = {
         "mass": at.masses(theta),
-        "mean": at.shift + at.scale * parts["mean"],
-        "width": (-parts["log_scale"]).exp() * at.scale,
-        "peaks": posterior.peaks.number.unflatten(0, theta.shape[:2]),
+        "mean": _points(at.shift + at.scale * parts["mean"]),
+        "width": _points((-parts["log_scale"]).exp() * at.scale),
+        "peaks": peaks.unflatten(0, theta.shape[:2]),
     }
+    axis: list[str | None] = ["axis"] if model.dim > 1 else []
     dims: dict[str, list[str | None]] = {
-        "mass": ["mode"],
-        "mean": ["mode", "axis"],
-        "width": ["mode", "axis"],
+        "mass": ["part"],
+        "mean": ["part", *axis],
+        "width": ["part", *axis],
         "peaks": [],
-        "x": ["point", "axis"],  # the log-likelihood, one number per point, takes the first only
+        "x": ["point", *axis],  # the log-likelihood, one number per point, takes the first only
+        "location": ["axis"],
+        "scale": ["axis"],
     }
-    coords: dict[str, Any] = {"mode": np.arange(model.modes), "axis": np.arange(model.dim)}
+    coords: dict[str, Any] = {"part": np.arange(model.modes), "axis": np.arange(model.dim)}
     coords["point"] = np.arange(len(model.x))
     if at.hidden:
         most = max(at.hidden)
         coords |= {"layer": np.arange(len(at.hidden)), "unit": np.arange(most)}
         for name, meaning in (("slope", at.slopes(parts)), ("bend", parts["bend"])):
-            values[name], dims[name] = _by_layer(meaning, at.hidden), ["mode", "layer", "unit"]
+            values[name], dims[name] = _by_layer(meaning, at.hidden), ["part", "layer", "unit"]
         strength = torch.nn.functional.softplus(parts["strength"]) / at.hidden[-1]
         last = _by_layer(strength.squeeze(-2), at.hidden[-1:], most)
-        values["strength"], dims["strength"] = last[..., 0, :], ["mode", "unit"]
+        values["strength"], dims["strength"] = last[..., 0, :], ["part", "unit"]
     return Labelled(values, dims, coords)
 
 

@@ -238,6 +238,15 @@ class DensityPosterior:
         return self.draws.split(PIECE)
 
 
+def check_unweighted(posterior: DensityPosterior) -> None:
+    """Points with weights have no log-likelihood of their own each."""
+    if bool((posterior.model.weights != 1).any()):
+        raise ValueError(
+            "posterior is of points with weights, for which leave-one-out scores mean nothing; "
+            "repeat points that are counted, as by x.repeat(counts), or compare log evidences"
+        )
+
+
 def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
     """Central credible interval over the first dimension of ``draws``: its low and high end.
 

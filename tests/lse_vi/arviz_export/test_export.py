@@ -15,6 +15,9 @@ import xarray as xr
 from pyro.infer import MCMC, NUTS
 from torch.distributions import constraints
 
+import lse_vi
+from lse_vi import fit_density, fit_posterior
+from lse_vi.arviz_export import export
 from lse_vi.arviz_export.export import assemble, gather, to_arviz
 
 matplotlib.use("Agg")
@@ -48,8 +51,9 @@ class TestMapping:
     def test_mcmc(self, data, conjugate):
         mcmc = MCMC(NUTS(conjugate), num_samples=20, warmup_steps=20, disable_progbar=True)
         mcmc.run(data)
-        idata = to_arviz(mcmc.get_samples(group_by_chain=True), conjugate, data)
-        assert np.array_equal(idata["posterior"]["mu"].values, mcmc.get_samples()["mu"][None])
+        for given in (mcmc, mcmc.get_samples(group_by_chain=True)):
+            idata = to_arviz(given, conjugate, data)
+            assert np.array_equal(idata["posterior"]["mu"].values, mcmc.get_samples()["mu"][None])
 
     def test_sample_stats(self, data, conjugate):
         stats = {"log_weight": np.zeros((2, 5)), "lp": torch.ones(2, 5)}
@@ -151,10 +155,27 @@ class TestBadInput:
         with pytest.raises(ValueError, match="num_samples must be at least 1, but got 0"):
             to_arviz(exact_guide, conjugate, data, num_samples=0)
 
-    def test_neither_guide_nor_mapping(self, data, conjugate):
-        mcmc = MCMC(NUTS(conjugate), num_samples=1)
-        with pytest.raises(TypeError, match=r"posterior must be a guide or a mapping .* got MCMC"):
-            to_arviz(mcmc, conjugate, data)
+    def test_neither_guide_nor_draws(self, data, conjugate):
+        with pytest.raises(TypeError, match=r"posterior must be a guide, .* but got ndarray"):
+            to_arviz(np.zeros((2, 5)), conjugate, data)
+
+    def test_an_mcmc_that_has_not_run(self, data, conjugate):
+        with pytest.raises(ValueError, match=r"MCMC without draws; call its run"):
+            to_arviz(MCMC(NUTS(conjugate), num_samples=1), conjugate, data)
+
+    def test_densities_are_sent_to_their_own_export(self, data, conjugate):
+        x = torch.randn(30)
+        fit = fit_density(x, modes=1, steps=5, progress=False)
+        for given, right in (
+            (fit_posterior(x, modes=1, draws=20, steps=5, progress=False), "density_to_arviz"),
+            (fit, "fit_posterior"),
+            (fit.density, "fit_posterior"),
+        ):
+            with pytest.raises(TypeError, match=f"got {type(given).__name__}; .*{right}"):
+                to_arviz(given, conjugate, data)
+
+    def test_every_name_sent_elsewhere_is_a_type_of_the_library(self):
+        assert set(export.ELSEWHERE) <= set(lse_vi.__all__)
 
     @pytest.mark.parametrize(
         "posterior",

@@ -15,6 +15,14 @@ def test_separated_groups_are_counted_and_loo_prefers_two(two_groups):
     assert sum(count.part_probabilities.values()) == pytest.approx(1.0)
     table = compare_densities(count.posteriors)
     assert table.index[-1] == "1"
+    assert table["rank"].tolist() == [0, 1, 2]
+    assert table["elpd_diff"].iloc[0] == table["dse"].iloc[0] == 0
+    assert table["elpd"].is_monotonic_decreasing
+    assert table["weight"].sum() == pytest.approx(1.0)
+    other = BayesianDensity(torch.randn(30), modes=1, hidden=())
+    prior = DensityPosterior(other, other.prior_sample(9).unsqueeze(0), source="prior")
+    with pytest.raises(ValueError, match=r"posteriors must be .* the same data.*'other': 30"):
+        compare_densities({**count.posteriors, "other": prior})
     assert "log evidence" in str(count)
 
 
