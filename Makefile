@@ -1,10 +1,12 @@
 # Every target makes what it needs: on a fresh machine `make demo` and `make test` are enough.
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/installed
-DOCS_STAMP := .venv/docs-installed
+# Another Python has an environment of its own: make PYTHON=python3.13 test
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+DOCS_STAMP := $(VENV)/docs-installed
 
-.PHONY: demo test test-all notebooks docs lint format clean bench-check
+.PHONY: demo test test-all test-matrix test-lowest notebooks docs lint format clean bench-check
 
 demo: $(STAMP)
 	$(BIN)/python -m models schlogl
@@ -15,6 +17,14 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist worksteal -m "slow or not slow"
+
+# A quick part on the other Pythons of this machine; it says which are missing.
+test-matrix: $(STAMP)
+	.ci/matrix
+
+# A quick part with the lowest versions that pyproject.toml claims.
+test-lowest:
+	.ci/lowest $(PYTHON)
 
 # Full settings, outputs written into the files; the tests run them with short ones.
 notebooks: $(STAMP)
@@ -41,11 +51,11 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv results docs/_build
+	rm -rf .venv .venv-* results docs/_build
 
 # torch first and pinned: asked for without the pin, it brings gigabytes of CUDA.
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[studies,notebooks,dev]"
 	touch $(STAMP)
