@@ -1,4 +1,4 @@
-r"""A material of two phases with memory, which obeys the second law for all parameters.
+r"""A material of phases with memory, which obeys the second law for all parameters.
 
 A log-sum-exp potential is the energy of a mixture whose shares h_k adjust at once, with an entropy:
 
@@ -11,12 +11,13 @@ that friction holds back.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from lse_vi.checks import check_count
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.invariants import Invariants
 from lse_vi.materials.paths import Strains
@@ -30,9 +31,10 @@ BOWL_SLOPE = 0.3  # standard deviation of the slopes V: gentle, so that the tilt
 
 
 class Play(Elastic):
-    r"""A material of two phases, with friction that holds back the share h of the second.
+    r"""A material of K phases, with friction that holds back the shares.
 
-    Use it for hysteresis that must obey the second law, such as that of shape-memory alloys.
+    Use it for hysteresis that must obey the second law, such as that of shape-memory alloys. With
+    two phases and the share h of the second,
 
     .. math::
         \Psi = (1-h) f_1 + h f_2 - \tfrac A2 h (1-h), \qquad
@@ -49,16 +51,25 @@ class Play(Elastic):
     the exact minimiser of Psi(E_{n+1}, h) + D(h - h_n). The model does not depend on time, and has
     no discretisation error on a path along which f_1 - f_2 is monotone between the samples.
 
+    More phases have K - 1 transitions. Transition j, with its own h_j, A_j and k_j, makes phase
+    j + 1 out of the phase ``parents[j]``:
+
+    .. math:: \Psi = f_1 + \sum_j h_j (f_{j+1} - f_{p_j}) - \tfrac{A_j}2 h_j (1 - h_j)
+
     For all parameters, paths and steps, the dissipation D(h_{n+1} - h_n) of a step is not negative,
     and Psi falls by at least as much when h moves at fixed strain. The balance
     work = change of Psi + dissipation holds in the limit of small steps.
 
     Args:
-        potential: has two plain modes. The energies of the phases are f_k - log(s_k) / rho.
+        potential: has a mode for each phase. The energies of the phases are f_k - log(s_k) / rho.
         invariants, strain_unit, stress_unit: as for :class:`~lse_vi.Elastic`.
+        parents: for the phases after the first, the number, counted from 0, of that from which each
+            forms; a chain 0, 1, ... by default. (0, 0) are two phases that form from the first,
+            such as those of tension and compression.
 
     Raises:
-        ValueError: as :class:`~lse_vi.Elastic`; for a potential without two plain modes.
+        ValueError: as :class:`~lse_vi.Elastic`; for a potential of one mode or with units of its
+            own, and for a parent that does not come before its phase.
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
@@ -75,67 +86,77 @@ class Play(Elastic):
         *,
         strain_unit: float = 1.0,
         stress_unit: float = 1.0,
+        parents: Sequence[int] | None = None,
     ) -> None:
         units = {"strain_unit": strain_unit, "stress_unit": stress_unit}
         super().__init__(potential, invariants, **units)
-        if potential.modes != 2:
+        if potential.modes < 2:
             raise ValueError(
-                f"potential must have two modes, one for each phase, but has {potential.modes}"
+                f"potential must have two modes or more, one for each phase, but has "
+                f"{potential.modes}"
             )
         if not potential.units.plain:
             raise ValueError(
                 "potential must have no units of its own, as those of a fit; strain_unit and "
                 "stress_unit take their place"
             )
-        if not isinstance(potential.network, ICNN):
-            raise ValueError(
-                f"potential: expected plain modes (network=ICNN), "
-                f"but got {type(potential.network).__name__}"
-            )
-        start = torch.tensor([START_MIXING, START_THRESHOLD, START_THRESHOLD]).to(potential.alpha)
+        self.transitions = potential.modes - 1
+        self.parents = _check_parents(parents, self.transitions)
+        # Shares of the phases are that of the first plus flow h: (phases, transitions).
+        flow = torch.eye(potential.modes)[:, 1:] - torch.eye(potential.modes)[:, self.parents]
+        self.register_buffer("flow", flow.to(potential.alpha), persistent=False)
+        start = torch.tensor([[START_MIXING], [START_THRESHOLD], [START_THRESHOLD]])
+        start = start.expand(3, self.transitions).to(potential.alpha)
         self.raw = nn.Parameter(softplus_inverse(start))
-
-    @property
-    def _network(self) -> ICNN:
-        """The network of the potential, known to be plain."""
-        return cast(ICNN, self.potential.network)
 
     @torch.no_grad()
     def start(self, strain: Tensor) -> Play:
-        """Set two equal bowls around zero, the second tilted so that the phase changes; for a fit.
+        """Set equal bowls around zero, tilted so that the phases change; for a fit.
 
-        Without friction, the share of the second phase would run from 0 at zero strain to 1 at the
-        largest strain given. Call this before a fit: a share that no strain moves has no gradient,
-        and a random start often has such a share.
+        Without friction, the shares of a chain of phases would run from 0 to 1 one after another,
+        from zero strain to the largest strain given. Call this before a fit: a share that no strain
+        moves has no gradient, and a random start often has such a share.
 
         Args:
             strain: the paths to be fitted, (*paths, times, *event).
 
         Raises:
-            ValueError: for strains that are all zero.
+            ValueError: for strains that are all zero, modes that are not plain, or parents that are
+                no chain.
         """
+        network = self.potential.network
+        if not isinstance(network, ICNN):
+            raise ValueError(
+                f"potential: start sets plain modes (network=ICNN), but got "
+                f"{type(network).__name__}; set its centres by reset_parameters"
+            )
+        if self.parents != tuple(range(self.transitions)):
+            raise ValueError(f"parents must be a chain 0, 1, ... for start, but are {self.parents}")
         x = self.prepare(strain).x.flatten(0, 1)
         if not bool(x.any()):
             raise ValueError(
                 f"strain must not be zero everywhere, but is, with shape {tuple(strain.shape)}"
             )
         far = x[x.norm(dim=-1).argmax()]
-        self._network.reset_parameters(torch.zeros_like(far).expand(2, -1), slope=BOWL_SLOPE)
-        for p in self._network.parameters():
-            p[1] = p[0]
-        # The tilt makes f_1 - f_2 run from -A/2 at zero to A/2 at ``far``.
-        self._network.weight[1, -1] -= self.mixing * far / far.square().sum()
-        self._network.add_offset_(torch.stack([torch.zeros_like(self.mixing), 0.5 * self.mixing]))
+        network.reset_parameters(torch.zeros_like(far).expand(len(self.flow), -1), slope=BOWL_SLOPE)
+        for p in network.parameters():
+            p[1:] = p[:1]
+        # With s from 0 at zero to 1 at ``far``, the tilts make f_j - f_j+1 = A (m s - j + 1/2).
+        count = torch.arange(self.transitions + 1).to(x)
+        mixing = torch.cat([self.mixing[:1], self.mixing])
+        tilt = (mixing * self.transitions * count).unsqueeze(-1)
+        network.weight[:, -1] -= tilt * far / far.square().sum()
+        network.add_offset_(0.5 * mixing * count.square())
         return self
 
     @property
     def mixing(self) -> Tensor:
-        """A, in units of strain_unit * stress_unit."""
+        """A of each transition, (transitions,), in units of strain_unit * stress_unit."""
         return softplus(self.raw[0])
 
     @property
     def thresholds(self) -> Tensor:
-        """(k+, k-), in units of strain_unit * stress_unit.
+        """k+ and k- of each transition, (2, transitions), in units of strain_unit * stress_unit.
 
         Stresses determine only k+ + k-, the dissipation of a full cycle: adding a constant to f_1
         and k+, and subtracting it from k-, changes no stress.
@@ -143,46 +164,88 @@ class Play(Elastic):
         return softplus(self.raw[1:])
 
     def march(self, prepared: Strains) -> Tensor:
-        """The states at the samples, (times, paths, 1)."""
-        low, high = self._window(self._phases(prepared.x))
-        h, states = torch.zeros_like(low[0]), []
-        for bottom, top in zip(low, high, strict=True):
-            h = torch.minimum(torch.maximum(h, bottom), top)
-            states.append(h)
-        return torch.stack(states).unsqueeze(-1)
+        """The states at the samples, (times, paths, transitions)."""
+        return follow(*self._window(self._phases(prepared.x)))
 
     def unit_stress(self, prepared: Strains, state: Tensor) -> Tensor:
         """The stress in units of ``stress_unit``, (times, paths, *event)."""
-        stack, layout = self._network.stack().place(prepared.x)
+        stack, layout = self.potential.network.stack().place(prepared.x)
         _, kept = stack.forward(layout.x)
-        shares = torch.cat([1 - state, state], dim=-1).reshape(1, -1, 2).mT
-        slope = layout.restore(stack.pullback(shares, kept))
+        shares = self._shares(state)
+        slope = layout.restore(stack.pullback(shares.reshape(1, -1, shares.shape[-1]).mT, kept))
         return self.invariants.stress(prepared.strain, slope)
 
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:
-        """Psi(E, h): (*shape, *event) and (*shape, 1) -> (*shape)."""
-        first, second = self._phases(self.invariants(strain / self.strain_unit)).unbind(-1)
-        h = state.squeeze(-1)
-        psi = (1 - h) * first + h * second - 0.5 * self.mixing * h * (1 - h)
+        """Psi(E, h): (*shape, *event) and (*shape, transitions) -> (*shape)."""
+        phases = self._phases(self.invariants(strain / self.strain_unit))
+        psi = (self._shares(state) * phases).sum(-1)
+        psi = psi - 0.5 * (self.mixing * state * (1 - state)).sum(-1)
         return self.strain_unit * self.stress_unit * psi
 
     @torch.no_grad()
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
         """D(h_{n+1} - h_n), the energy lost in the step up to each sample, (*paths, times)."""
-        h = self(strain, times).state[..., 0]
-        change = h.diff(dim=-1, prepend=torch.zeros_like(h[..., :1]))
+        h = self(strain, times).state
+        change = h.diff(dim=-2, prepend=torch.zeros_like(h[..., :1, :]))
         grows, shrinks = self.thresholds
-        lost = torch.where(change > 0, grows, -shrinks) * change
+        lost = (torch.where(change > 0, grows, -shrinks) * change).sum(-1)
         return self.strain_unit * self.stress_unit * lost
 
     def _phases(self, x: Tensor) -> Tensor:
-        """Energies of both phases at invariants (*shape, dim): (*shape, 2)."""
+        """Energies of the phases at invariants (*shape, dim): (*shape, phases)."""
         return self.potential.mode_potentials(x) - self.potential.log_gates / self.potential.rho
 
+    def _shares(self, state: Tensor) -> Tensor:
+        """The share of each phase, (*shape, transitions) -> (*shape, phases)."""
+        return nn.functional.pad(torch.ones_like(state[..., :1]), (0, self.transitions)) + (
+            state @ self.flow.mT
+        )
+
     def _window(self, phases: Tensor) -> tuple[Tensor, Tensor]:
-        """The lowest and the highest share at which h rests, each (*shape)."""
-        gain = phases[..., 0] - phases[..., 1]
+        """The lowest and the highest state at which each rests, two (*shape, transitions)."""
+        gain = -(phases @ self.flow)
         grows, shrinks = self.thresholds
         low = 0.5 + (gain - grows) / self.mixing
         high = 0.5 + (gain + shrinks) / self.mixing
         return low.clamp(0.0, 1.0), high.clamp(0.0, 1.0)
+
+
+def follow(low: Tensor, high: Tensor) -> Tensor:
+    """States h_n = clip(h_{n-1}, low_n, high_n) from h = 0, (times, *shape), gradients flowing.
+
+    Two clips in a row are one clip, so that a doubling scan takes log2(times) operations. A state
+    that rests has the value of its window where it last moved, and that entry's gradient.
+
+    Example:
+        >>> low, high = torch.tensor([0.0, 0.5, 0.1, 0.0]), torch.tensor([0.2, 0.9, 0.6, 0.3])
+        >>> follow(low, high).tolist()
+        [0.0, 0.5, 0.5, 0.30000001192092896]
+    """
+    bottom, top = low.detach(), high.detach()
+    reach = 1
+    while reach < len(low):
+        early = torch.stack([bottom[:-reach], top[:-reach]])
+        late = torch.minimum(torch.maximum(early, bottom[reach:]), top[reach:])
+        bottom = torch.cat([bottom[:reach], late[0]])
+        top = torch.cat([top[:reach], late[1]])
+        reach *= 2
+    h = torch.minimum(bottom.clamp_min(0.0), top)
+    change = h.diff(dim=0, prepend=torch.zeros_like(h[:1]))
+    row = torch.arange(1, len(h) + 1, device=h.device).reshape(-1, *(1,) * (h.dim() - 1))
+    moved = torch.where(change != 0, row, 0).cummax(0).values  # 0: still as at the start
+    last = (moved - 1).clamp_min(0)
+    edge = torch.where(change.gather(0, last) > 0, low.gather(0, last), high.gather(0, last))
+    return torch.where(moved > 0, edge, torch.zeros_like(edge))
+
+
+def _check_parents(parents: Sequence[int] | None, transitions: int) -> tuple[int, ...]:
+    """``parents`` as a tuple, each a phase that comes before its own."""
+    if parents is None:
+        return tuple(range(transitions))
+    given = tuple(check_count("parents", parent, minimum=0) for parent in parents)
+    if len(given) != transitions or any(parent > j for j, parent in enumerate(given)):
+        raise ValueError(
+            f"parents must be {transitions} numbers, the j-th at most j, counted from 0, "
+            f"but got {given}"
+        )
+    return given
