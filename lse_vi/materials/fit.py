@@ -10,7 +10,7 @@ from torch import Tensor
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.result import MemoryFit
-from lse_vi.materials.training import MemoryRecipe, Paths, fingerprint, train
+from lse_vi.materials.training import MemoryRecipe, Paths, as_given, fingerprint, train
 
 
 def fit_memory(
@@ -44,7 +44,8 @@ def fit_memory(
         seed: for the batches; the global random state is left alone.
         progress: show a bar with the loss.
         checkpoint: a file to write every 50 steps; an interrupted fit called again with the same
-            model, data and settings goes on from it and ends where an uninterrupted one does.
+            model, data and settings goes on from it and ends where an uninterrupted one does. With
+            a checkpoint, Ctrl-C leaves the model as it was given.
 
     Raises:
         TypeError: for paths that are no tensors, or of another dtype than the parameters.
@@ -64,4 +65,5 @@ def fit_memory(
     recipe = MemoryRecipe(steps=steps, batch=batch, learning_rate=learning_rate, **common)
     paths = Paths.of(model, strain, stress, times)
     file = Checkpoint(checkpoint, lambda: fingerprint(model, paths, recipe.decisive()))
-    return MemoryFit(model, train(model, paths, recipe, file))
+    with as_given(model, file):
+        return MemoryFit(model, train(model, paths, recipe, file))

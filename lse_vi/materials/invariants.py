@@ -159,7 +159,7 @@ class Components:
 
     def __init__(self, dim: int) -> None:
         self.dim = check_count("dim", dim)
-        self.event_shape = (dim,)
+        self.event_shape: tuple[int, ...] = (dim,)
         self.rate_dim = 2 * dim
 
     def __call__(self, strain: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ that friction holds back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ class Play(Elastic):
         >>> lost.shape, bool((lost >= 0).all())
         (torch.Size([20]), True)
     """
+
+    flow: Tensor
 
     def __init__(
         self,
@@ -210,18 +213,32 @@ class Play(Elastic):
         return low.clamp(0.0, 1.0), high.clamp(0.0, 1.0)
 
 
-def follow(low: Tensor, high: Tensor) -> Tensor:
-    """States h_n = clip(h_{n-1}, low_n, high_n) from h = 0, (times, *shape), gradients flowing.
+class Moves(NamedTuple):
+    """Where states that follow their windows have last moved, each (times, *shape).
 
-    Two clips in a row are one clip, so that a doubling scan takes log2(times) operations. A state
-    that rests has the value of its window where it last moved, and that entry's gradient.
-
-    Example:
-        >>> low, high = torch.tensor([0.0, 0.5, 0.1, 0.0]), torch.tensor([0.2, 0.9, 0.6, 0.3])
-        >>> follow(low, high).tolist()
-        [0.0, 0.5, 0.5, 0.30000001192092896]
+    Attributes:
+        row: the last time of a move, 0 if there was none.
+        up: whether that was a rise, to the lower edge of the window.
+        moved: whether there was a move.
     """
-    bottom, top = low.detach(), high.detach()
+
+    row: Tensor
+    up: Tensor
+    moved: Tensor
+
+    def at(self, low: Tensor, high: Tensor) -> Tensor:
+        """The states: the edges at which they last moved, gradients flowing."""
+        edge = torch.where(self.up, low.gather(0, self.row), high.gather(0, self.row))
+        return torch.where(self.moved, edge, torch.zeros_like(edge))
+
+
+@torch.no_grad()
+def moves(low: Tensor, high: Tensor) -> Moves:
+    """The moves of h_n = clip(h_{n-1}, low_n, high_n) from h = 0, for windows (times, *shape).
+
+    Two clips in a row are one clip, so that a doubling scan takes log2(times) operations.
+    """
+    bottom, top = low, high
     reach = 1
     while reach < len(low):
         early = torch.stack([bottom[:-reach], top[:-reach]])
@@ -231,11 +248,21 @@ def follow(low: Tensor, high: Tensor) -> Tensor:
         reach *= 2
     h = torch.minimum(bottom.clamp_min(0.0), top)
     change = h.diff(dim=0, prepend=torch.zeros_like(h[:1]))
-    row = torch.arange(1, len(h) + 1, device=h.device).reshape(-1, *(1,) * (h.dim() - 1))
-    moved = torch.where(change != 0, row, 0).cummax(0).values  # 0: still as at the start
-    last = (moved - 1).clamp_min(0)
-    edge = torch.where(change.gather(0, last) > 0, low.gather(0, last), high.gather(0, last))
-    return torch.where(moved > 0, edge, torch.zeros_like(edge))
+    count = torch.arange(1, len(h) + 1, device=h.device).reshape(-1, *(1,) * (h.dim() - 1))
+    last = torch.where(change != 0, count, 0).cummax(0).values  # 0: still as at the start
+    row = (last - 1).clamp_min(0)
+    return Moves(row, change.gather(0, row) > 0, last > 0)
+
+
+def follow(low: Tensor, high: Tensor) -> Tensor:
+    """States h_n = clip(h_{n-1}, low_n, high_n) from h = 0, (times, *shape), gradients flowing.
+
+    Example:
+        >>> low, high = torch.tensor([0.0, 0.5, 0.1, 0.0]), torch.tensor([0.2, 0.9, 0.6, 0.3])
+        >>> follow(low, high).tolist()
+        [0.0, 0.5, 0.5, 0.30000001192092896]
+    """
+    return moves(low, high).at(low, high)
 
 
 def _check_parents(parents: Sequence[int] | None, transitions: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.history import History, note
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.result import MemoryFit
-from lse_vi.materials.training import RECORD_STEPS, Paths, fingerprint
+from lse_vi.materials.training import RECORD_STEPS, Paths, as_given, fingerprint
 
 LBFGS_MEMORY = 50  # pairs of steps and gradients that model the curvature, which cost little memory
 LOSS_EVALUATIONS = 2  # per step of L-BFGS, at most: most line searches need one
@@ -66,6 +66,19 @@ def polish_memory(
         tolerance_change=0.0,
     )
     file = Checkpoint(checkpoint, lambda: fingerprint(model, paths, steps))
+    with as_given(model, file):
+        return MemoryFit(model, _descend(model, paths, optimiser, steps, progress, file))
+
+
+def _descend(
+    model: Elastic,
+    paths: Paths,
+    optimiser: torch.optim.LBFGS,
+    steps: int,
+    progress: bool,
+    file: Checkpoint,
+) -> History:
+    """Take the steps, and return the history; resumes a checkpoint if there is one."""
     history = History()
     if saved := file.load():
         history = saved["history"]
@@ -97,7 +110,7 @@ def polish_memory(
         state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
         file.save(state | {"history": history})
     bar.close()
-    return MemoryFit(model, history)
+    return history
 
 
 def _squares(model: Elastic, paths: Paths) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from lse_vi.checks import check_count, check_finite
+from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.fingerprint import digest
@@ -129,6 +132,21 @@ def train(model: Elastic, paths: Paths, recipe: MemoryRecipe, file: Checkpoint) 
             state |= {"step": step + 1, "history": history, "generator": generator.get_state()}
             file.save(state)
     return history
+
+
+@contextmanager
+def as_given(model: Elastic, file: Checkpoint) -> Iterator[None]:
+    """Let Ctrl-C leave ``model`` as it was given, if ``file`` has the progress.
+
+    The checkpoint belongs to the fit of that model, so the same call goes on from it.
+    """
+    given = snapshot(model)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if file.path is not None:
+            model.load_state_dict(given)
+        raise
 
 
 def fingerprint(model: Elastic, paths: Paths, settings: Any) -> dict[str, str]:

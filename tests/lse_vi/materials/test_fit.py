@@ -81,6 +81,28 @@ def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(kind, tmp_path,
         fit(build(kind), checkpoint=file, learning_rate=0.01)
 
 
+def test_after_ctrl_c_the_same_call_goes_on(tmp_path, monkeypatch):
+    """With the very model that was interrupted, not a fresh one like it."""
+    whole = fit(build("play"))
+    file, select, calls = tmp_path / "fit.pt", module.select, []
+
+    def interrupted(prepared, which):
+        calls.append(which)
+        if len(calls) == 70:
+            raise KeyboardInterrupt
+        return select(prepared, which)
+
+    model = build("play")
+    monkeypatch.setattr(module, "select", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, checkpoint=file)
+    resumed = fit(model, checkpoint=file)
+    assert len(calls) < 70 + STEPS
+    assert resumed.history == whole.history
+    for ours, theirs in zip(model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_rise_of_one_step_is_none():
     """A fifth of five steps is one, by which torch's schedule divides less one."""
     for steps in (4, 5, 6):

@@ -74,10 +74,11 @@ def test_an_interrupted_polish_ends_where_an_uninterrupted_one_does(tmp_path, mo
         return step(optimiser, closure)
 
     monkeypatch.setattr(torch.optim.LBFGS, "step", interrupted)
+    given = build("memory")
     with pytest.raises(KeyboardInterrupt):
-        polish(build("memory"), checkpoint=file)
+        polish(given, checkpoint=file)
     monkeypatch.setattr(torch.optim.LBFGS, "step", step)
-    resumed = polish(build("memory"), checkpoint=file)
+    resumed = polish(given, checkpoint=file)  # Ctrl-C has left it as it was given
     assert resumed.history == whole.history
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
