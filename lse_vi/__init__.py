@@ -31,6 +31,7 @@ from lse_vi.distribution import (
 )
 from lse_vi.fitting import NonFiniteLossError
 from lse_vi.guides import AutoLSEICNN, EnergyELBO, GuideRecipe, GuideResult, fit_guide
+from lse_vi.hysteresis import HysteresisFit, fit_memory
 from lse_vi.landscapes import (
     Blend,
     basins,
@@ -46,7 +47,6 @@ from lse_vi.materials import (
     MemoryFit,
     Play,
     TransverselyIsotropic,
-    fit_memory,
     polish_memory,
 )
 from lse_vi.network import ICNN, LSEICNN, WhitenedICNN, load
@@ -78,6 +78,7 @@ __all__ = [
     "FitResult",
     "GuideRecipe",
     "GuideResult",
+    "HysteresisFit",
     "Isotropic",
     "LSEDensity",
     "LaplaceMixture",

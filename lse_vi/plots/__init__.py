@@ -9,6 +9,7 @@ from lse_vi.plots.bayesian import plot_check, plot_mode_count, plot_posterior
 from lse_vi.plots.densities import plot_density
 from lse_vi.plots.fits import plot_history, plot_parity
 from lse_vi.plots.guides import plot_mode_weights, plot_pairs
+from lse_vi.plots.loops import plot_loops
 from lse_vi.plots.potentials import plot_potential, plot_surface
 from lse_vi.plots.style import BLACK, COLORS, GREY, NAMED, STYLE
 
@@ -21,6 +22,7 @@ __all__ = [
     "plot_check",
     "plot_density",
     "plot_history",
+    "plot_loops",
     "plot_mode_count",
     "plot_mode_weights",
     "plot_pairs",
