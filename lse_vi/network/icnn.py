@@ -113,8 +113,8 @@ class ICNN(nn.Module):
 
     def _scaled(self, factor: Tensor) -> dict[str, Tensor]:
         """The parameters of ``factor`` f that are not those of f."""
-        output = self.weight[..., -1:, :] * factor[..., None, None]
-        constant = self.bias[..., -1:] * factor.unsqueeze(-1).unsqueeze(-1)
+        output = self.weight[..., -1:, :] * factor[..., None, None, None]
+        constant = self.bias[..., -1:] * factor[..., None, None]
         tensors = {
             "weight": torch.cat([self.weight[..., :-1, :], output], dim=-2),
             "bias": torch.cat([self.bias[..., :-1], constant], dim=-1),
@@ -303,15 +303,19 @@ def _write(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         module.get_parameter(name).copy_(tensor)
 
 
-def whitened(network: nn.Module) -> WhitenedICNN:
+def whitened(network: nn.Module, name: str = "potential") -> WhitenedICNN:
     """``network`` as a :class:`WhitenedICNN`, for code that needs strongly convex modes.
+
+    Args:
+        network: of a potential.
+        name: of the argument that needs them, for the error.
 
     Raises:
         ValueError: if its modes are plain.
     """
     if not isinstance(network, WhitenedICNN):
         raise ValueError(
-            f"potential: expected strongly convex modes (network=WhitenedICNN), "
+            f"{name}: expected strongly convex modes (network=WhitenedICNN), "
             f"but got {type(network).__name__}"
         )
     return network

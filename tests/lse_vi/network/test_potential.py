@@ -291,3 +291,19 @@ def test_pieces_make_the_whole(random_potential, monkeypatch, shape):
         results.append([energy, gradient, *(p.grad.clone() for p in pot.parameters())])
     for whole, pieces in zip(*results, strict=True):
         torch.testing.assert_close(pieces, whole)
+
+
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+@pytest.mark.parametrize("modes", [2, 3])
+def test_each_potential_of_a_batch_is_scaled_by_its_own_factor(network, modes):
+    """As many modes as potentials too: then a wrong axis would pass unseen."""
+    pot, x = LSEICNN(2, modes, network=network, batch_shape=(2,)), torch.randn(5, 2, 2)
+    with torch.no_grad():
+        for p in pot.network.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    before, factor = pot(x), torch.tensor([0.5, 3.0])
+    pot.units.set_(height=factor)
+    torch.testing.assert_close(pot.absorbed()(x), factor * before)
+    pot.units.set_(height=1.0)
+    pot.scale_energy_(factor)
+    torch.testing.assert_close(pot(x), factor * before)
