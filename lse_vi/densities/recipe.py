@@ -21,6 +21,7 @@ from lse_vi.distribution.density import METHODS
 from lse_vi.distribution.importance import MomentMixture
 from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method, Rule
+from lse_vi.distribution.wrapping import rule_of
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.recipe import Recipe
@@ -121,7 +122,7 @@ class DensityRecipe(Recipe):
 
     def rule_of(self, pot: LSEICNN) -> Rule:
         """The rule for log Z of a potential, in standardised units."""
-        return self.method.rule(pot, self.box and self.box.to(pot.alpha.dtype))
+        return rule_of(self.method, pot, self.box and self.box.to(pot.alpha.dtype))
 
     def judging_rule(self, pot: LSEICNN) -> Rule:
         """The rule by which states and numbers of modes are compared.
@@ -130,7 +131,7 @@ class DensityRecipe(Recipe):
         the objective, and it costs a few steps only.
         """
         if self.box is None and pot.dim == 2 and not isinstance(self.method, Quadrature):
-            return JUDGE.rule(pot, None)
+            return rule_of(JUDGE, pot, None)
         return self.rule_of(pot)
 
 

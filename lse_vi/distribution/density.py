@@ -16,6 +16,8 @@ from lse_vi.distribution.importance import MomentMixture
 from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rejection import rejection_sample
 from lse_vi.distribution.rule import Method, Rule
+from lse_vi.distribution.wrapping import check_wrapped, lowest, rule_of
+from lse_vi.network.circle import wrapped
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 
@@ -32,6 +34,9 @@ class LSEDensity(TorchDistribution):
     normalised, and its gradient includes the gradient of log Z; ``sample`` is exact, by rejection
     from an upper bound that follows from convexity. There is no ``rsample``.
 
+    Where the potential is periodic, the density is that on the circle: it integrates to one over a
+    period, and ``sample`` gives values in [-P/2, P/2).
+
     The distribution reads the potential's parameters when it is first used, like any
     ``torch.distributions`` object: after an optimiser step, build it anew. Where the potential is
     not trained any more (under NUTS, say), ``potential.requires_grad_(False)`` makes ``log_prob``
@@ -46,7 +51,8 @@ class LSEDensity(TorchDistribution):
 
     Raises:
         TypeError: for a potential that is no :class:`LSEICNN`, or a method that has no ``rule``.
-        ValueError: for plain modes without bounds, or with bounds in more than two dimensions.
+        ValueError: for plain modes without bounds, or with bounds in more than two dimensions; for
+            a periodic potential with bounds or another rho than one.
 
     Example:
         >>> pot = LSEICNN(2, 3, rho=1.0, network=WhitenedICNN)
@@ -82,6 +88,8 @@ class LSEDensity(TorchDistribution):
                     f"potential: plain ICNN modes on a box are exact in 1 or 2 dimensions, but "
                     f"this potential has {dim}; build it with network=WhitenedICNN"
                 )
+        if potential.units.turn is not None:
+            check_wrapped(potential, bounds)
         given, potential = potential, potential.absorbed()  # the same, unless it has units
         self.potential = potential
         self.box = None if bounds is None else Box.of(bounds, dim, potential.alpha)
@@ -127,7 +135,7 @@ class LSEDensity(TorchDistribution):
     def rule(self) -> Rule:
         """The integration rule for exp(-E), found at the first use: weighted points."""
         if self._rule is None:
-            self._rule = self.method.rule(self.potential, self.box)
+            self._rule = rule_of(self.method, self.potential, self.box)
         return self._rule
 
     @property
@@ -154,7 +162,7 @@ class LSEDensity(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """E_q[x], (*batch, dim)."""
+        """E_q[x], (*batch, dim); of an angle, the mean of those in [-P/2, P/2)."""
         return self._moment(self.rule.points).expand(self._extended_shape())
 
     @property
@@ -188,8 +196,11 @@ class LSEDensity(TorchDistribution):
         grown = [n // m for n, m in zip(self.batch_shape[split:], own, strict=True)]
         lead = Size(sample_shape) + self.batch_shape[:split]
         if self._bound is None:
-            self._bound = upper_bound(self.potential, self.box)
+            self._bound = upper_bound(self.potential.unwrapped(), self.box)
         draws = rejection_sample(self._bound, lead + Size(grown), own, self.potential.dim)
+        if self.potential.units.turn is not None:
+            period = self.potential.units.period.to(draws)
+            draws = wrapped(draws, period, lowest(period))
         pairs = [len(lead) + i + j * depth for i in range(depth) for j in (0, 1)]
         draws = draws.permute(*range(len(lead)), *pairs, draws.dim() - 1)
         return draws.reshape(self._extended_shape(Size(sample_shape)))

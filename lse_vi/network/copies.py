@@ -1,15 +1,21 @@
-"""Copies of a potential that stand for the same E: with fewer modes, or with no units."""
+"""What is made from a potential: copies with fewer modes or other units, and its wells."""
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from lse_vi.checks import check_finite
+from lse_vi.network.circle import apart, wrapped
 from lse_vi.network.gates import CLOSED
 from lse_vi.network.icnn import in_units
+from lse_vi.network.units import Units
+from lse_vi.numerics.minima import Minima, find_minima, spread_of
 
 if TYPE_CHECKING:
     from lse_vi.network.potential import LSEICNN
@@ -50,6 +56,71 @@ def absorb_units(pot: LSEICNN) -> LSEICNN:
     units, height = pot.units, pot.units.height.expand(pot.batch_shape)
     plain = pot.without_units()
     plain = plain.with_parameters({name: p.double() for name, p in plain.named_parameters()})
+    plain = with_units(plain, period=units.period)  # which is that of x again
     network = in_units(plain.network, units.shift, units.scale, units.offset, height)
     tensors = {f"network.{name}": p for name, p in network.items()}
     return plain.with_parameters(tensors | {"log_rho": plain.log_rho - height.log()})
+
+
+def config_of(pot: LSEICNN) -> dict[str, Any]:
+    """The arguments that make a potential like this one, as a file holds them."""
+    return {
+        "dim": pot.dim,
+        "modes": pot.modes,
+        "hidden": list(pot.hidden),
+        "batch_shape": list(pot.batch_shape),
+        "network": type(pot.network).__name__,
+        "dtype": str(pot.alpha.dtype).removeprefix("torch."),
+    }
+
+
+def select(pot: LSEICNN, index: tuple[int, ...]) -> LSEICNN:
+    """See :meth:`LSEICNN.select`."""
+    single = pot.blank(pot.modes, pot.alpha[index].shape[:-1])
+    single.load_state_dict({name: p[index].clone() for name, p in pot.state_dict().items()})
+    return single
+
+
+@torch.no_grad()
+def resized(pot: LSEICNN, modes: int, batch_shape: Sequence[int] | None) -> LSEICNN:
+    """See :meth:`LSEICNN.resized`."""
+    one = pot.blank(modes, batch_shape)
+    one.log_rho.copy_(pot.log_rho)
+    one.alpha.copy_(pot.alpha[..., :modes])
+    for own, model in zip(one.parameters(), pot.parameters(), strict=True):
+        own.requires_grad_(model.requires_grad)
+    return one
+
+
+def with_units(pot: LSEICNN, **values: Tensor) -> LSEICNN:
+    """``pot`` with units of its own, sharing its parameters."""
+    other = copy.copy(pot)
+    units = Units(pot.dim, pot.batch_shape, pot.alpha.device)
+    units.set_(**values)
+    other._modules = {**pot._modules, "units": units}
+    return other
+
+
+def minima(pot: LSEICNN, starts: Tensor, separation: float) -> Minima:
+    """See :meth:`LSEICNN.minima`."""
+    if pot.batch_shape:
+        raise ValueError(
+            f"minima needs a single potential, but batch_shape is {tuple(pot.batch_shape)}; "
+            "use pot.select(index).minima(...)"
+        )
+    check_finite("starts", starts)
+    plain, u = pot.without_units(), starts
+    if not pot.units.plain:
+        u = pot.units.to_network(starts).to(pot.alpha.dtype)
+    found = find_minima(plain, plain.gradient, plain.hessian, u, separation=separation)
+    if plain.units.turn is not None:
+        turn = plain.units.turn.to(u)
+        points = wrapped(found.points, turn, u.amin(0))
+        kept: list[int] = []
+        for i in range(len(points)):  # lowest first, as found
+            if all(
+                apart(points[i], points[j], turn).norm() > separation * spread_of(u) for j in kept
+            ):
+                kept.append(i)
+        found = Minima(points[kept], found.energies[kept])
+    return found if pot.units.plain else Minima(*pot.units.restore(*found))

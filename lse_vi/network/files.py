@@ -57,7 +57,7 @@ def _from_saved(saved: dict[str, Any]) -> LSEICNN:
     network, dtype = NETWORKS[config.pop("network")], getattr(torch, config.pop("dtype"))
     pot = LSEICNN(**config, network=network, dtype=dtype)
     state = saved["state"]
-    if saved["lse_vi"] < 2:  # before potentials had units
-        state |= {name: p for name, p in pot.state_dict().items() if name.startswith("units.")}
+    if saved["lse_vi"] < FORMAT:  # before potentials had units, or a period
+        state = {n: p for n, p in pot.state_dict().items() if n.startswith("units.")} | state
     pot.load_state_dict(state)
     return pot

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,27 +10,28 @@ from typing import Any
 import torch
 from torch import Size, Tensor, nn
 
+import lse_vi.network.copies as copies
 from lse_vi.checks import (
     check_count,
     check_counts,
-    check_finite,
     check_fraction,
     check_number,
     check_points,
     check_positive,
 )
+from lse_vi.network.circle import as_period
 from lse_vi.network.convex_stack import ConvexStack, Layout
-from lse_vi.network.copies import absorb_units, prune
 from lse_vi.network.gates import alpha_of, log_gate
-from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network
+from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network, whitened
+from lse_vi.network.images import place
 from lse_vi.network.substitution import substitute
 from lse_vi.network.units import Units
 from lse_vi.numerics.jacobian import jacobian
-from lse_vi.numerics.minima import Minima, find_minima
+from lse_vi.numerics.minima import Minima
 
 ACTIVE = 0.01  # least mean responsibility of a mode that counts: it carries 1 % of the data
 LAYER_BYTES = 2**21  # largest layer that is evaluated at once, in bytes: it must fit in the cache
-FORMAT = 2  # version of the files that save writes; load refuses later ones
+FORMAT = 3  # version of the files that save writes; load refuses later ones
 
 
 class LSEICNN(nn.Module):
@@ -54,6 +54,8 @@ class LSEICNN(nn.Module):
         rho: initial sharpness, in units of 1/E.
         gate: initial gate s_k of every mode, in (0, 1).
         network: :class:`ICNN` (plain, the paper's) or :class:`WhitenedICNN` (strongly convex).
+        period: of x, a number or one per coordinate, None where x is not periodic. The sum is then
+            over the images f_k(x + m P) too. It needs strongly convex modes.
 
     Raises:
         TypeError: for a size that is not an integer, or a network that is neither class.
@@ -79,6 +81,7 @@ class LSEICNN(nn.Module):
         rho: float = 2.0,
         gate: float = 0.99,
         network: type[ICNN | WhitenedICNN] = ICNN,
+        period: Any = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -95,6 +98,9 @@ class LSEICNN(nn.Module):
         self.alpha = nn.Parameter(torch.full((*batch_shape, modes), alpha_of(gate), **like))
         self.log_rho = nn.Parameter(torch.full(tuple(batch_shape), math.log(rho), **like))
         self.units = Units(dim, batch_shape, device)
+        if period is not None:
+            whitened(self.network, "period")
+            self.units.set_(period=as_period(period, dim))
 
     # -- what the parameters mean ---------------------------------------------------------------
 
@@ -136,7 +142,12 @@ class LSEICNN(nn.Module):
 
     def mode_potentials(self, x: Tensor) -> Tensor:
         """f_k(x): (*sample, *batch, dim) -> (*sample, *batch, modes)."""
-        f = self.network(self._read(x))
+        if self.units.turn is None:
+            f = self.network(self._read(x))
+        else:
+            _, layout, rho, logits, _ = self._evaluate(self._read(x))
+            whole = layout.restore(logits.logsumexp(2) / rho)
+            f = self.log_gates / self.log_rho.exp().unsqueeze(-1) - whole
         if self.units.plain:
             return f
         offset, height = self.units.offset.unsqueeze(-1), self.units.height.unsqueeze(-1)
@@ -145,7 +156,7 @@ class LSEICNN(nn.Module):
     def responsibilities(self, x: Tensor) -> Tensor:
         """r_k(x) = softmax_k(log s_k - rho f_k): (*sample, *batch, dim) -> (..., modes)."""
         _, layout, _, logits, _ = self._evaluate(self._read(x))
-        return layout.restore(torch.softmax(logits, dim=1))
+        return layout.restore(_shares(logits).sum(2))
 
     def gradient(self, x: Tensor) -> Tensor:
         """grad E = sum_k r_k grad f_k: (*sample, *batch, dim) -> same shape."""
@@ -156,7 +167,8 @@ class LSEICNN(nn.Module):
         parts = []
         for part in self._split(x):
             stack, layout, rho, logits, kept = self._evaluate(part)
-            gradient = stack.pullback(torch.softmax(logits, dim=1), kept)
+            gradient = stack.pullback(_shares(logits).flatten(2), kept)
+            gradient = gradient.unflatten(-1, logits.shape[2:]).sum(2)  # over images
             parts.append((layout.restore(self._energy(logits, rho)), layout.restore(gradient)))
         energy, gradient = parts[0] if len(parts) == 1 else map(torch.cat, zip(*parts, strict=True))
         return self.units.energies(energy, x.dtype), self.units.slopes(gradient, x.dtype)
@@ -192,19 +204,24 @@ class LSEICNN(nn.Module):
     def _read(self, x: Tensor) -> Tensor:
         """Points as the network knows them."""
         self._check(x)
-        return x if self.units.plain else self.units.to_network(x).to(self.alpha.dtype)
+        x = x if self.units.plain else self.units.to_network(x)
+        return self.units.around(x).to(self.alpha.dtype)
 
     def _evaluate(self, x: Tensor) -> tuple[ConvexStack, Layout, Tensor, Tensor, list[Tensor]]:
-        """Stack, layout, rho, log s_k - rho f_k (batch, modes, n), and what the gradient needs."""
-        stack, layout = self.network.stack().place(x)
+        """Stack, layout, rho, log s_k - rho f_k of all images, and what the gradient needs.
+
+        The logits are (batch, modes, images, n), with one image where x is not periodic.
+        """
+        stack, layout, images = place(self, x)
         f, kept = stack.forward(layout.x)
         log_gates = layout.per_batch(self.log_gates, (self.modes, 1))
         rho = layout.per_batch(self.log_rho.exp(), (1, 1))
-        return stack, layout, rho, log_gates - rho * f, kept
+        return stack, layout, rho, (log_gates - rho * f).unflatten(-1, (images, -1)), kept
 
     def _energy(self, logits: Tensor, rho: Tensor) -> Tensor:
-        """E (batch, n) from the logits log s_k - rho f_k (batch, modes, n)."""
-        return (math.log(self.modes) - torch.logsumexp(logits, dim=1)) / rho.squeeze(-1)
+        """E (batch, n) from the logits log s_k - rho f_k (batch, modes, images, n)."""
+        total = torch.logsumexp(logits.flatten(1, 2), dim=1)
+        return (math.log(self.modes) - total) / rho.squeeze(-1)
 
     # -- wells and modes ------------------------------------------------------------------------
 
@@ -228,16 +245,8 @@ class LSEICNN(nn.Module):
             ValueError: for a batch of potentials (take one with :meth:`select`), starts that are
                 not finite or of another dimension, or a separation that is not positive.
         """
-        if self.batch_shape:
-            raise ValueError(
-                f"minima needs a single potential, but batch_shape is {tuple(self.batch_shape)}; "
-                "use pot.select(index).minima(...)"
-            )
         self._check(starts, "starts")
-        check_finite("starts", starts)
-        plain, u = self.without_units(), self._read(starts)
-        found = find_minima(plain, plain.gradient, plain.hessian, u, separation=separation)
-        return found if self.units.plain else Minima(*self.units.restore(*found))
+        return copies.minima(self, starts, separation)
 
     def prune(self, keep: Tensor) -> LSEICNN:
         """A potential with only the modes in the mask ``keep`` (*batch, modes), to drop idle ones.
@@ -245,7 +254,7 @@ class LSEICNN(nn.Module):
         The modes kept contribute to E as before. In a batch each potential keeps its own modes;
         where one has fewer than another, the gates of its spare modes are closed.
         """
-        return prune(self, torch.as_tensor(keep, device=self.alpha.device))
+        return copies.prune(self, torch.as_tensor(keep, device=self.alpha.device))
 
     @torch.no_grad()
     def add_offset_(self, offset: Tensor) -> None:
@@ -277,9 +286,11 @@ class LSEICNN(nn.Module):
         batch_shape = self.batch_shape if batch_shape is None else batch_shape
         like: dict[str, Any] = {"dtype": self.alpha.dtype, "device": self.alpha.device}
         kind: dict[str, Any] = {"hidden": self.hidden, "network": type(self.network)}
-        return type(self)(self.dim, modes, batch_shape=batch_shape, **kind, **like)
+        one = type(self)(self.dim, modes, batch_shape=batch_shape, **kind, **like)
+        if self.units.period.dim() <= one.units.period.dim():
+            one.units.set_(period=self.units.period)
+        return one
 
-    @torch.no_grad()
     def resized(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
         """A :meth:`blank` potential with this one's rho and gates, and the same parameters trained.
 
@@ -287,33 +298,26 @@ class LSEICNN(nn.Module):
             modes: its number of modes, at most that of this potential.
             batch_shape: its batch shape, which must end in (and by default is) this one's.
         """
-        one = self.blank(modes, batch_shape)
-        one.log_rho.copy_(self.log_rho)
-        one.alpha.copy_(self.alpha[..., :modes])
-        for own, model in zip(one.parameters(), self.parameters(), strict=True):
-            own.requires_grad_(model.requires_grad)
-        return one
+        return copies.resized(self, modes, batch_shape)
 
     def without_units(self) -> LSEICNN:
         """E_0: this potential in its network's units, sharing its parameters."""
         if self.units.plain:
             return self
-        plain = copy.copy(self)
-        units = Units(self.dim, self.batch_shape, self.alpha.device)
-        plain._modules = {**self._modules, "units": units}
-        return plain
+        return copies.with_units(self, period=self.units.period / self.units.scale)
+
+    def unwrapped(self) -> LSEICNN:
+        """The same modes on R^d, without images, sharing the parameters; self if not periodic."""
+        own = {name: b for name, b in self.units.named_buffers() if name != "period"}
+        return self if self.units.turn is None else copies.with_units(self, **own)
 
     def absorbed(self) -> LSEICNN:
         """E with its units in the network's parameters, gradients flowing, in double precision."""
-        return self if self.units.plain else absorb_units(self)
+        return self if self.units.plain else copies.absorb_units(self)
 
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
         """A copy of the potential at ``index`` of the batch, for what needs a single one."""
-        index = (index,) if isinstance(index, int) else index
-        one = self.alpha[index]
-        single = self.blank(self.modes, one.shape[:-1])
-        single.load_state_dict({name: p[index].clone() for name, p in self.state_dict().items()})
-        return single
+        return copies.select(self, (index,) if isinstance(index, int) else index)
 
     def with_parameters(self, tensors: Mapping[str, Tensor]) -> LSEICNN:
         """The same potential with some parameters replaced by ``tensors``, which keep their graph.
@@ -330,15 +334,8 @@ class LSEICNN(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Write the potential to ``path``; read it back with :func:`lse_vi.load`."""
-        config = {
-            "dim": self.dim,
-            "modes": self.modes,
-            "hidden": list(self.hidden),
-            "batch_shape": list(self.batch_shape),
-            "network": type(self.network).__name__,
-            "dtype": str(self.alpha.dtype).removeprefix("torch."),
-        }
-        torch.save({"lse_vi": FORMAT, "config": config, "state": self.state_dict()}, path)
+        content = {"lse_vi": FORMAT, "config": copies.config_of(self), "state": self.state_dict()}
+        torch.save(content, path)
 
     def extra_repr(self) -> str:
         """What ``print(pot)`` shows first."""
@@ -346,3 +343,8 @@ class LSEICNN(nn.Module):
             f"dim={self.dim}, modes={self.modes}, hidden={self.hidden}, "
             f"batch_shape={tuple(self.batch_shape)}"
         )
+
+
+def _shares(logits: Tensor) -> Tensor:
+    """The softmax of logits (batch, modes, images, n) over modes and images."""
+    return torch.softmax(logits.flatten(1, 2), dim=1).view_as(logits)

@@ -15,12 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lse_vi.network.circle import wrapped
+
 
 class Units(nn.Module):
     """Shift s and scale c of x, (*batch, dim); offset o and height h of E, (*batch,).
 
+    The period of x is among them, (*batch, dim), infinite where x is not periodic.
+
     Attributes:
         plain: whether they change nothing, as they do until they are set.
+        turn: the period in the network's units, (dim,) if it is that of the whole batch; None if
+            no coordinate is periodic.
 
     Example:
         >>> units = Units(1, ())
@@ -33,6 +39,7 @@ class Units(nn.Module):
     scale: Tensor
     offset: Tensor
     height: Tensor
+    period: Tensor
 
     def __init__(
         self, dim: int, batch_shape: Sequence[int], device: torch.device | str | None = None
@@ -43,10 +50,12 @@ class Units(nn.Module):
         self.register_buffer("scale", torch.ones(*batch_shape, dim, **like))
         self.register_buffer("offset", torch.zeros(tuple(batch_shape), **like))
         self.register_buffer("height", torch.ones(tuple(batch_shape), **like))
+        self.register_buffer("period", torch.full((*batch_shape, dim), torch.inf, **like))
         self.plain = True
+        self.turn: Tensor | None = None
 
     def set_(self, **values: Any) -> None:
-        """Replace some of shift, scale, offset and height, in place; each is broadcast."""
+        """Replace some of shift, scale, offset, height and period, in place, each broadcast."""
         for name, value in values.items():
             own = getattr(self, name)
             own.copy_(torch.as_tensor(value).to(own).expand_as(own))
@@ -55,6 +64,10 @@ class Units(nn.Module):
     def to_network(self, x: Tensor) -> Tensor:
         """(x - s)/c in double precision: (*sample, *batch, dim) -> the same."""
         return (x.double() - self.shift) / self.scale
+
+    def around(self, u: Tensor) -> Tensor:
+        """Points of the network modulo their period, in double precision where there is one."""
+        return u if self.turn is None else wrapped(u.double(), self.turn.to(u.device))
 
     def energies(self, network: Tensor, dtype: torch.dtype) -> Tensor:
         """o + h E_0 for values E_0 (*sample, *batch) of the network, in the type ``dtype``."""
@@ -72,6 +85,10 @@ class Units(nn.Module):
         return x, self.energies(energies, torch.float64)
 
     def _look(self) -> None:
+        turn = self.period / self.scale
+        flat = turn.reshape(-1, turn.shape[-1])
+        turn = flat[0] if bool((flat == flat[0]).all()) else turn
+        self.turn = turn if bool(turn.isfinite().any()) else None
         self.plain = not bool(
             self.shift.any()
             | (self.scale != 1).any()

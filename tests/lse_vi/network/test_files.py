@@ -180,5 +180,5 @@ def test_missing_file(tmp_path):
 def test_a_later_format_is_refused_by_name(saved, tmp_path):
     content = torch.load(saved, weights_only=True)
     torch.save(content | {"lse_vi": 99}, tmp_path / "later.pt")
-    with pytest.raises(ValueError, match=r"format 99.*reads formats up to 2; update lse_vi"):
+    with pytest.raises(ValueError, match=r"format 99.*reads formats up to 3; update lse_vi"):
         load(tmp_path / "later.pt")

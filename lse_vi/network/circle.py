@@ -1,0 +1,59 @@
+"""Periodic coordinates: points modulo a period, and the argument ``period`` of users."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lse_vi.checks import check_positive
+
+
+def wrapped(x: Tensor, period: Tensor, low: Tensor | float = 0.0) -> Tensor:
+    """Points (..., dim) modulo the period: in [low, low + P) where it is finite.
+
+    Example:
+        >>> wrapped(torch.tensor([5.0, 5.0]), torch.tensor([2.0, torch.inf]))
+        tensor([1., 5.])
+    """
+    finite = period.isfinite()
+    turn = torch.where(finite, period, 1.0)
+    turns = torch.where(finite, ((x.detach() - low) / turn).floor(), 0.0)
+    inside = x - turns * turn
+    # Just below the low end, x + P rounds to the high end, which is the low end itself.
+    return torch.where(finite & (inside >= low + turn), inside - turn, inside)
+
+
+def apart(x: Tensor, y: Tensor, period: Tensor) -> Tensor:
+    """y - x by the shorter way around, (..., dim)."""
+    finite = period.isfinite()
+    turn = torch.where(finite, period, 1.0)
+    return torch.where(finite, (y - x) - turn * ((y - x) / turn).round(), y - x)
+
+
+def as_period(given: Any, dim: int) -> Tensor:
+    """The argument ``period`` of users as (dim,), infinite where not periodic.
+
+    Args:
+        given: a number, or one for each coordinate, None where not periodic; None for none.
+        dim: number of coordinates.
+
+    Raises:
+        ValueError: for another number of entries, or one that is not positive.
+        TypeError: for entries that are neither numbers nor None.
+
+    Example:
+        >>> as_period([360, None], 2)
+        tensor([360.,  inf], dtype=torch.float64)
+    """
+    one = given is None or not hasattr(given, "__len__")
+    entries = [given] * dim if one else list(given)
+    if len(entries) != dim:
+        raise ValueError(
+            f"period must be a number or {dim} entries (one per coordinate, None where not "
+            f"periodic), but got {given!r}"
+        )
+    numbers = [math.inf if p is None else check_positive("period", p) for p in entries]
+    return torch.tensor(numbers, dtype=torch.float64)
