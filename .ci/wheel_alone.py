@@ -15,6 +15,7 @@ SHORT = {"progress": False, "steps": 30}
 
 
 def model(y):
+    """Data of |x|: two modes."""
     x = pyro.sample("x", dist.Normal(0.0, 2.0))
     with pyro.plate("data", len(y)):
         pyro.sample("y", dist.Normal(x.abs(), 0.3), obs=y)

@@ -104,8 +104,8 @@ def test_a_fit_that_cannot_reach_its_goal_is_given_up(monkeypatch):
 
     def polished(pot, candidate, data, recipe, steps, goal=None):
         without = polish(pot, candidate, data, recipe, steps, None)
-        for goal in (without.objective + 1e4, without.objective - 1e4):
-            left.append(polish(pot, candidate, data, recipe, steps, goal).finish.left)
+        goals = (without.objective + 1e4, without.objective - 1e4)
+        left.extend(polish(pot, candidate, data, recipe, steps, g).finish.left for g in goals)
         return without
 
     monkeypatch.setattr(fit_module, "polish_candidate", polished)
