@@ -20,6 +20,7 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.result import GuideResult
 from lse_vi.guides.weighted_draws import weighted_draws
+from lse_vi.random.turns import own_draws, taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
 
 # What has an export of its own, or none, by the name of its type: the room of most is above this.
@@ -91,7 +92,7 @@ def to_arviz(
     """
     chosen, kwargs = settle("settings", ExportSettings, settings, model, args, kwargs)
     posterior, attrs, sample_stats = _opened(posterior, chosen)
-    with seeded(chosen.seed):
+    with taking_turns(), seeded(chosen.seed):
         if isinstance(posterior, AutoLSEICNN) and posterior.is_for(model):
             weighted = weighted_draws(
                 posterior, args, kwargs, num_samples=chosen.num_samples, resample=chosen.resample
@@ -103,14 +104,15 @@ def to_arviz(
                 "resample needs importance weights, which only an AutoLSEICNN of this very model "
                 f"has, but posterior is {type(posterior).__name__}"
             )
-        groups = gather(
-            partial(posterior, *args, **kwargs) if callable(posterior) else posterior,
-            partial(model, *args, **kwargs),
-            num_samples=chosen.num_samples,
-            parallel=chosen.parallel,
-            prior=chosen.prior,
-            sample_stats=sample_stats,
-        )
+        with own_draws():
+            groups = gather(
+                partial(posterior, *args, **kwargs) if callable(posterior) else posterior,
+                partial(model, *args, **kwargs),
+                num_samples=chosen.num_samples,
+                parallel=chosen.parallel,
+                prior=chosen.prior,
+                sample_stats=sample_stats,
+            )
     dims = {**groups.dims, **(chosen.dims or {})}
     return assemble(arviz, groups.arrays, chosen.coords or {}, dims, attrs)
 

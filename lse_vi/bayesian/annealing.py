@@ -12,6 +12,7 @@ from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.proposals import Proposal
 from lse_vi.numerics.pareto import smooth
 from lse_vi.numerics.tempering import Population, temper
+from lse_vi.random.draws import rand_like, randn_like
 
 CHUNK_NUMBERS = 20_000_000  # numbers in the largest array of one evaluation: 160 MB in float64
 MOVES = 10  # Metropolis steps of each stage but the last: they part the copies of a draw
@@ -65,11 +66,11 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
         root = covariance_root(at["theta"])
         for i in range(LAST_MOVES if last else MOVES):
             length = LENGTHS[i % len(LENGTHS)] / math.sqrt(model.size)
-            step = length * torch.randn_like(at["theta"]) @ root.mT
+            step = length * randn_like(at["theta"]) @ root.mT
             trial = _look(model, proposal, at["theta"] + step)
             gain = (1 - power) * (trial["log_r"] - at["log_r"])
             gain = gain + power * (trial["log_joint"] - at["log_joint"])
-            accept = torch.rand_like(gain).log() < gain
+            accept = rand_like(gain).log() < gain
             at = {
                 name: torch.where(accept.unsqueeze(-1) if old.dim() > 1 else accept, new, old)
                 for (name, old), new in zip(at.items(), trial.values(), strict=True)

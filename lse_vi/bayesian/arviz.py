@@ -78,7 +78,7 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         points = torch.as_tensor(grid).numpy()
         flat = points.ndim == 1 or points.shape[-1] == 1
         coords["grid"] = points.ravel() if flat else np.arange(len(points))
-    with seeded(seed, "cpu"):
+    with seeded(seed):
         before = model.prior_sample(lead.numel()).unsqueeze(0)
     prior = DensityPosterior(model, before, source="prior")
     drawn = posterior.predictive(lead.numel(), seed=seed).unflatten(0, lead)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro
-import torch
 
 from lse_vi.bayesian.annealing import anneal, tail_shape
 from lse_vi.bayesian.coordinates import Prior
@@ -19,6 +18,8 @@ from lse_vi.checks import check_count, check_options
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.random.draws import randn
+from lse_vi.random.turns import taking_turns
 
 MOST_COORDINATES = 10  # of guide "lse_icnn": in more, its rejection sampler accepts too few draws
 LSE_MODES = 4  # at most, of guide "lse_icnn": in the frame a posterior is nearly normal
@@ -90,7 +91,7 @@ def fit_posterior(
     check_count("draws", draws)
     check_count("steps", steps)
     check_modes(modes)
-    with seeded(seed, "cpu"):
+    with taking_turns(), seeded(seed):
         model = BayesianDensity(
             x, modes=modes, weights=weights, hidden=hidden, prior=prior, units=units
         )
@@ -124,7 +125,7 @@ def fit_posterior(
         elif guide == "lse_icnn":
             theta = near.sample(draws)
         else:
-            theta = loc + torch.randn(draws, model.size).to(loc) @ factor.mT
+            theta = loc + randn(draws, model.size).to(loc) @ factor.mT
     return DensityPosterior(
         model,
         theta.unsqueeze(0),

@@ -23,6 +23,7 @@ from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_data
 from lse_vi.numerics.clusters import clusters
+from lse_vi.random.draws import randn
 
 # At the start of a search a mode gets the covariance of its cluster, plus a variance that keeps it
 # from becoming a spike. Both widths are in standard deviations of the data.
@@ -189,7 +190,7 @@ class BayesianDensity(PyroModule):
     def prior_sample(self, count: int) -> Tensor:
         """Draws of theta from the prior, (count, size)."""
         at = self.coordinates
-        return at.prior_mean + at.prior_sd * torch.randn(count, at.size).to(at.prior_sd)
+        return at.prior_mean + at.prior_sd * randn(count, at.size).to(at.prior_sd)
 
     def starts(self, count: int, seed: int = 0) -> Tensor:
         """Coordinates (count, size) with the modes on clusters of the data (k-means++)."""

@@ -18,6 +18,7 @@ from lse_vi.bayesian.annealing import covariance_root
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count
+from lse_vi.random.turns import taking_turns
 
 TARGET = 0.9  # acceptance to which the step size adapts: above Pyro's 0.8, against divergences
 DEPTH = 6  # of the tree, at most 2^6 - 1 leapfrog steps: in a white frame, short paths are enough
@@ -118,7 +119,7 @@ def _chain(
         job: where the chain starts, (size,), and its seed.
     """
     start, seed = job
-    with _isolated(seed):
+    with taking_turns(), _isolated(seed):
         kernel = NUTS(
             potential_fn=Energy(model),
             step_size=FIRST_STEP,

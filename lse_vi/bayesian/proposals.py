@@ -13,6 +13,7 @@ from torch import Tensor
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.random.draws import chi2, randn
 
 MOST_MODES = 6  # ``log_prob`` sums over all K! labellings, 720 for six modes
 
@@ -45,8 +46,8 @@ class Student:
 
     def sample(self, count: int) -> Tensor:
         """Draws of theta, (count, size)."""
-        chi2 = torch.distributions.Chi2(self.loc.new_tensor(self.freedom)).sample((count, 1))
-        e = torch.randn(count, len(self.loc)).to(self.loc) * (self.freedom / chi2).sqrt()
+        wide = self.freedom / chi2(self.freedom, (count, 1), self.loc)
+        e = randn(count, len(self.loc)).to(self.loc) * wide.sqrt()
         return self.loc + e @ self.root.mT
 
     def log_prob(self, theta: Tensor, modes: int) -> Tensor:

@@ -204,7 +204,7 @@ class DensityPosterior:
         With weights, n is what the points are worth.
         """
         check_count("count", count)
-        with seeded(seed, "cpu"):
+        with seeded(seed):
             rows = torch.linspace(0, len(self.draws) - 1, count).round().long()
             return self.model.sample(self.draws[rows], round(self.model.points)).movedim(0, 1)
 

@@ -12,6 +12,7 @@ from torch.func import grad, vmap
 from lse_vi.densities.weight_prior import prior_moments
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.potential import LSEICNN
+from lse_vi.random.draws import generator
 
 INFORMATION_DRAWS = 1024  # draws of q behind the information: several times a mode's parameters
 # Parameters of a mode in one block of the information, whose factor takes 32 MB in double
@@ -116,7 +117,7 @@ def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Te
     batch = pot.batch_shape
     weights = rule.probabilities(pot)
     flat = weights.reshape(len(weights), -1).mT
-    picks = torch.multinomial(flat, INFORMATION_DRAWS, replacement=True)
+    picks = torch.multinomial(flat, INFORMATION_DRAWS, True, generator=generator(flat.device))
     points = rule.points.expand(len(weights), *batch, pot.dim)
     draws = torch.take_along_dim(points, picks.mT.reshape(INFORMATION_DRAWS, *batch, 1), dim=0)
 

@@ -149,7 +149,7 @@ def fit_density(
     template = settings.template(like, recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
-    with seeded(seed, like.device):
+    with seeded(seed):
         beside = Background.of(points, recipe.box) if background else None
         data = FitData.split(points, recipe.n_test, recipe.batch_size, beside)
         search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)

@@ -77,7 +77,7 @@ class Settings(NamedTuple):
         """A potential with the largest number of modes, to be resized; ``like`` is (dim,)."""
         rho = START_RHO if recipe.learn_rho else 1.0
         kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
-        with seeded(recipe.seed, like.device):
+        with seeded(recipe.seed):
             pot = LSEICNN(
                 len(like), self.modes, hidden=self.hidden, network=self.network, rho=rho, **kind
             )

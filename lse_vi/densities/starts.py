@@ -14,6 +14,7 @@ from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.clusters import gaussian_mixture
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.random.draws import generator, randn_like
 
 # Standard deviation of the slopes of the softplus units at the start, in the frame of the mode:
 # with gentler ones Adam finds fewer walls.
@@ -72,5 +73,6 @@ def prepare_walls(network: WhitenedICNN) -> None:
     For modes that start as Gaussians: such units find the directions of the mode's edges sooner
     than gentle units that bend at its centre.
     """
-    weight = network.icnn.weight[..., :-1, :].normal_(0.0, START_SLOPE)
-    network.icnn.bias[..., :-1] = -(weight * torch.randn_like(weight)).sum(-1)
+    weight = network.icnn.weight[..., :-1, :]
+    weight.normal_(0.0, START_SLOPE, generator=generator(weight.device))
+    network.icnn.bias[..., :-1] = -(weight * randn_like(weight)).sum(-1)

@@ -14,6 +14,7 @@ from lse_vi.densities.data_source import Points
 from lse_vi.fitting.processes import average_, own_share, processes
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.tempering import stratified
+from lse_vi.random.draws import generator, rand_like, randint, randperm
 
 # Points that suffice to start a fit, or to judge one in batches: their mean loss has an error below
 # 1 % of the loss's deviation. Also the points evaluated at once, which bounds the memory.
@@ -52,7 +53,7 @@ class FitData:
         cls, points: Points, n_test: int, batch_size: int, background: Background | None = None
     ) -> FitData:
         """Hold out ``n_test`` random points; a fit in batches is judged by at most 16,384."""
-        order = torch.randperm(len(points))
+        order = randperm(len(points))
         dtype = points.like.dtype
         if points.weights is None:
             whole = batch_size >= len(points) - n_test
@@ -64,9 +65,11 @@ class FitData:
             # Of a count each point is held out or not; a relative weight is as a whole.
             values, share = points.weights.values, n_test / float(points.size.min())
             if points.weights.counts:
-                held = torch.binomial(values, torch.full_like(values, share))
+                held = torch.binomial(
+                    values, torch.full_like(values, share), generator=generator(values.device)
+                )
             else:
-                held = torch.where(torch.rand_like(values) < share, values, 0.0)
+                held = torch.where(rand_like(values) < share, values, 0.0)
             rows, weights = order, (values - held)[order]
             test, there = _draws_of(points, held)
             test = test.to(dtype)
@@ -97,7 +100,7 @@ class FitData:
         """The training points of a step, all or a random batch, and their weights."""
         if self.whole is not None:
             return self.whole, self.weights
-        some = torch.randint(len(self.rows), (self.batch_size,))
+        some = randint(len(self.rows), self.batch_size)
         return self._standardised(self.rows[some]), self.weights[some.to(self.weights.device)]
 
     def double(self) -> FitData:

@@ -11,7 +11,7 @@ import math
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.cells import CellIntegrals, Cells
@@ -19,6 +19,7 @@ from lse_vi.distribution.modes import SingleModes, log_factor, log_weights, mode
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.random.draws import categorical, rand_like, randn_like
 
 FIRST_CELLS = 32  # cells per axis of the first tangent bound, halved from there
 MAX_CELLS = 2**16  # number of cells from which a tangent bound is refined no more, for its memory
@@ -93,8 +94,8 @@ class GaussianBound:
     @torch.no_grad()
     def propose(self, n: int) -> Proposal:
         """``n`` draws: a mode by its mass, then N(c, I) in its frame."""
-        mode = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
-        u = self.centers.new_empty((*mode.shape, self.pot.dim)).normal_()
+        mode = categorical(self.log_masses, n)
+        u = randn_like(self.centers.new_empty((*mode.shape, self.pot.dim)))
         # Solve in the frames of all modes, then pick: a frame for each draw would fill the memory.
         columns = u.unsqueeze(-2).movedim(0, -1)  # (*batch, 1, dim, n)
         steps = torch.linalg.solve_triangular(self.factor, columns, upper=False).movedim(-1, 0)
@@ -161,7 +162,7 @@ class TangentBound:
     @torch.no_grad()
     def propose(self, n: int) -> Proposal:
         """``n`` draws: a cell by its mass, then truncated exponentials inside it."""
-        cell = torch.distributions.Categorical(logits=self.log_masses).sample(Size((n,)))
+        cell = categorical(self.log_masses, n)
         slope = take_along_batch(self.slope.movedim(0, -2), cell, 1)
         top = take_along_batch(self.top.movedim(0, -1), cell, 0)
         offset = _truncated_exponential(slope, self.cells.half[cell])
@@ -212,5 +213,5 @@ def _log_sinhc(a: Tensor) -> Tensor:
 def _truncated_exponential(slope: Tensor, half: Tensor) -> Tensor:
     """Draws on [-half, half] from a density proportional to exp(-slope t)."""
     rate = (slope * half).abs().clamp_min(LEAST_RATE)
-    t = -torch.log1p(torch.rand_like(slope) * torch.expm1(-2 * rate)) / rate - 1.0
+    t = -torch.log1p(rand_like(slope) * torch.expm1(-2 * rate)) / rate - 1.0
     return torch.where(slope < 0, -t, t) * half

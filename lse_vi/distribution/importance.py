@@ -22,6 +22,7 @@ from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.random.draws import categorical, randint, randn_like
 
 # Draws of a pilot, from which moments are estimated (half the default of the rule, so that pilots
 # cost about as much as the rule), and the largest number of pilots.
@@ -298,14 +299,14 @@ def _defended(
 
 def _draws(n: int, log_share: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Components (n, *batch) of a mixture and white noise (n, *batch, dim)."""
-    component = torch.distributions.Categorical(logits=log_share).sample((n,))
-    z = torch.randn((*component.shape, dim), dtype=log_share.dtype, device=log_share.device)
+    component = categorical(log_share, n)
+    z = randn_like(log_share.new_empty((*component.shape, dim)))
     return component, z
 
 
 def _sobol_draws(n: int, log_share: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """As :func:`_draws`, from Sobol points shared by the batch, scrambled by the random state."""
-    seed = int(torch.randint(2**31, ()))
+    seed = int(randint(2**31))
     engine = torch.quasirandom.SobolEngine(dim + 1, scramble=True, seed=seed)
     tiny = 2.0**-31  # half of the engine's resolution: the normal quantile of 0 would be infinite
     u = engine.draw(n, dtype=torch.float64).clamp(tiny, 1 - tiny).to(log_share.device)

@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 
 from lse_vi.distribution.bounds import UpperBound
+from lse_vi.random.draws import rand_like
 
 PROPOSED = 4_000_000  # most numbers that are proposed at once, to limit the memory
 LEAST_BLOCK = 64  # fewest proposals at once: fewer take as long
@@ -47,7 +48,7 @@ def rejection_sample(bound: UpperBound, shape: Size, batch_shape: Size, dim: int
     proposed, block = 0, min(max(LEAST_BLOCK, int(SURPLUS * wanted)), most)
     while not proposed or bool((missing > 0).any()):
         x, log_accept = bound.propose(block)
-        keep = torch.rand_like(log_accept).log() < log_accept
+        keep = rand_like(log_accept).log() < log_accept
         proposed += block
         for i in range(size):
             good = x.reshape(block, size, dim)[:, i][keep.reshape(block, size)[:, i]]

@@ -25,6 +25,7 @@ from lse_vi.guides.proposal import Proposal
 from lse_vi.guides.result import GuideResult, report
 from lse_vi.guides.training import GuideRecipe, train
 from lse_vi.network.potential import LSEICNN
+from lse_vi.random.turns import taking_turns
 
 # Nats of KL(p||q) that a training may cost, as it is known to no more; more if KL(q||p) falls more.
 LOST = 0.05
@@ -79,7 +80,7 @@ def fit_guide(
     check_guide(guide, model)
     recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
     file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
-    with seeded(recipe.seed):
+    with taking_turns(), seeded(recipe.seed):
         log_joint, prior = guide.in_units(*args, **kwargs)
         search = find_peaks(log_joint, prior)
         pot = guide.placed_on(search.peaks, log_joint, prior)

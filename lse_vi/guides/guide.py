@@ -29,6 +29,8 @@ from lse_vi.joint.log_joint import LogJoint, constrain
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.random.draws import randn
+from lse_vi.random.turns import own_draws, taking_turns
 
 PRIOR_DRAWS = 128  # which show the prior's median and spread, and from which ascents start
 FLAT_STARTS = 16  # of descents that find the units of a model with an improper prior
@@ -111,15 +113,14 @@ class AutoLSEICNN(AutoContinuous):
 
     # -- Pyro's interface -----------------------------------------------------------------------
 
+    @own_draws()
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         loc = self._init_loc()
         pot = self._blank(modes := self.modes or FRESH_MODES, like=loc)
-        eye = torch.eye(self.latent_dim).to(loc)
-        pot.network.reset_parameters(
-            loc + self.init_scale * torch.randn(modes, self.latent_dim).to(loc),
-            (eye / self.init_scale).expand(modes, -1, -1),
-        )
+        centers = loc + self.init_scale * randn(modes, self.latent_dim).to(loc)
+        factor = torch.eye(self.latent_dim).to(loc) / self.init_scale
+        pot.network.reset_parameters(centers, factor.expand(modes, -1, -1))
         self.install(pot)
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> LSEDensity:
@@ -129,9 +130,9 @@ class AutoLSEICNN(AutoContinuous):
         pot = self.potential
         # A density caches log Z, so the same one is returned until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
-        if self._density is None or self._density[0] != version:
-            self._density = version, self.density(pot)
-        return self._density[1]
+        if (known := self._density) is None or known[0] != version:
+            known = self._density = version, self.density(pot)
+        return known[1]
 
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -147,7 +148,7 @@ class AutoLSEICNN(AutoContinuous):
         Returns a tensor (quantiles, *shape) for each site. The same draws serve every call, so
         calls agree with one another.
         """
-        with seeded(0, self.potential.alpha.device):
+        with seeded(0):
             draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
         levels = torch.as_tensor(quantiles).to(draws)
         rows = [self.constrain(row) for row in torch.quantile(draws, levels, dim=0)]
@@ -159,6 +160,7 @@ class AutoLSEICNN(AutoContinuous):
 
     # -- modes ----------------------------------------------------------------------------------
 
+    @taking_turns()
     def log_joint(self, *args: Any, **kwargs: Any) -> LogJoint:
         """The model's log joint over the unconstrained latent vector, given its arguments."""
         if self.prototype_trace is None:
@@ -191,6 +193,7 @@ class AutoLSEICNN(AutoContinuous):
         return torch.cat(parts, -1)
 
     @torch.no_grad()
+    @own_draws()
     def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor | None:
         """Draws (n, dim) of the unconstrained latents from the prior; None if it is improper.
 
@@ -208,8 +211,7 @@ class AutoLSEICNN(AutoContinuous):
                 draws.append(torch.cat([part.reshape(-1) for part in parts]))
         except NotImplementedError:
             return None
-        points = torch.stack(draws)
-        return points[points.isfinite().all(-1)]
+        return (points := torch.stack(draws))[points.isfinite().all(-1)]
 
     @torch.no_grad()
     def in_units(self, *args: Any, **kwargs: Any) -> tuple[LogJoint, Tensor]:
@@ -221,11 +223,10 @@ class AutoLSEICNN(AutoContinuous):
         log_joint, prior = self.log_joint(*args, **kwargs), self.prior_draws(*args, **kwargs)
         if prior is None:
             start = self._init_loc()
-            shift, root = nearest_normal(
-                log_joint, start + torch.randn(FLAT_STARTS, len(start)).to(start)
-            )
+            starts = start + randn(FLAT_STARTS, len(start)).to(start)
+            shift, root = nearest_normal(log_joint, starts)
             scale = root.norm(dim=1)
-            draws = torch.randn(PRIOR_DRAWS, len(start)).to(start) @ (root / scale.unsqueeze(1)).mT
+            draws = randn(PRIOR_DRAWS, len(start)).to(start) @ (root / scale.unsqueeze(1)).mT
             return log_joint.in_units(shift, scale), draws
         shift, scale = prior_units(prior)
         return log_joint.in_units(shift, scale), (prior - shift) / scale
@@ -240,14 +241,13 @@ class AutoLSEICNN(AutoContinuous):
             ValueError: for a log joint that is nowhere finite or unbounded, or a subsampled plate.
         """
         log_joint, prior = self.in_units(*args, **kwargs)
-        self.start_on(find_peaks(log_joint, prior), log_joint, prior)
-        assert self.search is not None
-        return self.search
+        return self.start_on(find_peaks(log_joint, prior), log_joint, prior)
 
-    def start_on(self, search: Search, log_joint: LogJoint, prior: Tensor) -> None:
-        """Put the guide on the peaks of a search, all in the units of ``log_joint``."""
+    def start_on(self, search: Search, log_joint: LogJoint, prior: Tensor) -> Search:
+        """Put the guide on the peaks of a search, in the units of ``log_joint``; return it."""
         self.install(self.placed_on(search.peaks, log_joint, prior), log_joint)
         self.search = search._replace(peaks=search.peaks.outside(log_joint))
+        return self.search
 
     @torch.no_grad()
     def placed_on(self, peaks: Peaks, log_joint: LogJoint, prior: Tensor) -> LSEICNN:
@@ -274,8 +274,7 @@ class AutoLSEICNN(AutoContinuous):
     def potential_in(self, log_joint: LogJoint) -> LSEICNN:
         """A copy of the potential in the units of ``log_joint``."""
         pot = copy.deepcopy(self.potential)
-        one = torch.ones(pot.dim).to(pot.alpha)
-        scale = one / log_joint.scale
+        scale = torch.ones(pot.dim).to(pot.alpha) / log_joint.scale
         pot.network.compose_affine_(-log_joint.shift * scale, scale)
         return pot
 
@@ -296,6 +295,7 @@ class AutoLSEICNN(AutoContinuous):
         self.potential = potential
         self.claim_name()
 
+    @taking_turns()
     def claim_name(self) -> None:
         """Remove another guide's parameters of the same name from Pyro's parameter store.
 

@@ -23,6 +23,7 @@ from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.bfgs import Ends, ascend
 from lse_vi.numerics.linear_algebra import laplace_mass, moduli, scale_tril
 from lse_vi.numerics.newton import Descent, descend
+from lse_vi.random.draws import rand, randint, randn
 
 SAME_PEAK = 1.0  # peaks closer than this, in standard deviations of both, are merged
 NEGLIGIBLE = -16.0  # log share of the mass below which a peak is dropped: 1e-7, never drawn
@@ -160,20 +161,20 @@ def _starts(prior: Tensor, peaks: Peaks | None, n: int) -> Tensor:
 
     def log_uniform(low: float, high: float) -> Tensor:
         """A factor for each start, (n, 1)."""
-        return low * (high / low) ** torch.rand(n, 1).to(prior)
+        return low * (high / low) ** rand(n, 1).to(prior)
 
-    drawn = prior[torch.randint(len(prior), (n,))]
-    noise = torch.randn(n, dim).to(prior)
+    drawn = prior[randint(len(prior), n)]
+    noise = randn(n, dim).to(prior)
     kinds = [
         drawn,
         center + (drawn - center) * log_uniform(*PRIOR_SPREAD),
         center + noise * log_uniform(*NORMAL_SPREAD),
     ]
     if peaks is not None:
-        one, two = (torch.randint(len(peaks), (n,)) for _ in range(2))
+        one, two = (randint(len(peaks), n) for _ in range(2))
         step = (peaks.scale_tril[one] @ noise.unsqueeze(-1)).squeeze(-1)
         hop = step * log_uniform(*PEAK_SPREAD)
-        child = torch.where(torch.rand(n, dim).to(prior) < 0.5, peaks.x[one], peaks.x[two])
+        child = torch.where(rand(n, dim).to(prior) < 0.5, peaks.x[one], peaks.x[two])
         kinds += [peaks.x[one] + hop, child + CHILD_NOISE * hop]
     return torch.stack(kinds)[torch.arange(n) % len(kinds), torch.arange(n)]
 
@@ -256,7 +257,10 @@ def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int) -> Peaks:
     """Climb the Laplace mass from ``x`` (dim,): each round takes the best of some random steps."""
     for _ in range(STRAY_ROUNDS):
         _, _, precision = _weigh(log_joint, x.unsqueeze(0))
-        direction, length = torch.randn(STRAY_STEPS, len(x), 1), torch.rand(STRAY_STEPS, 1, 1)
+        direction, length = (
+            randn(STRAY_STEPS, len(x), 1),
+            rand(STRAY_STEPS, 1, 1),
+        )
         noise = direction.to(x) * length.to(x)
         step = torch.linalg.solve_triangular(torch.linalg.cholesky(precision).mT, noise, upper=True)
         points = torch.cat([x.unsqueeze(0), x + step.squeeze(-1)])

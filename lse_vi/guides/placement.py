@@ -22,6 +22,7 @@ from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import WIDER, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
+from lse_vi.random.draws import generator
 
 COVERED = 0.999  # of the mass, by Laplace's approximation: the peaks that hold it get a Gaussian
 # Gaussians beside those on peaks, at most, where no number of modes is given: more make training
@@ -127,7 +128,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
         placed = replace(placed, log_share=_shares(each, weights, placed.log_share))
         if len(placed.loc) == limit:
             return placed
-        at = torch.multinomial(weights, CANDIDATES, True)
+        at = torch.multinomial(weights, CANDIDATES, True, generator=generator(weights.device))
         trial = _candidates(placed, log_joint, pool.x[at], prior)
         there, count = trial.log_prob(pool.x), len(placed.loc)
         # In many dimensions a Gaussian is far denser at its centre than at any other draw: a draw

@@ -21,6 +21,7 @@ from lse_vi.distribution.modes import mode_minima
 from lse_vi.network.icnn import whitened
 from lse_vi.numerics.linear_algebra import log_det, scale_tril
 from lse_vi.numerics.tempering import stratified
+from lse_vi.random.draws import chi2, randn, randperm
 
 FREEDOM = 6.0  # of t: its tails are heavier than those of most posteriors, yet few draws are far
 WIDER = 1.3  # times the covariance of a mode
@@ -79,9 +80,9 @@ class Proposal:
 
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
         """``n`` draws (n, dim) and the part of each, (n,); parts have their shares, up to one."""
-        part = stratified(self.log_share.exp(), n)[torch.randperm(n)]
-        chi2 = torch.distributions.Chi2(self.loc.new_tensor(FREEDOM)).sample((n, 1))
-        noise = torch.randn(n, self.loc.shape[1]).to(self.loc) * (FREEDOM / chi2).sqrt()
+        part = stratified(self.log_share.exp(), n)[randperm(n)]
+        wide = FREEDOM / chi2(FREEDOM, (n, 1), self.loc)
+        noise = randn(n, self.loc.shape[1]).to(self.loc) * wide.sqrt()
         return self.loc[part] + (self.root[part] @ noise.unsqueeze(-1)).squeeze(-1), part
 
     def each(self, x: Tensor) -> Tensor:

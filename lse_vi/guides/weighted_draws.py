@@ -11,6 +11,7 @@ from torch import Tensor
 from lse_vi.guides.diagnostics import importance
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.numerics.pareto import smooth
+from lse_vi.random.draws import generator
 
 DRAWS_PER_KEPT = 10  # draws of the guide for each one resampled: so few are resampled twice
 
@@ -55,7 +56,8 @@ def weighted_draws(
     )
     chosen = torch.arange(num_samples)
     if resample:
-        chosen = torch.multinomial(smooth(judged.log_weights)[0].exp(), num_samples, True)
+        weights = smooth(judged.log_weights)[0].exp()
+        chosen = torch.multinomial(weights, num_samples, True, generator=generator(weights.device))
     values = torch.vmap(guide.constrain)(judged.draws[chosen])
     return WeightedDraws(
         {name: value.unsqueeze(0) for name, value in values.items()},

@@ -118,7 +118,7 @@ def corrected(model: Elastic, hidden: tuple[int, ...], seed: int) -> Elastic:
 
 def _quadratic(modes: int, hidden: tuple[int, ...], seed: int = 0) -> LSEICNN:
     """A potential of strongly convex modes of one strain; torch's random state is left alone."""
-    with seeded(seed, "cpu"):
+    with seeded(seed):
         return LSEICNN(1, modes, hidden=hidden, network=WhitenedICNN, dtype=torch.float64)
 
 

@@ -19,6 +19,7 @@ from torch.distributions import biject_to
 
 from lse_vi.joint.torch_modes import FailedFactorsAreNaN, Largest
 from lse_vi.numerics.jacobian import jacobian
+from lse_vi.random.turns import taking_turns
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
 # Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
@@ -88,7 +89,7 @@ class LogJoint:
     def _of_latents(self, z: Tensor) -> Tensor:
         """l with s = 0 and c = 1."""
         try:
-            with pyro.validation_enabled(False), self._handling:
+            with taking_turns(), pyro.validation_enabled(False), self._handling:
                 return self._run(z)
         except torch.linalg.LinAlgError:
             if isinstance(self._handling, FailedFactorsAreNaN):

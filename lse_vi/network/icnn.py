@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 from lse_vi.checks import check_count, check_counts
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.substitution import substitute
+from lse_vi.random.draws import generator, randn_like
 
 # Mean and standard deviation of the raw inner weights at the start (dimensionless): softplus(0.5)
 # is 0.97, so a layer keeps the scale of the one below; the deviation tells units apart.
@@ -95,14 +96,14 @@ class ICNN(nn.Module):
             slope: standard deviation of the entries of V, in units of L.
         """
         if centers is None:
-            centers = torch.randn_like(self.weight[..., 0, :])
-        self.weight.normal_(0.0, slope)
+            centers = randn_like(self.weight[..., 0, :])
+        self.weight.normal_(0.0, slope, generator=generator(self.weight.device))
         self.weight[..., -1, :] = 0.0  # v = 0: a linear term would move the bowl off its centre
         if factors is not None:
             self.weight.copy_(self.weight @ factors)
         self.bias.copy_(-(self.weight * centers.unsqueeze(-2)).sum(-1))
         for raw in self.raw_inner:
-            raw.normal_(RAW_MEAN, RAW_DEVIATION)
+            raw.normal_(RAW_MEAN, RAW_DEVIATION, generator=generator(raw.device))
         if self.raw_inner:
             self.raw_inner[-1].add_(BOWL)
 
@@ -208,7 +209,7 @@ class WhitenedICNN(nn.Module):
         self.icnn.reset_parameters(torch.zeros_like(self.loc), slope=slope)
         if self.icnn.raw_inner:
             self.icnn.raw_inner[-1].sub_(CORRECTION)
-        self.loc.copy_(torch.randn_like(self.loc) if centers is None else centers)
+        self.loc.copy_(randn_like(self.loc) if centers is None else centers)
         self.log_diagonal.zero_()
         self.off_diagonal.zero_()
         if factors is not None:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from lse_vi.random.draws import rand
+
 # What is known of each draw by name, with the draws along the first axis, those of an island side
 # by side. ``log_ratio`` is log p - log r, in nats.
 Population = dict[str, Tensor]
@@ -100,7 +102,7 @@ def stratified(shares: Tensor, n: int) -> Tensor:
     Systematic resampling: it adds less noise than independent draws (Douc, Cappé & Moulines 2005).
     """
     edges = shares.double().cumsum(0)
-    ticks = (torch.arange(n) + torch.rand(())).to(edges) / n
+    ticks = (torch.arange(n) + rand()).to(edges) / n
     return torch.searchsorted(edges, ticks * edges[-1]).clamp_max(len(shares) - 1)
 
 

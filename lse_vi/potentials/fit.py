@@ -28,6 +28,7 @@ from lse_vi.potentials.scaling import no_scaling, scaling_of
 from lse_vi.potentials.solver import Solver
 from lse_vi.potentials.targets import Targets, as_targets
 from lse_vi.potentials.training import Errors, Split, train
+from lse_vi.random.draws import randperm
 
 OUTLIER_ROUNDS = 4  # fits without outliers, each of which may readmit points
 
@@ -124,13 +125,13 @@ def _fit(pot: LSEICNN, given: Targets, recipe: PotentialRecipe) -> PotentialFit:
     scaling = scaling_of(given) if recipe.standardise else no_scaling(given)
     targets = (scaling.standardise(given) if recipe.standardise else given).to(pot.alpha.dtype)
     device = given.x.device
-    with seeded(recipe.seed, device):
+    with seeded(recipe.seed):
         like = pot.resized(pot.modes)
         if not pot.log_rho.requires_grad:  # a fixed rho is in the units given: convert it
             like.log_rho.add_((scaling.height / pot.units.height).log())
         search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
-        reseed(recipe.seed, device)
-        order = torch.randperm(len(given)).to(device)
+        reseed(recipe.seed)
+        order = randperm(len(given)).to(device)
 
         def split_of(whole: Targets) -> Split:
             return Split(whole[order[n_test:]], whole[order[:n_test]])
@@ -146,7 +147,7 @@ def _fit(pot: LSEICNN, given: Targets, recipe: PotentialRecipe) -> PotentialFit:
                     break
                 start = like.resized(modes, (max(restarts, 1), *pot.batch_shape))
                 if restarts:
-                    reseed(recipe.seed, device)
+                    reseed(recipe.seed)
                     start_on_clusters(start, split.fitted.x, recipe.seed)
                 else:
                     start.load_state_dict(lift(pot.state_dict()))

@@ -17,6 +17,7 @@ from torch import Tensor
 from lse_vi.guides.proposal import FREEDOM, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.tempering import Population
+from lse_vi.random.draws import categorical, rand, rand_like, randn_like
 
 ACCEPTED = 0.75  # share of proposals that step sizes aim at (Beskos et al. 2013: 0.65 to 0.8)
 ADAPTATION = 1.0  # gain of log step sizes per excess of acceptance
@@ -66,13 +67,13 @@ class FrameMoves:
 
     def _move(self, at: Population, power: Tensor) -> Population:
         """One proposal for each draw, accepted or not."""
-        part = torch.distributions.Categorical(logits=at["each"]).sample()
+        part = categorical(at["each"], 1)[0]
         loc, root = self.proposal.loc[part], self.proposal.root[part]
         low, high = JITTER
-        factor = low + (high - low) * torch.rand(len(part), 1).to(loc)
+        factor = low + (high - low) * rand(len(part), 1).to(loc)
         eps = self.step[part].unsqueeze(1) * factor
         u = torch.linalg.solve_triangular(root, (at["x"] - loc).unsqueeze(-1), upper=False)
-        u, p, there = u.squeeze(-1), torch.randn_like(loc), at
+        u, p, there = u.squeeze(-1), randn_like(loc), at
         before = _height(at, part, power) - 0.5 * p.square().sum(1)
         p = p + 0.5 * eps * _slope(at, u, root, power)
         for leap in range(LEAPS):
@@ -81,7 +82,7 @@ class FrameMoves:
             p = p + (1.0 if leap < LEAPS - 1 else 0.5) * eps * _slope(there, u, root, power)
         gain = _height(there, part, power) - 0.5 * p.square().sum(1) - before
         chance = gain.nan_to_num(-torch.inf).clamp_max(0.0).exp()
-        accept = torch.rand_like(chance) < chance
+        accept = rand_like(chance) < chance
         self._adapt(part, chance)
         return {
             name: torch.where(accept.reshape(-1, *(1,) * (old.dim() - 1)), there[name], old)

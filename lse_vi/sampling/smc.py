@@ -21,6 +21,7 @@ from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.tempering import Tempered, temper
+from lse_vi.random.turns import taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves
 
@@ -102,7 +103,7 @@ def sample_smc(
     """
     check_guide(guide, model)
     chosen, kwargs = settle("settings", SMCSettings, settings, model, args, kwargs)
-    with seeded(chosen.seed), torch.no_grad():
+    with taking_turns(), seeded(chosen.seed), torch.no_grad():
         log_joint, prior = guide.in_units(*args, **kwargs)
         search = _search(guide, log_joint, prior)
         proposal = Proposal.of_guide(guide.density(guide.potential_in(log_joint)), prior)

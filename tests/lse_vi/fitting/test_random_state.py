@@ -1,34 +1,21 @@
-"""The random state of a fit, on the CPU and on a GPU, which stands in here."""
-
-from contextlib import nullcontext
+"""The random generators of a fit: apart from torch's, on the CPU and on a GPU."""
 
 import pytest
 import torch
 
 from lse_vi.fitting.random_state import random_state, reseed, seeded, set_random_state
+from lse_vi.random.draws import generator, rand
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    """The generator of a GPU: only its state, and what it was seeded with."""
-    held = {"state": torch.zeros(4, dtype=torch.uint8), "seeds": []}
-    cuda = torch.cuda
-    monkeypatch.setattr(cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr(cuda, "manual_seed", held["seeds"].append)
-    monkeypatch.setattr(cuda, "get_rng_state", lambda device: held["state"].clone())
-    monkeypatch.setattr(cuda, "set_rng_state", lambda state, device: held.update(state=state))
-    return held
+CPU = torch.device("cpu")
 
 
 def test_the_same_numbers_as_by_torch():
     before = torch.get_rng_state()
-    with seeded(3, CPU):
-        x = torch.rand(5)
-        torch.manual_seed(3)
-        assert torch.equal(torch.rand(5), x)
+    with seeded(3):
+        x = rand(5)
     assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(3)
+    assert torch.equal(torch.rand(5), x)
 
 
 def test_no_seed_leaves_the_state_to_go_on():
@@ -36,29 +23,35 @@ def test_no_seed_leaves_the_state_to_go_on():
     x = torch.rand(2)
     torch.manual_seed(3)
     with seeded(None):
-        assert torch.equal(torch.rand(1), x[:1])
+        assert torch.equal(rand(1), x[:1])
     assert torch.equal(torch.rand(1), x[1:])
 
 
-def test_numbers_go_on_from_a_state():
-    states = random_state(CPU)
-    x = torch.rand(5)
-    set_random_state(states, CPU)
-    assert torch.equal(torch.rand(5), x)
+@pytest.mark.parametrize("seed", [None, 3])
+def test_numbers_go_on_from_a_state(seed):
+    with seeded(seed):
+        states = random_state(CPU)
+        x = rand(5)
+        set_random_state(states, CPU)
+        assert torch.equal(rand(5), x)
 
 
-def test_a_fit_on_the_cpu_leaves_gpus_alone(gpu):
-    with seeded(3, CPU):
-        set_random_state(random_state(CPU), CPU)
-    assert gpu["seeds"] == []
+def test_a_seed_begins_anew():
+    with seeded(3):
+        x = rand(5)
+        reseed(3)
+        assert torch.equal(rand(5), x)
 
 
-def test_the_state_of_the_gpu_of_a_fit_is_kept(gpu):
-    reseed(3, GPU)
-    assert gpu["seeds"] == [3]
-    states = random_state(GPU)
-    gpu["state"] = torch.ones(4, dtype=torch.uint8)
-    set_random_state(states[:1], GPU)  # of a fit on the CPU
-    assert bool(gpu["state"].all())
-    set_random_state(states, GPU)
-    assert not bool(gpu["state"].any())
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_state_of_the_gpu_of_a_fit_is_kept():
+    gpu = torch.device("cuda", 0)
+    before = torch.cuda.get_rng_state(gpu)
+    with seeded(3):
+        states = random_state(gpu)
+        x = torch.rand(5, device=gpu, generator=generator(gpu))
+        set_random_state(states[:1], gpu)  # of a fit on the CPU
+        assert not torch.equal(torch.rand(5, device=gpu, generator=generator(gpu)), x)
+        set_random_state(states, gpu)
+        assert torch.equal(torch.rand(5, device=gpu, generator=generator(gpu)), x)
+    assert torch.equal(torch.cuda.get_rng_state(gpu), before)
