@@ -25,6 +25,7 @@ from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.peaks import climb_to_peaks
 from lse_vi.distribution.rule import Method, Rule
+from lse_vi.distribution.wrapping import mode_moments
 from lse_vi.fitting.best_state import State, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
@@ -33,6 +34,7 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.starts import start_on_clusters
 from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
+from lse_vi.tables.table import Table
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
 # the best, and those that may still become it, take the remaining steps.
@@ -44,9 +46,12 @@ NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal po
 def fit_density(
     x: Any,
     *,
+    value: str | Sequence[str] | None = None,
+    by: str | None = None,
     weights: Any = None,
     modes: int = 5,
     bounds: Any = None,
+    period: Any = None,
     background: bool = False,
     hidden: Sequence[int] = (10, 10),
     network: type[ICNN | WhitenedICNN] = WhitenedICNN,
@@ -85,12 +90,18 @@ def fit_density(
             whole; or (n, *batch, dim) for a batch of data sets fitted at once. Spread counts with
             few distinct values over their cells first, ``x + rand - 1/2``: otherwise each value
             that many points share becomes a mode of its own.
-        weights: of the points, (n,) or (n, *batch). Integers are counts, as of a histogram: a
-            point of weight 3 is three equal points. Floating numbers are relative, as those of a
-            reweighted sample or a survey: only their ratios matter, and the points are worth
-            (sum w)^2 / sum w^2 in the penalty and all errors (``result.ess``).
+        value: where ``x`` is a DataFrame, the columns that hold the points; rows that miss an entry
+            are left out, and counted in ``result.warnings``.
+        by: where ``x`` is a DataFrame, the column by which the rows are grouped, such as the time.
+            Each group is a data set of the batch, of any length: ``result["4.0"]`` is its fit.
+        weights: of the points, (n,) or (n, *batch), or the name of a column. Integers are counts,
+            as of a histogram: a point of weight 3 is three equal points. Floating numbers are
+            relative, as those of a reweighted sample or a survey: only their ratios matter, and the
+            points are worth (sum w)^2 / sum w^2 in the penalty and all errors (``result.ess``).
         modes: the largest number of modes to try.
         bounds: (low, high) of the support, each a number or ``dim`` numbers; None for R^d.
+        period: of x, a number or one per coordinate, None where not periodic: 360 for angles in
+            degrees. The modes are then on the circle, and their places are given in [-P/2, P/2).
         background: add a Gaussian as wide as the whole range of the data, for points that belong to
             no mode: strays, sentinel values, bad records. Its mass is reported
             (``result.background``), and is the last of ``mode_weights``. It needs rho = 1 and
@@ -134,18 +145,18 @@ def fit_density(
         >>> int(res.active_modes)
         2
     """
-    points = Points.of("x", x, weights)
+    table = Table.of(x, weights, value, by)
+    points = Points.of("x", table.x, table.weights, period)
     like = points.like
-    shift, scale = points.moments  # shared by all data sets of the batch
     batch, dim = points.shape[1:-1], points.shape[-1]
     box = None if bounds is None else Box.of(bounds, dim, like)
-    _check_inside(points, box)
     settings = Settings(modes, check_counts("hidden", hidden), network, method, background)
     model: dict[str, Any] = {"learn_rho": learn_rho, "mode_penalty": mode_penalty}
     use: dict[str, Any] = {"held_out": held_out, "restarts": restarts, "batch_size": batch_size}
     pace: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "polish": polish}
     common: dict[str, Any] = {"seed": seed, "progress": progress, "checkpoint": checkpoint}
     recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
+    _check_inside(points, box)
     template = settings.template(like, recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
@@ -164,7 +175,7 @@ def fit_density(
             try:
                 candidate = train(pot, data, recipe, search)
             except NonFiniteLossError as error:
-                error.potential.network.compose_affine_(shift, scale)
+                _in_units_(error.potential, points)
                 raise
             search.add(candidate)
         precise, trial = data.double(), min(recipe.polish, TRIAL_STEPS)
@@ -191,9 +202,16 @@ def fit_density(
         pot = pot if beside is None else beside.joined(pot)
         if recipe.mixture:
             _balance_(pot, data, recipe.rule_of(pot))
-    pot.network.compose_affine_(shift.expand(*batch, dim), scale.expand(*batch, dim))
+    _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
-    return result_of(density, points, peaks, search.done, background=background)
+    return result_of(density, points, peaks, search.done, table, background=background)
+
+
+def _in_units_(pot: LSEICNN, points: Points) -> None:
+    """A potential of standardised data as one of the data, which share the moments."""
+    pot.network.compose_affine_(*(m.expand(*pot.batch_shape, pot.dim) for m in points.moments))
+    if points.period is not None:
+        pot.units.set_(period=points.period)
 
 
 def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
@@ -227,11 +245,7 @@ def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
 @torch.no_grad()
 def _count_peaks(pot: LSEICNN, recipe: DensityRecipe) -> Tensor:
     """The number of peaks of each density, (*batch,); ``pot`` is in standardised units."""
-    rule = recipe.rule_of(pot)
-    mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
-    weights = mass.sum(0)  # (*batch, modes)
-    mean = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0)
-    mean = (mean / weights.unsqueeze(-1)).nan_to_num()
-    square = (mass.unsqueeze(-1) * (rule.points.unsqueeze(-2) - mean).square()).sum(0)
-    widths = (square / weights.unsqueeze(-1)).sqrt().nan_to_num(1.0).clamp_min(NARROWEST)
+    weights, mean, deviation = mode_moments(pot, recipe.rule_of(pot))
+    widths = deviation.nan_to_num(1.0).clamp_min(NARROWEST)
+    mean = mean.nan_to_num()
     return climb_to_peaks(pot, mean, widths, weights).number

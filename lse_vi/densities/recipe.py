@@ -25,7 +25,7 @@ from lse_vi.distribution.wrapping import rule_of
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.recipe import Recipe
-from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network
+from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network, whitened
 from lse_vi.network.potential import LSEICNN
 
 # Adam steps between new rules for log Z. On R^d the nodes sit around the modes, which move, so they
@@ -81,6 +81,9 @@ class Settings(NamedTuple):
             pot = LSEICNN(
                 len(like), self.modes, hidden=self.hidden, network=self.network, rho=rho, **kind
             )
+        if recipe.period is not None:
+            whitened(pot.network, "period")
+            pot.units.set_(period=recipe.period)
         pot.log_rho.requires_grad_(recipe.learn_rho)
         return pot
 
@@ -92,6 +95,7 @@ class DensityRecipe(Recipe):
     Attributes:
         method: how log Z is found during the fit.
         box: the support in standardised units, None for R^d.
+        period: in standardised units, (dim,), infinite where not periodic; None for none.
         rule_every: Adam steps between new rules.
         rule_parts: parts of a rule, of which each Adam step takes one in turn.
         penalty: what a mode costs, in nats; a number or (*batch,).
@@ -105,6 +109,7 @@ class DensityRecipe(Recipe):
 
     method: Method
     box: Box | None
+    period: Tensor | None
     rule_every: int
     rule_parts: int
     penalty: float | Tensor
@@ -188,6 +193,10 @@ def density_recipe(
             f"network={settings.network.__name__}"
         )
     seen = rows if points.weights is not None else n - n_test
+    if points.period is not None and (learn_rho or settings.background or box is not None):
+        raise ValueError(
+            "period: a periodic density has no bounds, no background and rho = 1; leave these out"
+        )
     polish = check_count("polish", polish, minimum=0) if batch_size >= seen else 0
     if steps is None:
         mixture_steps = STEPS_MIXTURE if polish else STEPS_MIXTURE_ALONE
@@ -204,6 +213,7 @@ def density_recipe(
         box=None
         if box is None
         else Box((box.low.double() - shift) / scale, (box.high.double() - shift) / scale),
+        period=None if points.period is None else points.period / scale,
         rule_every=RULE_STEPS_OPEN if box is None else RULE_STEPS_BOX,
         rule_parts=_parts(dim) if settings.method is None and not exact else 1,
         penalty=penalty,

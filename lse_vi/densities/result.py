@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,13 @@ from torch import Tensor
 
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.density import LSEDensity
+from lse_vi.distribution.wrapping import lowest, mode_moments
 from lse_vi.fitting.history import History, join
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.report import place
+from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE
+from lse_vi.tables.table import Table
 
 NO_MASS = 1e-6  # share of the mass below which a mode has no location: its mean is mostly rounding
 # A mode is doubted where its mass and its share of the data differ by so many standard errors,
@@ -47,6 +51,9 @@ class FitResult:
         spread: of the data, (dim,); sets the digits of the report.
         background: mass of the part beside the modes, (*batch,): the last of ``mode_weights``, and
             no mode. None for a fit without one.
+        labels: of the data sets, where a table was grouped: ``result["4.0"]``.
+        names: of the coordinates, where the data had names.
+        by: name of the column by which the table was grouped.
         ess: how many points of weight one the data are worth, (*batch,); None without weights.
 
     Example:
@@ -68,12 +75,51 @@ class FitResult:
     spread: Tensor = field(repr=False)
     background: Tensor | None = None
     ess: Tensor | None = None
+    labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    by: str | None = None
+
+    def __getitem__(self, key: int | str | tuple[int, ...]) -> FitResult:
+        """The fit of one data set of a batch, by its place or its label.
+
+        Raises:
+            TypeError: for a single fit, which has none.
+            KeyError: for a label that no group has.
+            IndexError: for a place outside the batch.
+        """
+        if not self.active_modes.dim():
+            raise TypeError(
+                "this is a single fit, which has no parts: read its .density, .mode_weights and "
+                ".mode_locations; give fit_density a batch, or a DataFrame with by=, for several"
+            )
+        if isinstance(key, str) and key not in self.labels:
+            raise KeyError(f"no group is labelled {key!r}; the labels are {', '.join(self.labels)}")
+        at = self.labels.index(key) if isinstance(key, str) else key
+        where = at if isinstance(at, tuple) else (int(at),)
+        q = self.density
+        pot = q.potential.select(where).requires_grad_(False)
+        batch: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[where]
+            for name in (
+                "active_modes",
+                "mode_weights",
+                "mode_locations",
+                "log_likelihood",
+                "peaks",
+                "background",
+                "ess",
+            )
+        }
+        return replace(
+            self, density=LSEDensity(pot, q.box, method=q.method), labels=(), warnings=(), **batch
+        )
 
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
         batch = self.active_modes.shape
         for index in np.ndindex(*batch):
-            where = f"[{', '.join(map(str, index))}] " if batch else ""
+            label = self.labels[index[0]] if self.labels else ", ".join(map(str, index))
+            where = f"[{label}] " if batch else ""
             peaks = int(self.peaks[index])
             weights, locations = self.mode_weights[index], self.mode_locations[index]
             ranked = weights.argsort(descending=True).tolist()
@@ -106,6 +152,7 @@ def result_of(
     points: Points,
     peaks: Tensor,
     done: list[Candidate],
+    table: Table,
     *,
     background: bool,
 ) -> FitResult:
@@ -116,12 +163,14 @@ def result_of(
         points: all data.
         peaks: the number of peaks of each density, (*batch,).
         done: the candidates with each number of modes, for the history.
+        table: the names and labels that the data came with.
         background: whether the last mode is none, but the part beside them.
     """
     pot, rule = density.potential.requires_grad_(False), density.rule
-    mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
-    weights = mass.sum(0)  # (*batch, modes)
-    locations = (mass.unsqueeze(-1) * rule.points.unsqueeze(-2)).sum(0) / weights.unsqueeze(-1)
+    weights, locations, _ = mode_moments(pot, rule)
+    if pot.units.turn is not None:
+        period = pot.units.period.unsqueeze(-2).to(locations)
+        locations = wrapped(locations, period, lowest(period))
     spare = (weights < NO_MASS).unsqueeze(-1)
     shares, log_likelihood = torch.zeros_like(weights), torch.zeros_like(weights[..., 0])
     size = points.size.to(weights)
@@ -131,6 +180,8 @@ def result_of(
             shares += (pot.responsibilities(block) * w.unsqueeze(-1)).sum(0)
             log_likelihood += (density.log_prob(block) * w).sum(0)
     doubts = _doubts(weights, shares, density, size) + _unsure(density)
+    if table.missing:
+        doubts.append(f"{table.missing} rows with missing entries were left out")
     if not background:
         doubts += _strays(points)
     return FitResult(
@@ -144,6 +195,9 @@ def result_of(
         warnings=tuple(doubts),
         spread=points.moments.deviation,
         background=weights[..., -1] if background else None,
+        labels=table.labels,
+        names=table.names,
+        by=table.by,
         ess=None if points.weights is None else size.expand(weights.shape[:-1]),
     )
 

@@ -206,9 +206,9 @@ class LSEDensity(TorchDistribution):
         return draws.reshape(self._extended_shape(Size(sample_shape)))
 
     def __repr__(self) -> str:
-        where = (
-            "R^d" if self.box is None else f"[{self.box.low.tolist()}, {self.box.high.tolist()}]"
-        )
+        period = self.potential.units.period
+        line = "R^d" if self.potential.units.turn is None else f"modulo {period.tolist()}"
+        where = line if self.box is None else f"[{self.box.low.tolist()}, {self.box.high.tolist()}]"
         return (
             f"LSEDensity(dim={self.potential.dim}, modes={self.potential.modes}, "
             f"batch_shape={tuple(self.batch_shape)}, support={where})"

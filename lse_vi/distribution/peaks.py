@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lse_vi.network.circle import apart
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.newton import descend
 
@@ -54,8 +55,10 @@ def climb_to_peaks(pot: LSEICNN, starts: Tensor, widths: Tensor, mass: Tensor) -
     longest = CLIMB_STEP * widths.flatten(-2).amin(-1, keepdim=True)
     found = descend(pot, pot.gradient, pot.hessian, starts.movedim(-2, 0), max_length=longest)
     ends = found.x.movedim(0, -2)
-    apart = (ends.unsqueeze(-2) - ends.unsqueeze(-3)).norm(dim=-1)
-    same = apart < SAME_PLACE  # (*batch, modes, modes)
+    gaps = ends.unsqueeze(-2) - ends.unsqueeze(-3)
+    if pot.units.turn is not None:
+        gaps = apart(torch.zeros_like(gaps), gaps, pot.units.period[..., None, None, :].to(gaps))
+    same = gaps.norm(dim=-1) < SAME_PLACE  # (*batch, modes, modes)
     first = same.int().argmax(-1) == torch.arange(pot.modes, device=ends.device)
     held = torch.where(first, (same * mass.unsqueeze(-2)).sum(-1), 0.0)
     seen = held >= LEAST_MASS

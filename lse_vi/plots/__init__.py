@@ -10,6 +10,7 @@ from lse_vi.plots.densities import plot_density
 from lse_vi.plots.fits import plot_history, plot_parity
 from lse_vi.plots.guides import plot_mode_weights, plot_pairs
 from lse_vi.plots.loops import plot_loops
+from lse_vi.plots.over_time import plot_over_time
 from lse_vi.plots.potentials import plot_potential, plot_surface
 from lse_vi.plots.style import BLACK, COLORS, GREY, NAMED, STYLE
 
@@ -25,6 +26,7 @@ __all__ = [
     "plot_loops",
     "plot_mode_count",
     "plot_mode_weights",
+    "plot_over_time",
     "plot_pairs",
     "plot_parity",
     "plot_posterior",

@@ -1,0 +1,112 @@
+"""Tables as users have them: columns by name, groups of any lengths, cells that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+
+class Table(NamedTuple):
+    """What a fit takes from a table, or from anything else, as it is.
+
+    Attributes:
+        x: numbers (n, dim) or as given; (n, groups, dim) with groups, of which the shorter ones are
+            filled up with their own first row.
+        weights: of the rows; with groups (n, groups), 0 where they are filled up.
+        labels: of the groups; empty without.
+        names: of the coordinates; empty where none are known.
+        missing: number of rows left out because an entry was missing.
+        by: the column by which the rows are grouped.
+    """
+
+    x: Any
+    weights: Any
+    labels: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    missing: int = 0
+    by: str | None = None
+
+    @classmethod
+    def of(
+        cls, x: Any, weights: Any = None, value: str | Sequence[str] | None = None, by: Any = None
+    ) -> Table:
+        """Columns ``value`` of a table ``x``, in one group for each entry of the column ``by``.
+
+        Without ``value`` all is taken as it is given. With it, rows that miss an entry are left
+        out, and counted.
+
+        Args:
+            x: a DataFrame, if ``value`` is given.
+            weights: of the rows, or the name of a column.
+            value: a column, or several.
+            by: a column, e.g. the time.
+
+        Raises:
+            TypeError: if ``x`` is no table, though columns are named.
+            ValueError: for columns that are not there, or hold only missing entries.
+
+        Example:
+            >>> frame = pd.DataFrame({"t": [0, 0, 1], "y": [1.0, np.nan, 3.0]})
+            >>> table = Table.of(frame, value="y", by="t")
+            >>> table.x.shape, table.labels, table.missing
+            ((1, 2, 1), ('0', '1'), 1)
+        """
+        if value is None and by is None and not isinstance(weights, str):
+            return cls(x, weights, names=_names(x))
+        if not isinstance(x, pd.DataFrame):
+            raise TypeError(
+                "value, by and weights can name columns of a DataFrame, but x is "
+                f"{type(x).__name__}"
+            )
+        if value is None:
+            value = [str(c) for c in x.columns if c not in (by, weights)]
+        columns = [value] if isinstance(value, str) else list(value)
+        extra = [name for name in (by, weights) if isinstance(name, str)]
+        check_columns(x, [*columns, *extra])
+        whole = x[x[[*columns, *extra]].notna().all(axis=1)]
+        missing = len(x) - len(whole)
+        if not len(whole):
+            raise ValueError(f"value: no row has entries in all of {', '.join(columns + extra)}")
+        worth = weights
+        if isinstance(weights, str):
+            worth = whole[weights].to_numpy()
+        elif weights is not None:
+            worth = np.asarray(weights)[x.index.get_indexer(whole.index)]
+        names = tuple(columns)
+        if by is None:
+            return cls(whole[columns], worth, names=names, missing=missing)
+        groups = {str(key): rows for key, rows in whole.groupby(by, sort=True).indices.items()}
+        most = max(map(len, groups.values()))
+        numbers = whole[columns].to_numpy()
+        ones = np.ones(len(whole), dtype=np.int64) if worth is None else worth
+        filled = [np.pad(rows, (0, most - len(rows)), mode="edge") for rows in groups.values()]
+        inside = [np.arange(most) < len(rows) for rows in groups.values()]
+        return cls(
+            np.stack([numbers[rows] for rows in filled], axis=1),
+            np.stack([ones[rows] * kept for rows, kept in zip(filled, inside, strict=True)], 1),
+            tuple(groups),
+            names,
+            missing,
+            str(by),
+        )
+
+
+def check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """All ``names`` must be columns of ``table``; the error names the nearest that is one."""
+    there = [str(c) for c in table.columns]
+    for name in names:
+        if name not in table.columns:
+            near = get_close_matches(str(name), there, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"there is no column {name!r} in {', '.join(there)}{hint}")
+
+
+def _names(x: Any) -> tuple[str, ...]:
+    """The names that a DataFrame or a Series has; none for anything else."""
+    if isinstance(x, pd.DataFrame):
+        return tuple(map(str, x.columns))
+    return (str(x.name),) if isinstance(x, pd.Series) and x.name is not None else ()
