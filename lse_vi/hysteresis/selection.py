@@ -38,6 +38,9 @@ NOISE, WHITE = 1.05, 1.2
 HALF = 0.5
 # Largest share of rows that can be outliers: a model that is far off has more of them.
 MOST_ALONE = 0.1
+# The end of a transition counts as seen if without it the squared error rises by so many variances
+# of a row that errs alone: 3.2 standard errors.
+DOUBT = 10.0
 COMPLETE_ROWS = 5  # with the whole share, at least: fewer may be the end of a transition by chance
 
 
@@ -96,7 +99,8 @@ def choose(data: Data, modes: int, noise: float, progress: Progress) -> list[Cho
         if fewer is None or gains(fewer, tried[-1]):
             break
         tried.append(fewer)
-    return tried
+    sure = _doubted(tried[-1])
+    return tried if sure is None else [*tried[:-1], sure]
 
 
 def _explained(choice: Choice, noise: float) -> bool:
@@ -240,6 +244,37 @@ def centred(model: Elastic, sides: tuple[int, ...], data: Data) -> tuple[Elastic
         return model, sides
     base = _jumps(data, elements)[0]
     return build(base, elements, data.units)
+
+
+def _doubted(choice: Choice) -> Choice | None:
+    """The same fit with transitions left open that only seem complete; None if none is.
+
+    The end of a transition must be seen: if one of twice the width explains the tests as well, they
+    end before it does.
+    """
+    model, data = choice.model, choice.data
+    if not isinstance(model, Play):
+        return None
+    share = model.march(data.prepared(model)).detach()
+    sides, cost = choice.sides, choice.mean_square(choice.error) * float(data.weight.sum())
+    opened = None
+    for j in range(len(sides)):
+        elements = elements_of(model, sides)
+        if not complete(share[..., j]) or not all(_finite(t) for t in elements):
+            continue
+        t = elements[j]
+        wide = t._replace(width=t.width / HALF, jump=(t.jump[0] / HALF, t.jump[1] / HALF))
+        trial, order = build(_jumps(data, elements)[0], _with(elements, j, wide), data.units)
+        tried = train(trial, data, steps=AGAIN, settled=CLOSE).cost
+        assert isinstance(trial, Play)
+        if order == sides and tried < cost * (1 + DOUBT * choice.together / data.count):
+            opened = model = trial
+    return None if opened is None else finish(opened, sides, data)
+
+
+def _with(elements: list[Element], place: int, element: Element) -> list[Element]:
+    """``elements`` with another one at ``place``."""
+    return [*elements[:place], element, *elements[place + 1 :]]
 
 
 def complete(share: Tensor) -> bool:

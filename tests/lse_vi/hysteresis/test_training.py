@@ -54,8 +54,8 @@ def test_a_fit_ends_at_the_truth():
     solution = train(model, tests, steps=60)
     assert solution.cost < 1e-20
     energy = tests.units.energy
-    assert float(energy * model.mixing) == pytest.approx(64.0, rel=1e-9)
-    assert float(energy * model.thresholds.sum()) == pytest.approx(8.0, rel=1e-9)
+    assert float(energy * model.mixing.detach()) == pytest.approx(64.0, rel=1e-9)
+    assert float(energy * model.thresholds.detach().sum()) == pytest.approx(8.0, rel=1e-9)
 
 
 def test_a_robust_fit_is_not_moved_by_outliers():
@@ -63,7 +63,7 @@ def test_a_robust_fit_is_not_moved_by_outliers():
     tests.stress[::20] += 0.5
     model, _ = build((0.0, 3.0), ONE, tests.units)
     train(model, tests, steps=60, robust=True)
-    assert float(tests.units.energy * model.mixing) == pytest.approx(64.0, rel=0.01)
+    assert float(tests.units.energy * model.mixing.detach()) == pytest.approx(64.0, rel=0.01)
 
 
 def test_rows_without_weight_do_not_count():
@@ -73,4 +73,4 @@ def test_rows_without_weight_do_not_count():
     tests.stress[::3] += 5.0
     model, _ = build((0.0, 3.0), ONE, tests.units)
     train(model, tests.without(out), steps=60)
-    assert float(tests.units.energy * model.mixing) == pytest.approx(64.0, rel=1e-9)
+    assert float(tests.units.energy * model.mixing.detach()) == pytest.approx(64.0, rel=1e-9)
