@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lse_vi.network.archive import read_archive
+from lse_vi.network.archive import check_writable, read_archive, write_archive
 
 
 class Checkpoint:
@@ -21,7 +18,8 @@ class Checkpoint:
             another fit is refused. It is called only if there is a path.
 
     Raises:
-        ValueError: for a path that cannot be written, before any work is done.
+        ValueError: for a path that is no file's, before any work is done.
+        OSError: for a file that cannot be written, before any work is done or when it is.
 
     Example:
         >>> import tempfile
@@ -34,10 +32,8 @@ class Checkpoint:
 
     def __init__(self, path: str | Path | None, fingerprint: Callable[[], dict[str, Any]]) -> None:
         self.path = None if path is None else Path(path)
-        if self.path is not None and (self.path.is_dir() or not self.path.parent.is_dir()):
-            raise ValueError(
-                f"checkpoint must be the path of a file in a folder that exists, but got {path}"
-            )
+        if self.path is not None:
+            check_writable("checkpoint", self.path)
         self.fingerprint = {} if path is None else fingerprint()
 
     def load(self) -> dict[str, Any] | None:
@@ -68,6 +64,5 @@ class Checkpoint:
         """Write ``state`` in one move, so that an interruption leaves no half-written file."""
         if self.path is None:
             return
-        part = self.path.with_name(self.path.name + ".part")
-        torch.save({"fingerprint": self.fingerprint, "state": state}, part)
-        os.replace(part, self.path)
+        content = {"fingerprint": self.fingerprint, "state": state}
+        write_archive("checkpoint", content, self.path)

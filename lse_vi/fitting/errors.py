@@ -27,4 +27,8 @@ class NonFiniteLossError(RuntimeError):
             f"the loss is not finite at step {step} with {potential.modes} modes; the last good "
             "state is in the potential attribute of this error. A smaller learning_rate helps."
         )
-        self.potential = potential
+        self.step, self.potential = step, potential
+
+    def __reduce__(self) -> tuple[type[NonFiniteLossError], tuple[int, LSEICNN]]:
+        # An exception is pickled by its message, with which it could not be made again.
+        return type(self), (self.step, self.potential)

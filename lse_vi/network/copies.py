@@ -62,9 +62,9 @@ def absorb_units(pot: LSEICNN) -> LSEICNN:
     return plain.with_parameters(tensors | {"log_rho": plain.log_rho - height.log()})
 
 
-def config_of(pot: LSEICNN) -> dict[str, Any]:
-    """The arguments that make a potential like this one, as a file holds them."""
-    return {
+def content_of(pot: LSEICNN) -> dict[str, Any]:
+    """What a file holds: the arguments that make a potential like this one, and its tensors."""
+    config = {
         "dim": pot.dim,
         "modes": pot.modes,
         "hidden": list(pot.hidden),
@@ -72,6 +72,8 @@ def config_of(pot: LSEICNN) -> dict[str, Any]:
         "network": type(pot.network).__name__,
         "dtype": str(pot.alpha.dtype).removeprefix("torch."),
     }
+    frozen = [name for name, p in pot.named_parameters() if not p.requires_grad]
+    return {"config": config, "state": pot.state_dict(), "frozen": frozen}
 
 
 def select(pot: LSEICNN, index: tuple[int, ...]) -> LSEICNN:

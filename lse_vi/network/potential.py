@@ -19,6 +19,7 @@ from lse_vi.checks import (
     check_points,
     check_positive,
 )
+from lse_vi.network.archive import write_archive
 from lse_vi.network.circle import as_period
 from lse_vi.network.convex_stack import ConvexStack, Layout
 from lse_vi.network.gates import alpha_of, log_gate
@@ -333,9 +334,8 @@ class LSEICNN(nn.Module):
     # -- files ----------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write the potential to ``path``; read it back with :func:`lse_vi.load`."""
-        content = {"lse_vi": FORMAT, "config": copies.config_of(self), "state": self.state_dict()}
-        torch.save(content, path)
+        """Write the potential to ``path``, whole or not at all; :func:`lse_vi.load` reads it."""
+        write_archive("path", {"lse_vi": FORMAT, **copies.content_of(self)}, path)
 
     def extra_repr(self) -> str:
         """What ``print(pot)`` shows first."""

@@ -182,3 +182,39 @@ def test_a_later_format_is_refused_by_name(saved, tmp_path):
     torch.save(content | {"lse_vi": 99}, tmp_path / "later.pt")
     with pytest.raises(ValueError, match=r"format 99.*reads formats up to 3; update lse_vi"):
         load(tmp_path / "later.pt")
+
+
+def test_what_is_not_trained_stays_so(random_potential, tmp_path):
+    pot = random_potential(0, 2)
+    pot.log_rho.requires_grad_(False)
+    pot.save(tmp_path / "pot.pt")
+    again = load(tmp_path / "pot.pt")
+    assert [p.requires_grad for p in again.parameters()] == [
+        p.requires_grad for p in pot.parameters()
+    ]
+
+
+def _nan(saved):
+    saved["state"]["alpha"][0] = torch.nan
+
+
+def _larger_than_the_file(saved):
+    saved["state"]["alpha"] = torch.zeros(1).expand(10**9)
+    saved["config"]["modes"] = 10**9
+
+
+def _wide(saved):
+    saved["config"]["hidden"] = [10**5, 10**5]
+
+
+def _deep(saved):
+    saved["config"]["hidden"] = [1] * 10**6
+
+
+@pytest.mark.parametrize("damage", [_nan, _larger_than_the_file, _wide, _deep])
+def test_states_that_are_no_potential_are_refused_before_memory_is_taken(saved, tmp_path, damage):
+    content = torch.load(saved)
+    damage(content)
+    torch.save(content, tmp_path / "pot.pt")
+    with pytest.raises(ValueError, match=REFUSED):
+        load(tmp_path / "pot.pt")
