@@ -43,7 +43,8 @@ class Full:
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(old, monkeypatch):
     before = old.read_bytes()
-    monkeypatch.setattr(archive, "open", lambda *a: Full(open(*a)), raising=False)
+    full = lambda *a: Full(open(*a))  # noqa: E731, SIM115
+    monkeypatch.setattr(archive, "open", full, raising=False)
     with pytest.raises(OSError, match=r"path: cannot write .*pot.pt: No space left") as error:
         LSEICNN(2, 5).save(old)
     assert error.value.errno == errno.ENOSPC
