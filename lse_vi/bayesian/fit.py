@@ -82,6 +82,7 @@ def fit_posterior(
             coordinates.
 
     Example:
+        >>> import torch
         >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
         >>> post = fit_posterior(x, modes=2, guide="laplace", progress=False)
         >>> max(post.mode_probabilities, key=post.mode_probabilities.get)

@@ -309,7 +309,7 @@ class LSEICNN(nn.Module):
 
     def unwrapped(self) -> LSEICNN:
         """The same modes on R^d, without images, sharing the parameters; self if not periodic."""
-        own = {name: b for name, b in self.units.named_buffers() if name != "period"}
+        own = {name: b for name, b in self.units.named_buffers() if name != "lap"}
         return self if self.units.turn is None else copies.with_units(self, **own)
 
     def absorbed(self) -> LSEICNN:

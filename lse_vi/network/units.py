@@ -21,7 +21,8 @@ from lse_vi.network.circle import wrapped
 class Units(nn.Module):
     """Shift s and scale c of x, (*batch, dim); offset o and height h of E, (*batch,).
 
-    The period of x is among them, (*batch, dim), infinite where x is not periodic.
+    The period of x is among them. Its buffer ``lap``, (*batch, dim), is 0 where x is not periodic,
+    so that a saved state is finite.
 
     Attributes:
         plain: whether they change nothing, as they do until they are set.
@@ -39,7 +40,7 @@ class Units(nn.Module):
     scale: Tensor
     offset: Tensor
     height: Tensor
-    period: Tensor
+    lap: Tensor
 
     def __init__(
         self, dim: int, batch_shape: Sequence[int], device: torch.device | str | None = None
@@ -50,16 +51,24 @@ class Units(nn.Module):
         self.register_buffer("scale", torch.ones(*batch_shape, dim, **like))
         self.register_buffer("offset", torch.zeros(tuple(batch_shape), **like))
         self.register_buffer("height", torch.ones(tuple(batch_shape), **like))
-        self.register_buffer("period", torch.full((*batch_shape, dim), torch.inf, **like))
+        self.register_buffer("lap", torch.zeros(*batch_shape, dim, **like))
         self.plain = True
         self.turn: Tensor | None = None
 
     def set_(self, **values: Any) -> None:
         """Replace some of shift, scale, offset, height and period, in place, each broadcast."""
+        if "period" in values:
+            period = torch.as_tensor(values.pop("period"))
+            values["lap"] = torch.where(period.isfinite(), period, 0.0)
         for name, value in values.items():
             own = getattr(self, name)
             own.copy_(torch.as_tensor(value).to(own).expand_as(own))
         self._look()
+
+    @property
+    def period(self) -> Tensor:
+        """The period of x, (*batch, dim), infinite where x is not periodic."""
+        return torch.where(self.lap > 0, self.lap, torch.inf)
 
     def to_network(self, x: Tensor) -> Tensor:
         """(x - s)/c in double precision: (*sample, *batch, dim) -> the same."""

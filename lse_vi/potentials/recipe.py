@@ -42,6 +42,12 @@ class PotentialRecipe:
         """``pot`` must be a potential whose parameters these settings may replace."""
         if not isinstance(pot, LSEICNN):
             raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
+        if pot.units.turn is not None:
+            raise ValueError(
+                "pot: fit_potential takes no periodic potential yet, but period is "
+                f"{pot.units.period.tolist()}; fit one to cos(2 pi x/P) and sin(2 pi x/P) as "
+                "coordinates"
+            )
         # Starts and units write over the networks.
         frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
         if frozen and (self.restarts or self.standardise):

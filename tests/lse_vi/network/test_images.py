@@ -95,3 +95,9 @@ def test_points_are_wrapped_into_the_period_from_its_low_end_on():
     x = torch.tensor([math.pi, -math.pi, -math.pi - 1e-17, 7 * math.pi]).unsqueeze(-1)
     inside = wrapped(x, torch.tensor(TURN), low)
     assert bool(((inside >= low) & (inside < low + TURN)).all())
+
+
+def test_a_saved_state_is_finite_where_not_all_is_periodic():
+    """A search for NaN and infinity in a state, as for a damaged one, finds nothing."""
+    state = LSEICNN(2, 2, network=WhitenedICNN, period=(TURN, None)).state_dict()
+    assert all(bool(p.isfinite().all()) for p in state.values())
