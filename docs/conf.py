@@ -53,7 +53,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|mpl_toolkits|torch|numpy|pyro|matplotlib|nn|pathlib|numba)\..*"),
     ("py:class", "Tensor|Any"),
     ("py:obj", r"data_gen\.elasticity\.[A-Z0-9_]+"),  # its constants, told by their values
-    ("py:class", r".*\b(ConvexStack|Drives|FloatArray|Kind|LogJoint|Loop|Record|Search|Strains|Targets)"),
+    ("py:class", r".*\b(ConvexStack|Drives|FloatArray|Kind|LogJoint|Search|Strains|Targets)"),
+    ("py:class", r".*\b(Loop|Record)"),
 ]
 
 _SHAPE = re.compile(r"[\w.]*\([^()`]*\*[a-z][^()`]*\)")  # such as (*sample, *batch, dim)
