@@ -11,7 +11,7 @@ from torchdiffeq import odeint
 
 from lse_vi.checks import check_count, check_positive
 from lse_vi.landscapes.blend import Blend
-from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
+from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_on_a_line, check_sample
 from lse_vi.numerics.arrays import as_floats
 
 FLOW_TOLERANCE = 1e-8  # relative, of a step
@@ -108,6 +108,7 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         >>> basins(pot, torch.tensor([[-1.0], [0.5], [4.0]]), minima).tolist()
         [0, 1, 1]
     """
+    check_on_a_line(landscape)
     check_sample("x", x, landscape.dim)
     check_sample("minima", minima, landscape.dim)
     check_count("doublings", doublings, minimum=0)

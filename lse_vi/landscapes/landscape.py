@@ -95,3 +95,16 @@ def check_sample(name: str, x: Any, dim: int, dtype: torch.dtype | None = None) 
         raise TypeError(f"{name} must be a tensor of floating-point numbers, but got {kind}")
     check_points(name, x, dim, dtype or x.dtype)
     check_finite(name, x)
+
+
+def check_on_a_line(landscape: Landscape) -> None:
+    """Distances are taken on a line: across the seam of a period they would be wrong.
+
+    Raises:
+        ValueError: for a periodic potential.
+    """
+    if isinstance(landscape, LSEICNN) and landscape.units.turn is not None:
+        raise ValueError(
+            "landscape: basins and stationary points of a periodic potential are not found yet, "
+            f"but period is {landscape.units.period.tolist()}; use its minima()"
+        )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_positive
-from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
+from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_on_a_line, check_sample
 from lse_vi.numerics.minima import LONGEST_STEP, Frame, distinct
 from lse_vi.numerics.newton import descend
 
@@ -64,6 +64,7 @@ def stationary_points(
         >>> stationary_points(pot, grid).kinds
         ('minimum', 'minimum', 'saddle')
     """
+    check_on_a_line(landscape)
     check_sample("starts", starts, landscape.dim)
     check_positive("separation", separation)
     own = OwnUnits.of(landscape, starts)
