@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lse_vi.landscapes.landscape import Landscape
+from lse_vi.landscapes.landscape import Landscape, period_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Mixture:
     def dim(self) -> int:
         """Dimension of x."""
         return self.first.dim
+
+    @property
+    def period(self) -> list[float | None]:
+        """Of x, one for each coordinate, None where not periodic."""
+        return [p if math.isfinite(p) else None for p in period_of(self.first).tolist()]
 
     def __call__(self, x: Tensor) -> Tensor:
         """E: (*sample, dim) -> (*sample)."""
@@ -49,7 +55,7 @@ class Blend:
         weight: s(t), a function from a time to a number.
 
     Raises:
-        ValueError: if the dimensions differ.
+        ValueError: if the dimensions or the periods differ.
 
     Example:
         >>> from lse_vi import LSEICNN
@@ -67,6 +73,12 @@ class Blend:
             raise ValueError(
                 "first and second must have the same dimension, but got "
                 f"{self.first.dim} and {self.second.dim}"
+            )
+        periods = [period_of(landscape) for landscape in (self.first, self.second)]
+        if not torch.equal(*periods):
+            raise ValueError(
+                "first and second must have the same period, but got "
+                f"{periods[0].tolist()} and {periods[1].tolist()}"
             )
 
     def at(self, t: float) -> Mixture:

@@ -11,7 +11,8 @@ from torchdiffeq import odeint
 
 from lse_vi.checks import check_count, check_positive
 from lse_vi.landscapes.blend import Blend
-from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_on_a_line, check_sample
+from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
+from lse_vi.network.circle import apart
 from lse_vi.numerics.arrays import as_floats
 
 FLOW_TOLERANCE = 1e-8  # relative, of a step
@@ -30,7 +31,8 @@ def gradient_flow(
 ) -> Tensor:
     """Follow dx/dt = -grad E from many starts at once, for paths at given times.
 
-    The method is that of Dormand & Prince (1980), with adaptive steps.
+    The method is that of Dormand & Prince (1980), with adaptive steps. Paths are continuous, so
+    where E is periodic they may leave the period that they start in.
 
     Args:
         landscape: E; a :class:`Blend` for one that changes with time.
@@ -82,7 +84,7 @@ def _follow(
 def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 8) -> Tensor:
     """The index of the minimum that the gradient flow from each point reaches, -1 for none.
 
-    Use it to assign data to wells.
+    Use it to assign data to wells. Where E is periodic, distances are by the shorter way around.
 
     Args:
         landscape: E.
@@ -108,7 +110,6 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         >>> basins(pot, torch.tensor([[-1.0], [0.5], [4.0]]), minima).tolist()
         [0, 1, 1]
     """
-    check_on_a_line(landscape)
     check_sample("x", x, landscape.dim)
     check_sample("minima", minima, landscape.dim)
     check_count("doublings", doublings, minimum=0)
@@ -126,7 +127,8 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         raise ValueError(
             f"minima must have positive curvature, but the least curvature is {slowest:.3g}"
         )
-    points = own.place(x).reshape(-1, landscape.dim).clone()
+    points = own.place(x).reshape(-1, landscape.dim)
+    wells, points = (wells[0] + apart(wells[0], at, own.turn) for at in (wells, points))
     label = torch.full(points.shape[:1], -1, device=x.device)
     time = RELAXATIONS / slowest
     # Points that are all at the one minimum have no spread: what counts there is the flow's error.
@@ -139,7 +141,8 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
         away = label < 0
         t = torch.tensor([0.0, time], dtype=torch.float64)
         points[away] = _follow(own.slope, points[away], t, FLOW_TOLERANCE)[-1]
-        distance, nearest = torch.cdist(points, wells).min(-1)
+        gaps = apart(points.unsqueeze(1), wells, own.turn).norm(dim=-1)
+        distance, nearest = gaps.min(-1)
         label = torch.where(away & (distance < reach[nearest]), nearest, label)
         if bool((label >= 0).all()):
             break

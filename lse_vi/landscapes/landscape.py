@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_finite, check_points
+from lse_vi.network.circle import as_period
 from lse_vi.network.potential import LSEICNN
 
 
 class Landscape(Protocol):
     """E with two derivatives: a :class:`lse_vi.LSEICNN`, a :class:`Blend` at one time, or yours.
 
-    Give a class of your own these four members to use it with the functions of this package.
+    Give a class of your own these four members to use it with the functions of this package. Where
+    its x is periodic, give it ``period`` too: a number or one per coordinate, None where not.
     """
 
     @property
@@ -37,6 +39,7 @@ class OwnUnits:
     """A landscape in units of its own: E(x) = offset + height inner((x - shift) / scale).
 
     A potential that was fitted to data knows its units; any other landscape is taken as it is.
+    ``turn`` is the period in these units, (dim,), infinite where x is not periodic.
     """
 
     inner: Landscape
@@ -44,17 +47,20 @@ class OwnUnits:
     scale: Tensor
     offset: Tensor
     height: Tensor
+    turn: Tensor
     dtype: torch.dtype
 
     @classmethod
     def of(cls, landscape: Landscape, x: Tensor) -> OwnUnits:
         """The landscape as it is walked on from points ``x``."""
+        period = period_of(landscape).to(x.device)
         if isinstance(landscape, LSEICNN) and not landscape.units.plain:
             u = landscape.units
             inner, dtype = landscape.without_units(), landscape.alpha.dtype
-            return cls(inner, u.shift, u.scale, u.offset, u.height, dtype)
+            turn = (period / u.scale).to(dtype)
+            return cls(inner, u.shift, u.scale, u.offset, u.height, turn, dtype)
         zero = x.new_zeros(x.shape[-1])
-        return cls(landscape, zero, zero + 1, zero[0], zero[0] + 1, x.dtype)
+        return cls(landscape, zero, zero + 1, zero[0], zero[0] + 1, period.to(x), x.dtype)
 
     def place(self, x: Tensor) -> Tensor:
         """Points in the landscape's own units."""
@@ -97,14 +103,14 @@ def check_sample(name: str, x: Any, dim: int, dtype: torch.dtype | None = None) 
     check_finite(name, x)
 
 
-def check_on_a_line(landscape: Landscape) -> None:
-    """Distances are taken on a line: across the seam of a period they would be wrong.
+def period_of(landscape: Landscape) -> Tensor:
+    """The period of x, (dim,), infinite where not periodic.
 
-    Raises:
-        ValueError: for a periodic potential.
+    Example:
+        >>> from lse_vi import WhitenedICNN
+        >>> period_of(LSEICNN(2, 2, network=WhitenedICNN, period=(360, None)))
+        tensor([360.,  inf], dtype=torch.float64)
     """
-    if isinstance(landscape, LSEICNN) and landscape.units.turn is not None:
-        raise ValueError(
-            "landscape: basins and stationary points of a periodic potential are not found yet, "
-            f"but period is {landscape.units.period.tolist()}; use its minima()"
-        )
+    if isinstance(landscape, LSEICNN):
+        return landscape.units.period
+    return as_period(getattr(landscape, "period", None), landscape.dim)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lse_vi.checks import check_positive
-from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_on_a_line, check_sample
+from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
+from lse_vi.network.circle import apart, wrapped
 from lse_vi.numerics.minima import LONGEST_STEP, Frame, distinct
 from lse_vi.numerics.newton import descend
 
@@ -44,11 +46,13 @@ def stationary_points(
     Use it for the barriers between wells, which are at saddles; for minima alone
     there is :meth:`LSEICNN.minima`. A damped Gauss-Newton method descends |grad E|^2/2 from every
     start. It finds a point of any kind if a start is near enough, so give many starts, such as a
-    grid over the region of interest.
+    grid over the region of interest. Where E is periodic, points at the seam are found once, and
+    all are given in the period that begins at the lowest start.
 
     Args:
         landscape: E.
-        starts: (n, dim); points outside their bounding box are left out.
+        starts: (n, dim); points outside their bounding box are left out, but in a periodic
+            coordinate none is outside.
         separation: points closer than this share of the starts' spread count as one.
 
     Raises:
@@ -64,7 +68,6 @@ def stationary_points(
         >>> stationary_points(pot, grid).kinds
         ('minimum', 'minimum', 'saddle')
     """
-    check_on_a_line(landscape)
     check_sample("starts", starts, landscape.dim)
     check_positive("separation", separation)
     own = OwnUnits.of(landscape, starts)
@@ -92,11 +95,12 @@ def stationary_points(
     left = (torch.linalg.pinv(h, hermitian=True) @ g.unsqueeze(-1)).squeeze(-1)
     # Where |grad E| has a minimum above zero, the Hessian is singular and the Newton step is long.
     steep = g.norm(dim=-1) > STEEP * gradient(v0).norm(dim=-1).max()
-    inside = ((v >= v0.amin(0)) & (v <= v0.amax(0))).all(-1)
+    inside = (((v >= v0.amin(0)) & (v <= v0.amax(0))) | own.turn.isfinite()).all(-1)
     v = v[inside & ~steep & (left.norm(dim=-1) < ERROR)]
     u = frame.point(v)
-    kept = distinct(v, inner(u), separation)
-    u = u[kept]
+    around = partial(apart, period=own.turn / frame.spread)
+    kept = distinct(v, inner(u), separation, around)
+    u = wrapped(u[kept], own.turn, u0.amin(0))
     h = inner.hessian(u)
     kinds = tuple(map(_kind, torch.linalg.eigvalsh(h).tolist()))
     return StationaryPoints(own.point(u), own.energy(inner(u)), own.curvatures(h), kinds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from lse_vi.network.circle import apart, wrapped
 from lse_vi.network.gates import CLOSED
 from lse_vi.network.icnn import in_units
 from lse_vi.network.units import Units
-from lse_vi.numerics.minima import Minima, find_minima, spread_of
+from lse_vi.numerics.minima import Minima, distinct, find_minima, spread_of
 
 if TYPE_CHECKING:
     from lse_vi.network.potential import LSEICNN
@@ -118,11 +119,7 @@ def minima(pot: LSEICNN, starts: Tensor, separation: float) -> Minima:
     if plain.units.turn is not None:
         turn = plain.units.turn.to(u)
         points = wrapped(found.points, turn, u.amin(0))
-        kept: list[int] = []
-        for i in range(len(points)):  # lowest first, as found
-            if all(
-                apart(points[i], points[j], turn).norm() > separation * spread_of(u) for j in kept
-            ):
-                kept.append(i)
+        around = partial(apart, period=turn)
+        kept = distinct(points, found.energies, separation * spread_of(u), around)
         found = Minima(points[kept], found.energies[kept])
     return found if pot.units.plain else Minima(*pot.units.restore(*found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -135,10 +136,18 @@ def spread_of(starts: Tensor) -> Tensor:
     )
 
 
-def distinct(points: Tensor, energies: Tensor, radius: float | Tensor) -> list[int]:
-    """Indices of ``points`` (n, dim), lowest first, none within ``radius`` of a lower one."""
+def distinct(
+    points: Tensor,
+    energies: Tensor,
+    radius: float | Tensor,
+    apart: Callable[[Tensor, Tensor], Tensor] = torch.sub,
+) -> list[int]:
+    """Indices of ``points`` (n, dim), lowest first, none within ``radius`` of a lower one.
+
+    ``apart`` gives the vector between points, (..., dim) each: on a circle, the shorter way around.
+    """
     kept: list[int] = []
     for i in energies.argsort().tolist():
-        if all((points[i] - points[j]).norm() > radius for j in kept):
+        if bool((apart(points[kept], points[i]).norm(dim=-1) > radius).all()):
             kept.append(i)
     return kept

@@ -4,7 +4,7 @@ import pytest
 import torch
 from numpy.polynomial import Polynomial as Poly
 
-from lse_vi import LSEICNN, WhitenedICNN, basins, stationary_points
+from lse_vi import LSEICNN, WhitenedICNN, stationary_points
 
 
 def test_stationary_points_have_their_kinds(polynomial, grid):
@@ -52,13 +52,3 @@ def test_bad_starts_are_named(polynomial):
         message = f"starts must be a tensor of floating-point numbers, but got {kind}"
         with pytest.raises(TypeError, match=message):
             stationary_points(polynomial(), starts)
-
-
-def test_a_periodic_potential_is_refused():
-    """Its wells lie across a seam, where distances on a line are wrong."""
-    pot = LSEICNN(1, 2, network=WhitenedICNN, period=6.0)
-    x = torch.linspace(-3.0, 3.0, 7).unsqueeze(1)
-    with pytest.raises(ValueError, match=r"landscape: .* periodic .* use its minima"):
-        stationary_points(pot, x)
-    with pytest.raises(ValueError, match=r"landscape: .* periodic .* use its minima"):
-        basins(pot, x, x[:1])
