@@ -55,6 +55,7 @@ class FitResult:
         names: of the coordinates, where the data had names.
         by: name of the column by which the table was grouped.
         ess: how many points of weight one the data are worth, (*batch,); None without weights.
+        weights_read: how the weights were read, "counts" or "relative"; empty without.
 
     Example:
         >>> from lse_vi import fit_density
@@ -75,6 +76,7 @@ class FitResult:
     spread: Tensor = field(repr=False)
     background: Tensor | None = None
     ess: Tensor | None = None
+    weights_read: str = ""
     labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     by: str | None = None
@@ -114,6 +116,13 @@ class FitResult:
             self, density=LSEDensity(pot, q.box, method=q.method), labels=(), warnings=(), **batch
         )
 
+    def _worth(self, points: float) -> str:
+        """How many points the data are worth, and how their weights were read."""
+        if self.weights_read == "counts":
+            return f"weights read as counts of {points:,.0f} points (floats would be relative)"
+        said = "relative weights, worth " if self.weights_read else ""
+        return f"{said}{points:.4g} effective points"
+
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
         batch = self.active_modes.shape
@@ -134,7 +143,7 @@ class FitResult:
                 f"{float(self.log_likelihood[index]):.4f} nats per point"
             )
             if self.ess is not None:
-                lines[-1] += f", {float(self.ess[index]):.4g} effective points"
+                lines[-1] += f", {self._worth(float(self.ess[index]))}"
             for k in shown:
                 at = place(locations[k].tolist(), self.spread.tolist())
                 lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
@@ -199,7 +208,12 @@ def result_of(
         names=table.names,
         by=table.by,
         ess=None if points.weights is None else size.expand(weights.shape[:-1]),
+        weights_read=_reading(points) if table.weighted else "",
     )
+
+
+def _reading(points: Points) -> str:
+    return "counts" if points.worth.counts else "relative"
 
 
 def _doubts(weights: Tensor, shares: Tensor, density: LSEDensity, n: Tensor) -> list[str]:

@@ -17,7 +17,7 @@ from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rejection import rejection_sample
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.distribution.wrapping import check_wrapped, lowest, rule_of
-from lse_vi.network.circle import wrapped
+from lse_vi.network.circle import apart, mean_around, wrapped
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 
@@ -162,18 +162,19 @@ class LSEDensity(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """E_q[x], (*batch, dim); of an angle, the mean of those in [-P/2, P/2)."""
-        return self._moment(self.rule.points).expand(self._extended_shape())
+        """E_q[x], (*batch, dim); of an angle the circular mean, in [-P/2, P/2]."""
+        return self._mean().expand(self._extended_shape())
 
     @property
     def variance(self) -> Tensor:
-        """Var_q[x], (*batch, dim)."""
-        centre = self._moment(self.rule.points)
-        return self._moment((self.rule.points - centre) ** 2).expand(self._extended_shape())
+        """E_q[(x - mean)^2], (*batch, dim); of an angle, of the distance by the shorter way."""
+        gaps = apart(self._mean(), self.rule.points, self.potential.units.period)
+        mass = self.rule.probabilities(self.potential).unsqueeze(-1)
+        return (mass * gaps**2).sum(0).expand(self._extended_shape())
 
-    def _moment(self, values: Tensor) -> Tensor:
-        """E_q of ``values`` at the points of the rule, (n, *batch or 1s, dim) -> (*batch, dim)."""
-        return (self.rule.probabilities(self.potential).unsqueeze(-1) * values).sum(0)
+    def _mean(self) -> Tensor:
+        mass = self.rule.probabilities(self.potential)
+        return mean_around(mass, self.rule.points, self.potential.units.period)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log q(x), normalised: (*sample, *batch, dim) -> (*sample, *batch); -inf off the box."""

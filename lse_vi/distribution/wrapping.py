@@ -14,8 +14,7 @@ from torch import Tensor
 
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.rule import Method, Rule
-from lse_vi.network.circle import apart, wrapped
-from lse_vi.network.icnn import whitened
+from lse_vi.network.circle import apart, mean_around, wrapped
 from lse_vi.network.potential import LSEICNN
 
 SHARP = 1e-6  # difference of rho from one that rounding explains, in single precision too
@@ -67,18 +66,15 @@ def check_wrapped(pot: LSEICNN, bounds: Any) -> None:
 def mode_moments(pot: LSEICNN, rule: Rule) -> tuple[Tensor, Tensor, Tensor]:
     """Mass (*batch, modes), mean and deviation (*batch, modes, dim) of each mode under q.
 
-    Means of angles are of the distances from the mode's frame by the shorter way around. Both are
-    NaN for a mode without mass.
+    Means of angles are circular, deviations are of the distance by the shorter way around. Both
+    are NaN for a mode without mass.
     """
     mass = rule.probabilities(pot).unsqueeze(-1) * pot.responsibilities(rule.points)
-    weights, center = mass.sum(0), mass.new_zeros(())
-    offset = rule.points.unsqueeze(-2)
-    if pot.units.turn is not None:
-        center = whitened(pot.network).loc.detach()
-        offset = apart(center, offset, pot.units.period.unsqueeze(-2).to(offset))
-    mean = (mass.unsqueeze(-1) * offset).sum(0) / weights.unsqueeze(-1)
-    square = (mass.unsqueeze(-1) * (offset - mean).square()).sum(0) / weights.unsqueeze(-1)
-    return weights, center + mean, square.sqrt()
+    weights, period = mass.sum(0), pot.units.period.unsqueeze(-2).to(rule.points)
+    mass, x = mass / weights, rule.points.unsqueeze(-2)
+    mean = mean_around(mass, x, period)
+    square = (mass.unsqueeze(-1) * apart(mean, x, period).square()).sum(0)
+    return weights, mean, square.sqrt()
 
 
 def lowest(period: Tensor) -> Tensor:

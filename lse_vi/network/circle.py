@@ -33,6 +33,24 @@ def apart(x: Tensor, y: Tensor, period: Tensor) -> Tensor:
     return torch.where(finite, (y - x) - turn * ((y - x) / turn).round(), y - x)
 
 
+def mean_around(mass: Tensor, x: Tensor, period: Tensor) -> Tensor:
+    r"""The mean of x (n, ..., dim) under ``mass`` (n, ...), which sums to one: (..., dim).
+
+    Of an angle, the circular mean: the direction of :math:`E[e^{2 \pi i x / P}]`, in
+    [-P/2, P/2].
+
+    Example:
+        >>> angles = torch.tensor([[350.0], [20.0]])
+        >>> mean_around(torch.tensor([0.5, 0.5]), angles, torch.tensor([360.0]))
+        tensor([5.0000])
+    """
+    finite, mass = period.isfinite(), mass.unsqueeze(-1)
+    turn = torch.where(finite, period, 1.0).to(x) / (2 * math.pi)
+    angle = torch.where(finite, x / turn, 0.0)
+    around = turn * torch.atan2((mass * angle.sin()).sum(0), (mass * angle.cos()).sum(0))
+    return torch.where(finite, around, (mass * torch.where(finite, 0.0, x)).sum(0))
+
+
 def as_period(given: Any, dim: int) -> Tensor:
     """The argument ``period`` of users as (dim,), infinite where not periodic.
 

@@ -67,10 +67,12 @@ def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
     ]
     number = math.prod(b - a + 1 for a, b in ends)
     if number > MOST:
+        widest = float(torch.where(finite.unsqueeze(-2), width / turn, 0.0).amax())
         raise ValueError(
-            f"period: modes so wide that {number:,} images of a point matter; their widths are "
-            f"{width.amax().item():.3g} in the network's units, where the period is "
-            f"{period.reshape(flat)[0].tolist()}"
+            f"period: the widest mode is {widest:.3g} periods wide, so that "
+            f"{number:,} images of a point matter, and at most {MOST:,} are summed. A mode of 1.5 "
+            "periods is uniform on the circle to rounding: make the modes narrower (precision in "
+            "network.reset_parameters), or give no period in a coordinate that is uniform"
         )
     ticks = [torch.arange(a, b + 1) for a, b in ends]
     return torch.cartesian_prod(*ticks).reshape(-1, loc.shape[-1]).to(loc)

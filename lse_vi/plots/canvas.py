@@ -12,7 +12,11 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from lse_vi.checks import check_dim
+from lse_vi.densities.result import FitResult
 from lse_vi.distribution.box import Box
+from lse_vi.distribution.density import LSEDensity
+from lse_vi.distribution.wrapping import lowest
+from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.numerics.arrays import as_points as read_points
 from lse_vi.plots.style import COLORS, GREY
@@ -39,6 +43,28 @@ def as_points(data: Any, potential: LSEICNN) -> Tensor:
     points = read_points("data", data).to(potential.alpha.device, potential.point_dtype)
     check_dim("data", points, potential.dim)
     return points
+
+
+def shown(given: LSEDensity | FitResult) -> tuple[LSEDensity, Sequence[str]]:
+    """A density or that of a fit, and the labels of its axes: names of the data if they had any."""
+    names: Sequence[str] = ()
+    if isinstance(given, FitResult):
+        given, names = given.density, given.names
+    dim = given.potential.dim
+    return given, names or (["$x$"] if dim == 1 else [f"$x_{i + 1}$" for i in range(dim)])
+
+
+def one_turn(points: Tensor, potential: LSEICNN) -> Tensor:
+    """Points (n, dim) modulo the period, in [-P/2, P/2)."""
+    period = potential.units.period.to(points)
+    return wrapped(points, period, lowest(period))
+
+
+def around(box: Box, potential: LSEICNN) -> Box:
+    """``box``, but one whole period where x is periodic."""
+    period = potential.units.period.to(box.low)
+    low, turn = lowest(period), period.isfinite()
+    return Box(torch.where(turn, low, box.low), torch.where(turn, -low, box.high))
 
 
 def padded(points: Tensor) -> Box:

@@ -12,18 +12,22 @@ from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from lse_vi.checks import check_count
+from lse_vi.densities.result import FitResult
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.plots.canvas import (
+    around,
     as_numpy,
     as_points,
     check_plottable,
     draw_rug,
     lattice,
     mode_colors,
+    one_turn,
     padded,
     planes,
     scatter,
+    shown,
 )
 from lse_vi.plots.style import GREY, NAMED, PALE, SHADES, new_axes
 
@@ -36,7 +40,7 @@ TOO_WIDE, MIDDLE_QUANTILES = 10.0, (0.025, 0.975)
 
 
 def plot_density(
-    density: LSEDensity, data: Any = None, *, ax: Axes | None = None, grid: int = 400
+    density: LSEDensity | FitResult, data: Any = None, *, ax: Axes | None = None, grid: int = 400
 ) -> Axes:
     r"""A density in one or two dimensions, with the share and the weight of each mode.
 
@@ -46,11 +50,13 @@ def plot_density(
     histogram of the data. In two dimensions it shows q(x) in grey, the peak of each share, and the
     data in the colour of their most responsible mode. The window is the density's box; without a
     box it holds the data and all but 0.1 % of each marginal; where modes would be needles in it, it
-    is closer, and the legend says how many points are outside. Modes with a weight below 1 % are
-    left out; the heaviest ten are named.
+    is closer, and the legend says how many points are outside. Where x is periodic it is one
+    period, [-P/2, P/2], and the data are taken into it. Modes with a weight below 1 % are left out;
+    the heaviest ten are named.
 
     Args:
-        density: q, without batch dimensions.
+        density: q, without batch dimensions, or the result of :func:`~lse_vi.fit_density`, whose
+            names are those of the axes.
         data: points (n, dim) or (n,), tensor or array.
         ax: axes to draw on; a new figure by default.
         grid: points per axis where q is evaluated.
@@ -68,9 +74,10 @@ def plot_density(
         >>> plot_density(q).get_ylabel()
         'density $q(x)$'
     """
+    density, names = shown(density)
     potential = density.potential
     check_plottable("density", potential.dim, density.batch_shape)
-    points = None if data is None else as_points(data, potential)
+    points = None if data is None else one_turn(as_points(data, potential), potential)
     window = _window(density, points)
     x = lattice(window, check_count("grid", grid, 2))
     with torch.no_grad():
@@ -88,7 +95,9 @@ def plot_density(
     if potential.dim == 1:
         if points is not None and len(points):
             values = as_numpy(points.squeeze(-1))
-            edges = np.histogram_bin_edges(values, math.isqrt(2 * len(values))).tolist()
+            turn = potential.units.turn is not None  # then the edges are those of the window
+            ends = (float(window.low), float(window.high)) if turn else None
+            edges = np.histogram_bin_edges(values, math.isqrt(2 * len(values)), ends).tolist()
             height = np.full(len(values), 1 / (n * (edges[1] - edges[0])))
             ax.hist(values, edges, weights=height, color=PALE, label="data" + outside)
             if len(points) <= FEW:
@@ -100,11 +109,11 @@ def plot_density(
             ax.fill_between(ticks, heights[:, k], where=high, color=color, alpha=0.3, linewidth=0)
             ax.plot(ticks[high], heights[high, k], color=color, label=label)
         ax.plot(ticks, as_numpy(q), color="black", linewidth=1, label="density $q$")
-        ax.set(xlabel="$x$", ylabel="density $q(x)$", ylim=(0, None))
+        ax.set(xlabel=names[0], ylabel="density $q(x)$", ylim=(0, None))
     else:
         shades = ax.contourf(*planes(x, q), levels=12, cmap=SHADES)
         ax.figure.colorbar(shades, ax=ax, label="density $q(x)$")
-        ax.set(xlabel="$x_1$", ylabel="$x_2$")
+        ax.set(xlabel=names[0], ylabel=names[1])
         if points is not None:
             with torch.no_grad():
                 owners = potential.responsibilities(points).argmax(-1).tolist()
@@ -112,7 +121,7 @@ def plot_density(
             ax.scatter(
                 [], [], s=8, lw=0, c=GREY, label=f"data, in the colour of their mode{outside}"
             )
-        marked = [k for k in colors if not _cut_off(peaks[k], window, density.box)]
+        marked = [k for k in colors if not _cut_off(peaks[k], window, density)]
         crosses = [colors[k] for k in marked]
         scatter(ax, peaks[marked], s=60, marker="X", c=crosses, edgecolor="k")
         ax.scatter([], [], s=60, marker="X", c="white", edgecolor="k", label="mode: weight")
@@ -133,14 +142,16 @@ def _window(density: LSEDensity, points: Tensor | None) -> Box:
     width = high - low
     close = Box(torch.maximum(low - width, whole.low), torch.minimum(high + width, whole.high))
     wide = whole.width > TOO_WIDE * width
-    return Box(*(torch.where(wide, *edges) for edges in zip(close, whole, strict=True)))
+    box = Box(*(torch.where(wide, *edges) for edges in zip(close, whole, strict=True)))
+    return around(box, density.potential)
 
 
-def _cut_off(peak: Tensor, window: Box, box: Box | None) -> bool:
+def _cut_off(peak: Tensor, window: Box, density: LSEDensity) -> bool:
     """Whether a peak on the lattice is on an edge of the window, and not of the support."""
     edge = (peak <= window.low) | (peak >= window.high)
-    if box is not None:
-        edge &= (peak > box.low) & (peak < box.high)
+    edge &= ~density.potential.units.period.isfinite()  # a circle has no edge
+    if density.box is not None:
+        edge &= (peak > density.box.low) & (peak < density.box.high)
     return bool(edge.any())
 
 

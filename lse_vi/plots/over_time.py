@@ -9,7 +9,8 @@ import torch
 from matplotlib.axes import Axes
 
 from lse_vi.densities.result import FitResult
-from lse_vi.plots.canvas import as_numpy
+from lse_vi.distribution.box import Box
+from lse_vi.plots.canvas import around, as_numpy
 from lse_vi.plots.style import GREY, SHADES, VERMILLION, new_axes
 
 HEIGHTS = 300  # points along the coordinate: more than a figure has pixels for a mode
@@ -59,7 +60,8 @@ def plot_over_time(result: FitResult, *, ax: Axes | None = None) -> Axes:
         x.gather(0, (mass < p).sum(0, keepdim=True).clamp_max(len(x) - 1))
         for p in (OUTSIDE, 1 - OUTSIDE)
     ]
-    ticks = torch.linspace(float(ends[0].min()), float(ends[1].max()), HEIGHTS).to(x)
+    window = around(Box(ends[0].min().reshape(1), ends[1].max().reshape(1)), q.potential)
+    ticks = torch.linspace(float(window.low.min()), float(window.high.max()), HEIGHTS).to(x)
     with torch.no_grad():
         height = q.log_prob(ticks.reshape(-1, 1, 1).expand(-1, len(times), 1)).exp()
     height = height / height.amax(0)

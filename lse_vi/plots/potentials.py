@@ -18,12 +18,14 @@ from lse_vi.distribution.box import Box
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.plots.canvas import (
+    around,
     as_numpy,
     as_points,
     check_plottable,
     draw_rug,
     lattice,
     mode_colors,
+    one_turn,
     padded,
     planes,
     scatter,
@@ -51,7 +53,8 @@ def plot_potential(
     In one dimension the figure shows E(x) and, dashed, the modes f_k(x) - log(s_k/K)/rho of which
     E is the soft minimum: a mode equals E(x) where it alone is responsible, and is above E(x)
     elsewhere. In two dimensions it shows contour lines of E. Modes responsible for less than 1 % of
-    the window are left out; ten are named.
+    the window are left out; ten are named. Without ``bounds``, the window of a periodic coordinate
+    is one period, [-P/2, P/2].
 
     Args:
         potential: E, without batch dimensions.
@@ -73,6 +76,7 @@ def plot_potential(
     """
     check_plottable("potential", potential.dim, potential.batch_shape)
     points = None if data is None else as_points(data, potential)
+    points = points if points is None or bounds is not None else one_turn(points, potential)
     box = _window(potential, bounds, points)
     x = lattice(box, check_count("grid", grid, 2))
     with torch.no_grad():
@@ -179,8 +183,11 @@ def _window(potential: LSEICNN, bounds: Any, points: Tensor | None) -> Box:
     """The window: the box ``bounds``, or one around ``points``."""
     if bounds is not None:
         return Box.of(bounds, potential.dim, potential.alpha)
-    if points is not None and bool((points.amin(0) < points.amax(0)).all()):
-        return padded(points)
+    turn = potential.units.period.isfinite()
+    if points is None and bool(turn.all()):
+        points = potential.alpha.new_zeros(1, potential.dim).to(potential.point_dtype)
+    if points is not None and bool(((points.amin(0) < points.amax(0)) | turn).all()):
+        return around(padded(points), potential)
     came = "neither" if points is None else f"data with ranges {np.ptp(as_numpy(points), axis=0)}"
     raise ValueError(
         f"bounds, or data that vary in each coordinate, must set the window, but got {came}"
@@ -193,7 +200,12 @@ def _levels(low: float, high: float) -> np.ndarray:
 
 
 def _minima(potential: LSEICNN, box: Box) -> Minima:
-    """The minima inside the window."""
+    """The minima inside the window, each as often as a period has it there."""
     found = potential.minima(lattice(box, STARTS_PER_AXIS[potential.dim]))
-    inside = box.contains(found.points)
-    return Minima(found.points[inside], found.energies[inside])
+    period = potential.units.period.to(found.points)
+    laps = torch.where(period.isfinite(), (box.width / period).ceil(), 0.0)
+    ticks = [torch.arange(int(n) + 1) for n in laps.tolist()]
+    turns = torch.cartesian_prod(*ticks).reshape(-1, 1, potential.dim).to(period)
+    points = found.points + turns * torch.where(period.isfinite(), period, 0.0)
+    inside = box.contains(points)
+    return Minima(points[inside], found.energies.expand(inside.shape)[inside])

@@ -21,6 +21,7 @@ class Table(NamedTuple):
         names: of the coordinates; empty where none are known.
         missing: number of rows left out because an entry was missing.
         by: the column by which the rows are grouped.
+        weighted: whether weights were given, other than those of filled up groups.
     """
 
     x: Any
@@ -29,6 +30,7 @@ class Table(NamedTuple):
     names: tuple[str, ...] = ()
     missing: int = 0
     by: str | None = None
+    weighted: bool = False
 
     @classmethod
     def of(
@@ -55,8 +57,9 @@ class Table(NamedTuple):
             >>> table.x.shape, table.labels, table.missing
             ((1, 2, 1), ('0', '1'), 1)
         """
+        given = weights is not None
         if value is None and by is None and not isinstance(weights, str):
-            return cls(x, weights, names=_names(x))
+            return cls(x, weights, names=_names(x), weighted=given)
         if not isinstance(x, pd.DataFrame):
             raise TypeError(
                 "value, by and weights can name columns of a DataFrame, but x is "
@@ -78,7 +81,7 @@ class Table(NamedTuple):
             worth = np.asarray(weights)[x.index.get_indexer(whole.index)]
         names = tuple(columns)
         if by is None:
-            return cls(whole[columns], worth, names=names, missing=missing)
+            return cls(whole[columns], worth, names=names, missing=missing, weighted=given)
         groups = {str(key): rows for key, rows in whole.groupby(by, sort=True).indices.items()}
         most = max(map(len, groups.values()))
         numbers = whole[columns].to_numpy()
@@ -92,6 +95,7 @@ class Table(NamedTuple):
             names,
             missing,
             str(by),
+            given,
         )
 
 

@@ -123,3 +123,19 @@ def test_rows_without_weight_change_nothing():
     with_strays = fit_density(torch.cat([x, 1e6 * torch.arange(1.0, 6)]), weights=weights, **few)
     without = fit_density(x, weights=weights[:80], **few)
     assert torch.equal(with_strays.mode_locations, without.mode_locations)
+
+
+@pytest.mark.parametrize(
+    ("weights", "read", "said"),
+    [
+        (None, "", ""),
+        (torch.arange(1, 41), "counts", "weights read as counts of 820 points (floats would be"),
+        (torch.arange(1, 41) / 3, "relative", "relative weights, worth 30.37 effective points"),
+    ],
+)
+def test_a_report_says_how_weights_were_read(weights, read, said):
+    x = torch.randn(40)
+    res = fit_density(x, weights=weights, modes=1, steps=10, polish=0, progress=False)
+    assert res.weights_read == read
+    assert said in str(res)
+    assert ("weights" in str(res)) == bool(read)

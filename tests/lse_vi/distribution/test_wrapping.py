@@ -7,6 +7,7 @@ import torch
 from scipy.stats import kstest
 
 from lse_vi import LSEICNN, LSEDensity, MomentMixture, WhitenedICNN
+from lse_vi.distribution.wrapping import mode_moments
 
 TURN = 2 * math.pi
 
@@ -59,6 +60,32 @@ def test_many_dimensions_take_draws():
     q = LSEDensity(circular(3, (TURN, None, TURN)), method=MomentMixture(4096))
     x = q.sample((50,)) + torch.tensor([TURN, 0.0, -TURN])
     torch.testing.assert_close(q.log_prob(x), q.log_prob(x - torch.tensor([TURN, 0.0, 0.0])))
+
+
+@pytest.mark.parametrize("origin", [0.0, 1.0, math.pi, -2.5])
+def test_means_and_variances_are_those_of_the_circle(origin):
+    """Of two modes beside the seam: by sums over the circle, and the same from any origin."""
+    pot = LSEICNN(1, 2, rho=1.0, hidden=(), network=WhitenedICNN, period=TURN)
+    at = torch.tensor([[math.pi - 0.3], [-math.pi + 0.2]]) + origin
+    pot.network.reset_parameters(at, torch.tensor([3.0, 6.0]).reshape(2, 1, 1))
+    q = LSEDensity(pot.requires_grad_(False))
+    x = torch.arange(4000) / 4000 * TURN
+    mass = q.log_prob(x.unsqueeze(-1)).exp() * (TURN / 4000)
+    mean = math.atan2(float((mass * x.sin()).sum()), float((mass * x.cos()).sum()))
+    assert math.cos(float(q.mean) - mean) == pytest.approx(1.0, abs=1e-12)
+    gaps = torch.remainder(x - mean + math.pi, TURN) - math.pi
+    assert float(q.variance) == pytest.approx(float((mass * gaps**2).sum()), rel=1e-6)
+    _, means, deviations = mode_moments(q.potential, q.rule)
+    # Of a wrapped normal law, whose mean is its centre and whose deviation hardly differs.
+    assert float(((means - at) / 2).sin().abs().max()) < 0.01
+    assert deviations.flatten().tolist() == pytest.approx([1 / 3, 1 / 6], rel=0.1)
+
+
+def test_a_mode_far_wider_than_the_period_says_so():
+    pot = LSEICNN(2, 1, rho=1.0, hidden=(), network=WhitenedICNN, period=(1.0, None))
+    pot.network.reset_parameters(torch.zeros(1, 2), torch.tensor([[1e-3, 0.0], [0.0, 1e-9]])[None])
+    with pytest.raises(ValueError, match=r"period: the widest mode is 1e\+03 periods wide"):
+        pot(torch.zeros(1, 2))
 
 
 def test_bounds_and_other_sharpness_are_refused():

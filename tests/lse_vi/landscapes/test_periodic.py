@@ -51,7 +51,10 @@ def test_a_torsion_has_three_wells_and_three_barriers_from_any_origin(make, low)
     found = stationary_points(make(), starts)
     assert sorted(found.kinds) == ["maximum"] * 3 + ["minimum"] * 3
     wells, tops = found.points[:3].flatten(), found.points[3:].flatten()
-    for points, exact in ((wells, [-TURN / 6, TURN / 6, TURN / 2]), (tops, [0, TURN / 3, -TURN / 3])):
+    for points, exact in (
+        (wells, [-TURN / 6, TURN / 6, TURN / 2]),
+        (tops, [0, TURN / 3, -TURN / 3]),
+    ):
         gaps = on_circle(points.unsqueeze(1), torch.tensor(exact, dtype=torch.float64))
         assert float(gaps.amin(0).max()) < 1e-6
     assert bool(((found.points >= low) & (found.points < low + TURN)).all())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from numpy.polynomial import Polynomial as Poly
 
-from lse_vi import LSEICNN, WhitenedICNN, stationary_points
+from lse_vi import stationary_points
 
 
 def test_stationary_points_have_their_kinds(polynomial, grid):
