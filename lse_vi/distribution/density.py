@@ -168,7 +168,8 @@ class LSEDensity(TorchDistribution):
     @property
     def variance(self) -> Tensor:
         """E_q[(x - mean)^2], (*batch, dim); of an angle, of the distance by the shorter way."""
-        gaps = apart(self._mean(), self.rule.points, self.potential.units.period)
+        period = self.potential.units.period.to(self.rule.points)
+        gaps = apart(self._mean(), self.rule.points, period)
         mass = self.rule.probabilities(self.potential).unsqueeze(-1)
         return (mass * gaps**2).sum(0).expand(self._extended_shape())
 
