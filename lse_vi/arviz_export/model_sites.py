@@ -13,7 +13,7 @@ from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Size, Tensor
 
 from lse_vi.arviz_export.model_runs import Draws, plate_depth
-from lse_vi.joint.log_joint import check_whole
+from lse_vi.joint.refusals import check_whole
 
 # How far log-probabilities of a run with all draws at once may be from those of a run with one.
 # Rounding in float32 stays below; a model that is not vectorised mixes up draws and is far above.

@@ -61,9 +61,9 @@ def fit_guide(
 
     Raises:
         TypeError: for a guide or a recipe of another type.
-        ValueError: for a model with discrete latents or a subsampled plate, for a log joint that
-            is NaN or unbounded, and for a checkpoint of a model with an argument whose content has
-            no fingerprint (a lambda, say).
+        ValueError: for discrete latents whose values cannot be listed, a subsampled plate, a log
+            joint that is NaN, unbounded or no function of the latents alone, and for a checkpoint
+            of a model with an argument whose content has no fingerprint (a lambda, say).
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
     Example:

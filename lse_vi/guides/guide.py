@@ -9,37 +9,39 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
-from pyro.distributions.score_parts import ScoreParts
 from pyro.infer.autoguide import AutoContinuous, init_to_median
+from pyro.infer.autoguide.guides import prototype_hide_fn
 from torch import Tensor
-from torch.distributions import biject_to
 
 from lse_vi.checks import check_count, check_counts, check_positive
 from lse_vi.distribution.density import LSEDensity
-from lse_vi.distribution.importance import LaplaceMixture
-from lse_vi.distribution.quadrature import Quadrature
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
+from lse_vi.guides.latent_density import LatentDensity, default_method, feasible, sample_sites
 from lse_vi.guides.peak_search import Search, find_peaks, nearest_normal
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.placement import place
 from lse_vi.guides.proposal import prior_units
-from lse_vi.joint.log_joint import LogJoint, constrain
+from lse_vi.joint.enumeration import is_summed
+from lse_vi.joint.latents import (
+    PRIOR_DRAWS,
+    checked_values,
+    prior_draws,
+    still_values,
+    still_vectors,
+    supports_move,
+)
+from lse_vi.joint.log_joint import LogJoint
+from lse_vi.joint.refusals import check_continuous
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 from lse_vi.random.draws import randn
 from lse_vi.random.turns import own_draws, taking_turns
 
-PRIOR_DRAWS = 128  # which show the prior's median and spread, and from which ascents start
 FLAT_STARTS = 16  # of descents that find the units of a model with an improper prior
 FRESH_MODES = 8  # of a guide before its modes are known, if no number is given
 SUMMARY_DRAWS = 20_000  # behind medians and quantiles: a median to 1 % of the standard deviation
-RULE_MAX_DIM = 2  # dimensions up to which the default rule is quadrature, the limit of that class
-GUIDE_TOLERANCE = 1e-5  # nats of log Z by that quadrature: far below the misfit that is reached
-GUIDE_PANELS = 2  # per axis at the start of that quadrature, which is refined as needed
-GUIDE_DRAWS = 16_384  # behind log Z in more dimensions: 0.008 nats of error if half of them count
 GUIDE_GATE = 0.5  # of every mode at the start: any value serves, as equal gates cancel in q
 
 
@@ -54,7 +56,8 @@ class AutoLSEICNN(AutoContinuous):
     :meth:`find_modes`: otherwise all modes start near one point.
 
     Args:
-        model: a Pyro model whose latent variables are continuous.
+        model: a Pyro model. Its continuous latents are the guide's; discrete ones with finitely
+            many values are summed out.
         modes: the largest number of modes K; by default what the search for peaks finds, and up to
             eight more. Modes are added where peaks are not Gaussian, as long as they improve the
             fit.
@@ -64,7 +67,7 @@ class AutoLSEICNN(AutoContinuous):
         method: how log Z is found, as in :class:`~lse_vi.LSEDensity`.
 
     Raises:
-        ValueError: for a model with a discrete latent variable.
+        ValueError: for a discrete latent variable whose values cannot be listed.
         RuntimeError: for a model without latent variables.
 
     Example:
@@ -91,18 +94,20 @@ class AutoLSEICNN(AutoContinuous):
         init_scale: float = 0.1,
         method: Method | None = None,
     ) -> None:
-        super().__init__(model, init_loc_fn=_feasible(init_loc_fn))
+        super().__init__(model, init_loc_fn=feasible(init_loc_fn))
         self.modes = None if modes is None else check_count("modes", modes)
         self.hidden = check_counts("hidden", hidden)
         self.init_scale = check_positive("init_scale", init_scale)
         self.method = method
         self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
         self._density: tuple[Any, LSEDensity] | None = None
+        self._last: LogJoint | None = None  # with the arguments that the model had last
+        self.moving = False  # whether the support of a site depends on other sites
         self.search: Search | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # As in Pyro's autoguides the model is left out: it is often a closure, which has no pickle.
-        return {**super().__getstate__(), "_prior": (None,), "_density": None}
+        return {**super().__getstate__(), "_prior": (None,), "_density": None, "_last": None}
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         # The state may have fewer modes than a new guide: a fit keeps only as many as it needs.
@@ -113,15 +118,39 @@ class AutoLSEICNN(AutoContinuous):
 
     # -- Pyro's interface -----------------------------------------------------------------------
 
+    @staticmethod
+    def _prototype_hide_fn(msg: Any) -> bool:
+        """Whether a site is no part of the guide: data, or discrete and summed out."""
+        return prototype_hide_fn(msg) or is_summed(msg)
+
     @own_draws()
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
-        super()._setup_prototype(*args, **kwargs)
+        try:
+            super()._setup_prototype(*args, **kwargs)
+        except (ValueError, NotImplementedError):
+            for name, site in self.prototype_trace.iter_stochastic_nodes():
+                check_continuous(name, site)
+            raise
+        self.moving = supports_move(
+            self._prior[0], self._unpack_latent, self._init_loc(), args, kwargs
+        )
         loc = self._init_loc()
         pot = self._blank(modes := self.modes or FRESH_MODES, like=loc)
         centers = loc + self.init_scale * randn(modes, self.latent_dim).to(loc)
         factor = torch.eye(self.latent_dim).to(loc) / self.init_scale
         pot.network.reset_parameters(centers, factor.expand(modes, -1, -1))
         self.install(pot)
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """A draw of each site, as for all autoguides."""
+        if self.prototype_trace is None:
+            self._setup_prototype(*args, **kwargs)
+        if not self.moving:
+            drawn: dict[str, Tensor] = super().forward(*args, **kwargs)
+            return drawn
+        latent, plates = self.sample_latent(*args, **kwargs), self._create_plates(*args, **kwargs)
+        values, log_dets = self.log_joint(*args, **kwargs).placed(latent)
+        return sample_sites(self._unpack_latent(latent), values, log_dets, plates)
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> LSEDensity:
         """The guide's density over the unconstrained latent vector, an :class:`LSEDensity`."""
@@ -151,8 +180,10 @@ class AutoLSEICNN(AutoContinuous):
         with seeded(0):
             draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
         levels = torch.as_tensor(quantiles).to(draws)
-        rows = [self.constrain(row) for row in torch.quantile(draws, levels, dim=0)]
-        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        if self.moving:  # the value of one site at a quantile depends on those of others
+            each = self.values(draws)
+            return {name: torch.quantile(value, levels, dim=0) for name, value in each.items()}
+        return self.values(torch.quantile(draws, levels, dim=0))
 
     def is_for(self, model: Callable[..., Any]) -> bool:
         """Whether the guide was made for ``model``; False once pickled, which drops the model."""
@@ -165,11 +196,31 @@ class AutoLSEICNN(AutoContinuous):
         """The model's log joint over the unconstrained latent vector, given its arguments."""
         if self.prototype_trace is None:
             self(*args, **kwargs)
-        return LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
+        self._last = LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
+        return self._last
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
-        return constrain(self._unpack_latent, z)
+        return {name: value[0] for name, value in self.values(z.unsqueeze(0)).items()}
+
+    def values(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the model's sites, (*lead, *shape), at unconstrained vectors (*lead, dim).
+
+        Where the support of a site depends on other sites, the model runs with the arguments that
+        it had last.
+        """
+        if self.moving:
+            return self._with_model().values(z)
+        return still_values(self._unpack_latent, z)
+
+    def _with_model(self) -> LogJoint:
+        """The log joint with the arguments that the model had last."""
+        if self._last is None:
+            raise ValueError(
+                "guide: the support of a site depends on other sites, and this guide has no model: "
+                "call it first, or after loading make it anew and use load_state_dict"
+            )
+        return self._last
 
     @torch.no_grad()
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -178,40 +229,10 @@ class AutoLSEICNN(AutoContinuous):
         Raises:
             ValueError: if a site is missing, or of another shape.
         """
-        parts = []
-        for name, site in self.prototype_trace.iter_stochastic_nodes():
-            if name not in values:
-                raise ValueError(f"values: the model has a site {name!r}, but got {sorted(values)}")
-            shape, value = site["value"].shape, torch.as_tensor(values[name])
-            if value.shape[value.dim() - len(shape) :] != shape:
-                raise ValueError(
-                    f"values: site {name!r} must have a shape that ends in {tuple(shape)}, but got "
-                    f"{tuple(value.shape)}"
-                )
-            lead = value.shape[: value.dim() - len(shape)]
-            parts.append(biject_to(site["fn"].support).inv(value).reshape(*lead, -1))
-        return torch.cat(parts, -1)
-
-    @torch.no_grad()
-    @own_draws()
-    def prior_draws(self, *args: Any, **kwargs: Any) -> Tensor | None:
-        """Draws (n, dim) of the unconstrained latents from the prior; None if it is improper.
-
-        The first is the guide's start. Points that are not finite are left out.
-        """
-        draws = [self._init_loc()]
-        try:
-            for _ in range(PRIOR_DRAWS):
-                with poutine.block(), pyro.validation_enabled(False):
-                    trace = poutine.trace(self._prior[0]).get_trace(*args, **kwargs)
-                parts = [
-                    biject_to(site["fn"].support).inv(trace.nodes[name]["value"])
-                    for name, site in self.prototype_trace.iter_stochastic_nodes()
-                ]
-                draws.append(torch.cat([part.reshape(-1) for part in parts]))
-        except NotImplementedError:
-            return None
-        return (points := torch.stack(draws))[points.isfinite().all(-1)]
+        given = checked_values(self.prototype_trace, values)
+        if not self.moving:
+            return still_vectors(self.prototype_trace, given)
+        return self._with_model().unplaced(given, self._init_loc())
 
     @torch.no_grad()
     def in_units(self, *args: Any, **kwargs: Any) -> tuple[LogJoint, Tensor]:
@@ -220,9 +241,10 @@ class AutoLSEICNN(AutoContinuous):
         The prior's draws have median 0 and spread 1. With an improper prior, the units are those of
         the curvature at a peak, and the draws are normal about it.
         """
-        log_joint, prior = self.log_joint(*args, **kwargs), self.prior_draws(*args, **kwargs)
+        log_joint, start = self.log_joint(*args, **kwargs), self._init_loc()
+        names = self.prototype_trace.stochastic_nodes
+        prior = prior_draws(self._prior[0], names, start, args, kwargs)
         if prior is None:
-            start = self._init_loc()
             starts = start + randn(FLAT_STARTS, len(start)).to(start)
             shift, root = nearest_normal(log_joint, starts)
             scale = root.norm(dim=1)
@@ -280,7 +302,7 @@ class AutoLSEICNN(AutoContinuous):
 
     def density(self, potential: LSEICNN) -> LSEDensity:
         """exp(-E) of a potential as this guide normalises it."""
-        return _Latent(potential, method=self.method or _method(potential.dim))
+        return LatentDensity(potential, method=self.method or default_method(potential.dim))
 
     def install(self, potential: LSEICNN, log_joint: LogJoint | None = None) -> None:
         """Make ``potential`` that of the guide, also in Pyro's parameter store.
@@ -314,37 +336,3 @@ class AutoLSEICNN(AutoContinuous):
         pot = LSEICNN(self.latent_dim, modes, rho=1.0, gate=GUIDE_GATE, **form, **kind)
         pot.log_rho.requires_grad_(False)  # rho = 1: a mixture of log-concave densities
         return pot
-
-
-class _Latent(LSEDensity):
-    """The density of the guide's auxiliary site, with an entropy term for ``Trace_ELBO``.
-
-    ``Trace_ELBO`` weighs the score of a site by l - log q summed over the sites of the *model*,
-    which an auxiliary site is not. The gradient of the entropy term given here, log q grad log q,
-    adds what is missing.
-    """
-
-    def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
-        log_q = self.log_prob(x)
-        return ScoreParts(log_q, score_function=log_q, entropy_term=0.5 * log_q.square())
-
-
-def _method(dim: int) -> Method:
-    """The default rule for log Z: a fast one, as a guide's density changes at every step."""
-    if dim <= RULE_MAX_DIM:
-        return Quadrature(tolerance=GUIDE_TOLERANCE, panels=GUIDE_PANELS)
-    return LaplaceMixture(GUIDE_DRAWS)
-
-
-def _feasible(init_loc_fn: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-    """``init_loc_fn``, or zero in unconstrained space for a prior that cannot be sampled."""
-
-    def init(site: Any) -> Tensor:
-        try:
-            return init_loc_fn(site)
-        except NotImplementedError:
-            fn = site["fn"]
-            transform = biject_to(fn.support)
-            return transform(torch.zeros(transform.inverse_shape(fn.shape())))
-
-    return init

@@ -58,7 +58,7 @@ def weighted_draws(
     if resample:
         weights = smooth(judged.log_weights)[0].exp()
         chosen = torch.multinomial(weights, num_samples, True, generator=generator(weights.device))
-    values = torch.vmap(guide.constrain)(judged.draws[chosen])
+    values = log_joint.values(judged.draws[chosen])
     return WeightedDraws(
         {name: value.unsqueeze(0) for name, value in values.items()},
         {"log_weight": judged.log_weights[chosen].unsqueeze(0)},

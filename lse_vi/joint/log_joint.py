@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
-from pyro.distributions.util import sum_rightmost
-from pyro.poutine.trace_struct import Trace
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import biject_to
 
-from lse_vi.joint.torch_modes import FailedFactorsAreNaN, Largest
+from lse_vi.joint.runs import Plan, Program
+from lse_vi.joint.torch_modes import FailedFactorsAreNaN
 from lse_vi.numerics.jacobian import jacobian
 from lse_vi.random.turns import taking_turns
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]
-# Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
-# larger ones do not fit in the cache, and take up to four times as long.
-CHUNK_VECTORS, CHUNK_NUMBERS = 8192, 2**20
-# Tolerance, absolute and relative, of the log joint under vmap: above rounding in single precision,
-# below any real difference between the two runs.
-VMAP_TOLERANCE = 1e-3
 # Share of the draws at which the log joint may be NaN: single precision makes some in the neck of a
-# funnel, where a scale underflows, and so does a Cholesky factor that fails.
+# funnel, where a scale underflows.
 BROKEN = 0.01
+HESSIAN_PIECE = 8  # times the memory of a gradient that a Hessian takes, roughly
+APART = 0.1  # between the two vectors of trial runs, where only one is given
 
 
 class LogJoint:
@@ -38,9 +29,11 @@ class LogJoint:
 
     The shift s and the scale c, (dim,), are zero and one until :meth:`in_units` sets them.
 
-    The model runs under ``torch.vmap``: it sees one draw at a time, and needs no extra plates or
-    broadcasting. A model that vmap cannot run (``.item()``, control flow that reads a latent
-    value), or whose log joint differs under vmap, runs once per draw, with a warning.
+    Each latent site is transformed in the support that it has at that very vector, and discrete
+    sites are summed out. The model runs under ``torch.vmap``: it sees one draw at a time, and needs
+    no extra plates. A model that vmap cannot run (``.item()``, control flow that reads a latent
+    value), or whose log joint differs under vmap, runs in an outermost plate if its batches are all
+    plates, else once per draw, with a warning.
 
     Args:
         model: the Pyro model.
@@ -48,7 +41,8 @@ class LogJoint:
         args, kwargs: what the model is called with.
 
     Raises:
-        ValueError: when called, if a plate is subsampled or ``unpack`` leaves out a latent site.
+        ValueError: when called, if a plate is subsampled, ``unpack`` leaves out a latent site, or
+            the log joint is not a function of the latents alone.
     """
 
     def __init__(
@@ -58,11 +52,10 @@ class LogJoint:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> None:
-        self.model, self.unpack, self.args, self.kwargs = model, unpack, args, kwargs
+        self.program = Program(model, unpack, args, kwargs)
         self.shift: Tensor | float = 0.0
         self.scale: Tensor | float = 1.0
-        self._vectorised: bool | None = None
-        self._chunk = CHUNK_VECTORS
+        self.plan: Plan | None = None
         self._handling: AbstractContextManager[Any] = nullcontext()
 
     def in_units(self, shift: Tensor, scale: Tensor) -> LogJoint:
@@ -77,7 +70,42 @@ class LogJoint:
 
     def constrain(self, u: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites at a vector ``u`` (dim,)."""
-        return constrain(self.unpack, self.shift + self.scale * u)
+        return {name: value[0] for name, value in self.values(u.unsqueeze(0)).items()}
+
+    def values(self, u: Tensor) -> dict[str, Tensor]:
+        """Values of the model's sites, (*lead, *shape), at vectors ``u`` (*lead, dim)."""
+        return self.placed(u)[0]
+
+    @torch.no_grad()
+    def placed(self, u: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """As :meth:`values`, with log |dx/dz| of each site and element where supports move."""
+        z = (self.shift + self.scale * u).reshape(-1, u.shape[-1])
+        with self._model_at_work():
+            if u.dim() == 1 and self.plan is None:  # trial runs would take longer than the run
+                return self.program.placed(z[0])
+            plan = self._planned(z)
+            both = plan.placed(z) if plan.moving else (torch.vmap(plan.program.still)(z), {})
+        values, log_dets = (
+            {name: x.reshape((*u.shape[:-1], *x.shape[1:])) for name, x in each.items()}
+            for each in both
+        )
+        return values, log_dets
+
+    @torch.no_grad()
+    def unplaced(self, values: Mapping[str, Tensor], like: Tensor) -> Tensor:
+        """Unconstrained vectors (*lead, dim) at values (*lead, *shape) of the sites.
+
+        Args:
+            values: of all latent sites.
+            like: some vector, (dim,), for trial runs.
+        """
+        with self._model_at_work():
+            plan = self._planned(like.unsqueeze(0))
+            shapes = {n: x.dim() for n, x in plan.program.still(like).items()}
+            name, value = next(iter(values.items()))
+            lead = value.shape[: value.dim() - shapes[name]]
+            flat = {n: x.reshape(-1, *x.shape[len(lead) :]) for n, x in values.items()}
+            return plan.unplaced(flat).reshape(*lead, -1)
 
     def __call__(self, u: Tensor) -> Tensor:
         """l in nats, (n,), at ``u`` (n, dim); differentiable."""
@@ -89,25 +117,46 @@ class LogJoint:
     def _of_latents(self, z: Tensor) -> Tensor:
         """l with s = 0 and c = 1."""
         try:
-            with taking_turns(), pyro.validation_enabled(False), self._handling:
-                return self._run(z)
+            with self._model_at_work():
+                value = self._planned(z)(z)
         except torch.linalg.LinAlgError:
             if isinstance(self._handling, FailedFactorsAreNaN):
                 raise
             # From now on, as the mode makes every call of torch slower.
             self._handling = FailedFactorsAreNaN()
             return self._of_latents(z)
+        if isinstance(self._handling, FailedFactorsAreNaN):
+            return value.masked_fill(value.isnan(), -torch.inf)
+        return value
 
-    def _run(self, z: Tensor) -> Tensor:
-        """l of all vectors at once, if vmap can run the model."""
-        if self._vectorised is None:
-            self._vectorised = self._can_vectorise(z[:1])
-        if self._vectorised:
-            return torch.vmap(self._one, chunk_size=self._chunk)(z)
-        return torch.stack([self._one(row) for row in z])
+    def _planned(self, z: Tensor) -> Plan:
+        """How the model is run; found out at the first vectors of all, (n, dim)."""
+        if self.plan is None:
+            ends = z[[0, -1]] if len(z) > 1 else torch.cat([z, z + APART])
+            self.plan = Plan(self.program, ends.detach())
+        return self.plan
+
+    @contextmanager
+    def _model_at_work(self) -> Iterator[None]:
+        """Within, the model runs: in turns between threads, and without checks of arguments."""
+        with taking_turns(), pyro.validation_enabled(False), self._handling:
+            yield
 
     def value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """l (n,) and its gradient (n, dim), at ``z`` (n, dim)."""
+        """l (n,) and its gradient (n, dim), at ``z`` (n, dim), in pieces that fit in memory."""
+        pieces = [self._value_and_gradient(piece) for piece in self._pieces(z, 1)]
+        value, gradient = zip(*pieces, strict=True)
+        return torch.cat(value), torch.cat(gradient)
+
+    def _pieces(self, z: Tensor, share: int) -> tuple[Tensor, ...]:
+        """``z`` (n, dim) in pieces, each a ``share``-th of what fits in memory with gradients."""
+        if self.plan is None:
+            self(z[:1].detach())
+        assert self.plan is not None
+        return z.split(max(1, self.plan.piece // share))
+
+    def _value_and_gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """l (n,) and its gradient (n, dim)."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             value = self(z)
@@ -121,7 +170,8 @@ class LogJoint:
         gradient, which may be finite there: for example with torch's ``logaddexp`` far from where
         its two terms are equal.
         """
-        hessian = self._autograd_hessian(z)
+        pieces = self._pieces(z, HESSIAN_PIECE)
+        hessian = torch.cat([self._autograd_hessian(piece) for piece in pieces])
         broken = ~hessian.isfinite().all(-1).all(-1)
         if bool(broken.any()):
             hessian[broken] = self._difference_hessian(z[broken])
@@ -147,45 +197,6 @@ class LogJoint:
         hessian = (gradient[0] - gradient[1]) / (2 * step.unsqueeze(-1))
         return 0.5 * (hessian + hessian.mT)
 
-    def _sites(self, z: Tensor) -> Iterator[tuple[Any, Tensor, Tensor]]:
-        """(site, constrained value, log |dx/dz|) of each site, for one vector."""
-        for site, unconstrained in self.unpack(z):
-            transform = biject_to(site["fn"].support)
-            value = transform(unconstrained)
-            log_det = transform.log_abs_det_jacobian(unconstrained, value)
-            yield site, value, sum_rightmost(log_det, log_det.dim())
-
-    def _one(self, z: Tensor) -> Tensor:
-        """l, a scalar, at one vector ``z`` (dim,)."""
-        sites = list(self._sites(z))
-        values = {site["name"]: value for site, value, _ in sites}
-        # Parameters of the model stay visible, so that SVI can train them.
-        with poutine.block(hide_types=["sample"]), poutine.condition(data=values):
-            trace = poutine.trace(self.model).get_trace(*self.args, **self.kwargs)
-        _check(trace)
-        return trace.log_prob_sum() + sum(log_det for *_, log_det in sites)
-
-    def _can_vectorise(self, z: Tensor) -> bool:
-        """Whether vmap can run the model, with the same log joint as a plain run."""
-        with Largest() as largest:
-            plain = self._one(z[0])
-        self._chunk = min(max(1, CHUNK_NUMBERS // largest.numbers), CHUNK_VECTORS)
-        try:
-            mapped = torch.vmap(self._one)(z)[0]
-        except RuntimeError as error:
-            what, why = "cannot run", str(error).splitlines()[0]
-        else:
-            close = {"rtol": VMAP_TOLERANCE, "atol": VMAP_TOLERANCE}
-            if bool(torch.isclose(plain, mapped, equal_nan=True, **close)):
-                return True
-            what = "comes out differently"
-            why = f"its log joint is {float(mapped):.6g} there, but {float(plain):.6g} by itself"
-        warnings.warn(
-            f"the model {what} under torch.vmap, so it runs once per draw, which is slow: {why}",
-            stacklevel=3,
-        )
-        return False
-
 
 def without_nan(value: Tensor) -> Tensor:
     """``value`` of l at draws of a guide (n,), minus infinity where it is NaN: those weigh nothing.
@@ -199,32 +210,3 @@ def without_nan(value: Tensor) -> Tensor:
             f"model: the log joint is NaN at {int(broken.sum())} of {len(value)} draws of the guide"
         )
     return value.masked_fill(broken, -torch.inf)
-
-
-def constrain(unpack: Unpack, z: Tensor) -> dict[str, Tensor]:
-    """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
-    return {site["name"]: biject_to(site["fn"].support)(value) for site, value in unpack(z)}
-
-
-def check_whole(name: str, site: Any) -> None:
-    """No plate around a site may be subsampled: l would change with every evaluation."""
-    for frame in site["cond_indep_stack"]:
-        if frame.full_size is not None and frame.size < frame.full_size:
-            raise ValueError(
-                f"model: plate {frame.name!r} around site {name!r} is subsampled, {frame.size} of "
-                f"{frame.full_size}; the posterior needs all data at once. Run it without "
-                "subsampling; only SVI with Trace_ELBO can train a guide on subsamples"
-            )
-
-
-def _check(trace: Trace) -> None:
-    """No plate may be subsampled, and the guide must cover every latent site."""
-    for name, site in trace.nodes.items():
-        if site["type"] != "sample":
-            continue
-        check_whole(name, site)
-        if not site["is_observed"] and not site_is_subsample(site):
-            raise ValueError(
-                f"model: site {name!r} is latent, but the guide does not cover it; a guide for a "
-                "part of a model can only be trained by SVI with Trace_ELBO"
-            )

@@ -10,17 +10,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Largest(TorchDispatchMode):
-    """Sees the largest array that is made, in numbers."""
+class Arrays(TorchDispatchMode):
+    """Sees the arrays that are made, in numbers: the largest, and all together."""
 
-    numbers = 1
+    largest = total = 1
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         out = function(*args, **(kwargs or {}))
         if isinstance(out, Tensor):
-            self.numbers = max(self.numbers, out.numel())
+            self.largest = max(self.largest, out.numel())
+            self.total += out.numel()
         return out
 
 

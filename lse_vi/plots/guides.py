@@ -55,7 +55,7 @@ def plot_pairs(
     check_count("draws", draws, 2)
     with seeded(seed), torch.no_grad():
         z = result.guide.get_posterior().sample((draws,))
-        values = torch.vmap(result.guide.constrain)(z)
+        values = result.guide.values(z)
     for name in sites or ():
         if name not in values:
             raise ValueError(f"sites: the model has {sorted(values)}, but not {name!r}")

@@ -136,7 +136,7 @@ def _report(
     part = end.population["each"][:, :-1].argmax(1)  # the last is as wide as the prior
     mode = _peak_of_part(log_joint, peaks, proposal)[part].unflatten(0, (islands, -1))
     weights = torch.bincount(mode.flatten(), minlength=len(peaks)) / mode.numel()
-    values = torch.vmap(torch.vmap(log_joint.constrain))(x)
+    values = log_joint.values(x)
     rows = [log_joint.constrain(u) for u in peaks.x]
     spread = float(end.log_evidence.var())
     # Both estimate the same: from four islands alone the error would be known to a factor of two.

@@ -208,7 +208,7 @@ class TestErrors:
     def test_a_discrete_site(self):
         def model():
             pyro.sample("x", dist.Normal(0.0, 1.0))
-            pyro.sample("k", dist.Categorical(torch.ones(3)))
+            pyro.sample("k", dist.Geometric(0.5))
 
         with pytest.raises(ValueError, match="discrete"):
             small(model)()

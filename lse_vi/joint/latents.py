@@ -1,0 +1,109 @@
+"""The latent sites of a model as one unconstrained vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+from torch.distributions import biject_to
+
+from lse_vi.joint.runs import Program
+from lse_vi.joint.torch_modes import FailedFactorsAreNaN
+from lse_vi.random.turns import own_draws
+
+PRIOR_DRAWS = 128  # which show the prior's median and spread, and from which ascents start
+APART = 0.1  # between two vectors at which supports are compared; any step serves
+
+
+def unconstrained(trace: Trace, names: Iterable[str]) -> Tensor:
+    """The vector (dim,) of the sites ``names`` of a run, from the supports that they have in it."""
+    parts = [
+        biject_to(trace.nodes[name]["fn"].support).inv(trace.nodes[name]["value"]).reshape(-1)
+        for name in names
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+@own_draws()
+def prior_draws(
+    model: Callable[..., Any],
+    names: list[str],
+    start: Tensor,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Tensor | None:
+    """``start`` (dim,) and draws of the unconstrained latents from the prior, (n, dim).
+
+    None if the prior is improper. Points that are not finite are left out.
+    """
+    draws = [start]
+    try:
+        for _ in range(PRIOR_DRAWS):
+            with poutine.block(), pyro.validation_enabled(False):
+                trace = poutine.trace(model).get_trace(*args, **kwargs)
+            draws.append(unconstrained(trace, names))
+    except NotImplementedError:
+        return None
+    return (points := torch.stack(draws))[points.isfinite().all(-1)]
+
+
+@torch.no_grad()
+def supports_move(
+    model: Callable[..., Any],
+    unpack: Callable[[Tensor], Any],
+    z: Tensor,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> bool:
+    """Whether the support of a latent site depends on other latents, judged at two vectors.
+
+    Args:
+        model, unpack, args, kwargs: as for :class:`~lse_vi.joint.log_joint.LogJoint`.
+        z: a vector, (dim,).
+    """
+    program = Program(model, unpack, args, kwargs)
+    devices = [z.device] if z.is_cuda else []
+    with torch.random.fork_rng(devices), pyro.validation_enabled(False), FailedFactorsAreNaN():
+        return program.moves(torch.stack([z, z + APART]))
+
+
+def still_values(unpack: Callable[[Tensor], Any], z: Tensor) -> dict[str, Tensor]:
+    """Values of the sites (*lead, *shape) at vectors ``z`` (*lead, dim), in supports that stay."""
+    program = Program(lambda: None, unpack, (), {})
+    values = torch.vmap(program.still)(z.reshape(-1, z.shape[-1]))
+    return {name: x.reshape((*z.shape[:-1], *x.shape[1:])) for name, x in values.items()}
+
+
+def checked_values(prototype: Trace, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The values of all latent sites, each (*lead, *shape).
+
+    Raises:
+        ValueError: if a site is missing, or of another shape.
+    """
+    checked = {}
+    for name, site in prototype.iter_stochastic_nodes():
+        if name not in values:
+            raise ValueError(f"values: the model has a site {name!r}, but got {sorted(values)}")
+        shape, value = site["value"].shape, torch.as_tensor(values[name])
+        if value.shape[value.dim() - len(shape) :] != shape:
+            raise ValueError(
+                f"values: site {name!r} must have a shape that ends in {tuple(shape)}, but got "
+                f"{tuple(value.shape)}"
+            )
+        checked[name] = value
+    return checked
+
+
+def still_vectors(prototype: Trace, values: Mapping[str, Tensor]) -> Tensor:
+    """The vectors (*lead, dim) at values (*lead, *shape) of the sites, in supports that stay."""
+    parts = []
+    for name, site in prototype.iter_stochastic_nodes():
+        lead = values[name].shape[: values[name].dim() - site["value"].dim()]
+        parts.append(biject_to(site["fn"].support).inv(values[name]).reshape(*lead, -1))
+    return torch.cat(parts, -1)

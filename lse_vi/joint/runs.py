@@ -1,0 +1,239 @@
+"""Runs of a model at many vectors at once: by vmap, in an outermost plate, or one by one."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor
+from torch.distributions import biject_to
+
+from lse_vi.joint.effects import Placed, Unplaced
+from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum
+from lse_vi.joint.refusals import chance, check_sites
+from lse_vi.joint.torch_modes import Arrays
+
+# Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
+# larger ones do not fit in the cache, and take up to four times as long.
+CHUNK_VECTORS, CHUNK_NUMBERS = 8192, 2**20
+# Numbers in all arrays of the vectors whose gradient is taken in one piece: autograd keeps them,
+# 256 MB in double precision.
+PIECE_NUMBERS = 2**25
+# Tolerance, absolute and relative, of the log joint under vmap: above rounding in single precision,
+# below any real difference between the two runs.
+VMAP_TOLERANCE = 1e-3
+EVALUATIONS = 100_000  # of a fit of some modes, with their gradients, to say how long it will take
+PLATE = "_lse_vi_draws"
+
+
+class Program:
+    """A model with its arguments, run at vectors of its latents.
+
+    Args:
+        model, args, kwargs: the Pyro model and what it is called with.
+        unpack: splits vectors (*lead, dim) into (site, unconstrained value), as ``AutoContinuous``
+            does.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        unpack: Callable[[Tensor], Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
+        self.model, self.unpack, self.args, self.kwargs = model, unpack, args, kwargs
+        self.depth = 0
+        self.summed: tuple[str, ...] = ()
+
+    def parts(self, z: Tensor) -> dict[str, Tensor]:
+        """The unconstrained value of each site at vectors ``z``."""
+        return {site["name"]: value for site, value in self.unpack(z)}
+
+    def look(self, z: Tensor) -> None:
+        """Run the model once at ``z`` (dim,), to see its discrete sites and its dimensions.
+
+        Raises:
+            ValueError: if it has a latent site that is not in ``z`` and cannot be summed out, or a
+                plate that is subsampled.
+        """
+        trace = self._trace(Placed(self.parts(z)))
+        check_sites(trace)
+        self.depth = depth_of(trace)
+        self.summed = tuple(name for name, site in trace.nodes.items() if is_summed(site))
+
+    def at(self, z: Tensor) -> Tensor:
+        """l, a scalar, at one vector ``z`` (dim,)."""
+        placed = Placed(self.parts(z))
+        trace = self.trace(placed)
+        check_sites(trace)
+        log_p = log_prob_sum(trace, self.depth) if self.summed else trace.log_prob_sum()
+        return log_p + sum(log_det.sum() for log_det in placed.log_dets.values())
+
+    def placed(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Values of the latent sites at one vector ``z`` (dim,), in the supports of a run there.
+
+        With them log |dx/dz| of each site, for each element.
+        """
+        placed = Placed(self.parts(z))
+        self.trace(placed)
+        return placed.values, placed.log_dets
+
+    def unplaced(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The vector (dim,) at values of the latent sites."""
+        effect = Unplaced(values)
+        self.trace(effect)
+        return torch.cat([part.reshape(-1) for part in effect.parts.values()])
+
+    def still(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the latent sites at one vector ``z`` (dim,), in the supports of a first run."""
+        return {
+            site["name"]: biject_to(site["fn"].support)(value) for site, value in self.unpack(z)
+        }
+
+    def moves(self, z: Tensor) -> bool:
+        """Whether at any of the vectors ``z`` (n, dim) a support is not that of the first run."""
+        pairs = [(self.placed(row)[0], self.still(row)) for row in z]
+        return any(
+            not torch.equal(value, two[name]) for one, two in pairs for name, value in one.items()
+        )
+
+    def trace(self, effect: Placed | Unplaced) -> Trace:
+        """A run within ``effect``, in which discrete sites take all their values."""
+        return self._trace(*[Enumerate(self.depth)] if self.summed else [], effect)
+
+    def at_all(self, z: Tensor) -> Tensor:
+        """l (n,) at ``z`` (n, dim) by one run in an outermost plate."""
+        placed, trace = self._in_plate(z)
+        log_p = log_prob_sum(trace, self.depth + 1, (PLATE, len(z)))
+        dets = placed.log_dets.values()
+        return log_p + sum(x.expand(len(z), *x.shape[1:]).reshape(len(z), -1).sum(1) for x in dets)
+
+    def _in_plate(self, z: Tensor) -> tuple[Placed, Trace]:
+        """A run at vectors ``z`` (n, dim) in a plate to the left of all dimensions of the model."""
+        placed = Placed(self.parts(z.reshape(len(z), *[1] * self.depth, -1)))
+        effects = [Enumerate(self.depth + 1)] if self.summed else []
+        plate = pyro.plate(PLATE, len(z), dim=-1 - self.depth)
+        return placed, self._trace(*effects, placed, plate)
+
+    def _trace(self, *effects: Any) -> Trace:
+        """A run within ``effects``; parameters of the model stay visible, so that SVI can train."""
+        with ExitStack() as stack:
+            # By hide_types, Pyro would let observed sites through, which ours are once placed.
+            stack.enter_context(poutine.block(hide_fn=lambda site: site["type"] == "sample"))
+            tracer = stack.enter_context(poutine.trace())
+            for effect in effects:
+                stack.enter_context(effect)
+            self.model(*self.args, **self.kwargs)
+        return tracer.trace
+
+
+class Plan:
+    """How a :class:`Program` is run at many vectors, found out by trial runs at two of them.
+
+    Args:
+        program: the model.
+        z: two vectors, (2, dim).
+
+    Attributes:
+        how: ``"vmap"``, ``"plate"`` or ``"loop"``.
+        chunk: number of vectors at once.
+        piece: number of vectors whose gradient is taken at once.
+        moving: whether the support of a site depends on other sites, or on arguments that have
+            changed since the first run.
+
+    Raises:
+        ValueError: as :meth:`Program.look`, and for a log joint that differs between two runs at
+            one vector.
+    """
+
+    def __init__(self, program: Program, z: Tensor) -> None:
+        self.program = program
+        devices = [z.device] if z.is_cuda else []
+        with torch.random.fork_rng(devices):  # trial runs may draw, which no fit should notice
+            program.look(z[0])
+            with Arrays() as arrays:
+                alone = [program.at(z[0])]
+            started = time.perf_counter()
+            alone += [program.at(z[0]), program.at(z[1])]
+            self.seconds = (time.perf_counter() - started) / 2
+            if not _alike(alone[0], alone[1], torch.finfo(z.dtype).eps ** 0.5):
+                one, two = float(alone[0]), float(alone[1])
+                raise chance(lambda: program.trace(Placed(program.parts(z[0]))), (one, two))
+            self.chunk = min(max(1, CHUNK_NUMBERS // arrays.largest), CHUNK_VECTORS)
+            self.piece = max(1, PIECE_NUMBERS // arrays.total)
+            self.how = self._choose(z, torch.stack(alone[1:]))
+            self.moving = program.moves(z)
+
+    def _choose(self, z: Tensor, alone: Tensor) -> str:
+        """The fastest way that gives what single runs give, ``alone`` (2,)."""
+        why = _difference(lambda: torch.vmap(self.program.at)(z), alone)
+        if why is None:
+            return "vmap"
+        if _difference(lambda: self.program.at_all(z), alone) is None:
+            return "plate"
+        warnings.warn(
+            f"the model {why[0]} under torch.vmap, nor does it run in an outermost plate, so it "
+            f"runs once per draw, about {EVALUATIONS * self.seconds:.2g} s for the "
+            f"{EVALUATIONS:,} evaluations of a fit: {why[1]}",
+            stacklevel=2,
+        )
+        return "loop"
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """l (n,) at ``z`` (n, dim)."""
+        if self.how == "vmap":
+            return torch.vmap(self.program.at, chunk_size=self.chunk)(z)
+        if self.how == "plate":
+            return torch.cat([self.program.at_all(part) for part in z.split(self.chunk)])
+        return torch.stack([self.program.at(row) for row in z])
+
+    def placed(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Values of the latent sites (n, *shape) at ``z`` (n, dim), and log |dx/dz| of each."""
+        if self.how == "vmap":
+            return torch.vmap(self.program.placed, chunk_size=self.chunk)(z)
+        rows = [self.program.placed(row) for row in z]
+        values, log_dets = (_stacked([row[i] for row in rows]) for i in range(2))
+        return values, log_dets
+
+    def unplaced(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The vectors (n, dim) at values (n, *shape) of the latent sites."""
+        if self.how == "vmap":
+            return torch.vmap(self.program.unplaced, chunk_size=self.chunk)(dict(values))
+        n = len(next(iter(values.values())))
+        return torch.stack(
+            [self.program.unplaced({name: x[i] for name, x in values.items()}) for i in range(n)]
+        )
+
+
+def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of each entry in one tensor."""
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _difference(run: Callable[[], Tensor], alone: Tensor) -> tuple[str, str] | None:
+    """How and why ``run`` fails to give ``alone``, in words; None if it does."""
+    try:
+        mapped = run()
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        return "cannot run", str(error).splitlines()[0]
+    close = torch.isclose(alone, mapped, rtol=VMAP_TOLERANCE, atol=VMAP_TOLERANCE, equal_nan=True)
+    if bool(close.all()):
+        return None
+    at = int((~close).long().argmax())
+    return (
+        "comes out differently",
+        f"its log joint is {float(mapped[at]):.6g} there, but {float(alone[at]):.6g} by itself",
+    )
+
+
+def _alike(one: Tensor, two: Tensor, tolerance: float) -> bool:
+    """Whether two values of the log joint are the same but for rounding."""
+    return bool(torch.isclose(one, two, rtol=tolerance, atol=tolerance, equal_nan=True))
