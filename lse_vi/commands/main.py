@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lse_vi.commands.hysteresis import add as add_hysteresis
+from lse_vi.commands import density, hysteresis, modes, version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Potentials with several wells, distributions with several modes.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_hysteresis(commands)
+    for command in (modes, density, hysteresis, version):
+        command.add(commands)
     options = parser.parse_args(arguments)
     try:
         options.run(options)
