@@ -1,27 +1,38 @@
 """Checks of arguments: each error names the argument, what was expected, and what came.
 
-Call them first in a public function, before any work. A wrong kind of object raises TypeError, a
-wrong value ValueError. The checks of numbers and options return the value, converted.
+Call them first in a public function, before any work, for what its annotations cannot say, such as
+a range or a shape; :func:`~lse_vi.signatures.checked` reads these. A wrong kind of object raises
+TypeError, a wrong value ValueError. The checks of numbers and options return the value, converted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+LARGEST = 2**63  # what an integer of a tensor, a size or a seed must stay below
+
+
+def check_integer(name: str, value: Any) -> int:
+    """``value`` as an int; a bool is refused."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, but got {shown(value)}")
+    if abs(int(value)) >= LARGEST:
+        raise ValueError(f"{name} must be below 2^63, but got {value}")
+    return int(value)
+
 
 def check_count(name: str, value: Any, minimum: int = 1) -> int:
     """``value`` as an int >= ``minimum``; a bool is refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, but got {value!r}")
-    if value < minimum:
+    count = check_integer(name, value)
+    if count < minimum:
         raise ValueError(f"{name} must be at least {minimum}, but got {value}")
-    return int(value)
+    return count
 
 
 def check_counts(name: str, values: Any) -> tuple[int, ...]:
@@ -31,16 +42,32 @@ def check_counts(name: str, values: Any) -> tuple[int, ...]:
     return tuple(check_count(name, value) for value in values)
 
 
-def check_number(name: str, value: Any) -> float:
-    """``value`` as a float; a string of digits is refused."""
-    if not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, but got {value!r}")
+def as_number(name: str, value: Any) -> float:
+    """``value`` as a float; a bool and a string of digits are refused."""
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0:
+        value = value.item()
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    if isinstance(value, bool) or not real:
+        raise TypeError(f"{name} must be a number, but got {shown(value)}")
     return float(value)
+
+
+def check_seed(name: str, value: Any) -> int:
+    """``value`` as an int that every generator takes: not negative."""
+    return check_count(name, value, 0)
+
+
+def check_number(name: str, value: Any) -> float:
+    """``value`` as a float that is not NaN."""
+    number = as_number(name, value)
+    if math.isnan(number):
+        raise ValueError(f"{name} must be a number, but got {value}")
+    return number
 
 
 def check_positive(name: str, value: Any) -> float:
     """``value`` as a finite float > 0."""
-    number = check_number(name, value)
+    number = as_number(name, value)
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be a positive number, but got {value}")
     return number
@@ -48,7 +75,7 @@ def check_positive(name: str, value: Any) -> float:
 
 def check_fraction(name: str, value: Any) -> float:
     """``value`` as a float in [0, 1)."""
-    number = check_number(name, value)
+    number = as_number(name, value)
     if not 0 <= number < 1:
         raise ValueError(f"{name} must be in [0, 1), but got {value}")
     return number
@@ -63,10 +90,18 @@ def check_dim(name: str, x: Tensor, dim: int) -> None:
         )
 
 
+def check_tensor(name: str, x: Any) -> Tensor:
+    """``x``, which must be a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, but got {type(x).__name__}; torch.as_tensor(...) makes one"
+        )
+    return x
+
+
 def check_points(name: str, x: Any, dim: int, dtype: torch.dtype) -> None:
     """``x`` must be a tensor (..., dim) of ``dtype``."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a tensor, but got {type(x).__name__}")
+    check_tensor(name, x)
     check_dim(name, x, dim)
     if x.dtype != dtype:
         raise TypeError(f"{name} must be of dtype {dtype}, as the parameters, but got {x.dtype}")
@@ -114,3 +149,40 @@ def check_object(name: str, value: Any, method: str, examples: str) -> None:
     """``value`` must be an object, not a class, with ``method``; the error names ``examples``."""
     if isinstance(value, type) or not callable(getattr(value, method, None)):
         raise TypeError(f"{name} must be an object such as {examples}, but got {value!r}")
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """``value`` as a bool; numbers are refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, but got {shown(value)}")
+    return bool(value)
+
+
+def check_device(name: str, value: Any) -> torch.device:
+    """``value`` as a device of this machine."""
+    if not isinstance(value, (str, torch.device)):
+        raise TypeError(f"{name} must be a torch.device, but got {shown(value)}")
+    try:
+        torch.empty(0, device=value)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"{name} must be a device of this machine, but got {value!r}: {why}"
+        ) from error
+    return torch.device(value)
+
+
+def check_kind(name: str, value: Any, test: Callable[[Any], bool], expected: str) -> Any:
+    """``value``, which must pass ``test``; ``expected`` names what does."""
+    if not test(value):
+        raise TypeError(f"{name} must be {expected}, but got {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """``value`` as errors show it: in full if that is short, else by its type."""
+    if isinstance(value, (int, float, str, type, type(None), list, tuple, dict)):
+        text = repr(value)
+        if len(text) <= 60:
+            return text
+    return type(value).__name__

@@ -22,6 +22,7 @@ from lse_vi.guides.result import GuideResult
 from lse_vi.guides.weighted_draws import weighted_draws
 from lse_vi.random.turns import own_draws, taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
+from lse_vi.signatures.checked import checked
 
 # What has an export of its own, or none, by the name of its type: the room of most is above this.
 ELSEWHERE = {
@@ -34,6 +35,7 @@ ELSEWHERE = {
 }
 
 
+@checked
 def to_arviz(
     posterior: Callable[..., Any] | Mapping[str, Any] | GuideResult | PosteriorDraws | MCMC,
     model: Callable[..., Any],

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lse_vi.checks import check_count
+from lse_vi.signatures.checked import checked
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """The settings of :func:`~lse_vi.to_arviz` as one object.

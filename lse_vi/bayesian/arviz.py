@@ -15,6 +15,7 @@ from lse_vi.arviz_export.gather import assemble, attributes
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior, check_unweighted
 from lse_vi.fitting.random_state import seeded
+from lse_vi.signatures.checked import checked
 
 DENSITY_POINTS = 200  # of the default grid on the data's range: enough for a smooth curve
 
@@ -33,6 +34,7 @@ class Labelled(NamedTuple):
     coords: dict[str, Any]
 
 
+@checked
 def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int = 0) -> Any:
     """The posterior of a density as ArviZ sees it, with named dimensions.
 

@@ -10,8 +10,10 @@ import torch
 
 from lse_vi.bayesian.result import DensityPosterior, check_unweighted
 from lse_vi.numerics.leave_one_out import leave_one_out, stack, standard_error
+from lse_vi.signatures.checked import checked
 
 
+@checked
 def compare_densities(posteriors: Mapping[Any, DensityPosterior]) -> Any:
     """Posteriors of the same data compared by leave-one-out scores.
 

@@ -20,6 +20,7 @@ from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.random.draws import randn
 from lse_vi.random.turns import taking_turns
+from lse_vi.signatures.checked import checked
 
 MOST_COORDINATES = 10  # of guide "lse_icnn": in more, its rejection sampler accepts too few draws
 LSE_MODES = 4  # at most, of guide "lse_icnn": in the frame a posterior is nearly normal
@@ -31,6 +32,7 @@ TAIL_DRAWS = 4  # times ``draws``, for k-hat: it is fitted to the few largest we
 GUIDES = (*NORMAL, "laplace", "lse_icnn")
 
 
+@checked
 def fit_posterior(
     x: Any,
     *,

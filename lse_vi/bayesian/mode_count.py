@@ -12,6 +12,7 @@ from lse_vi.bayesian.coordinates import Prior
 from lse_vi.bayesian.fit import check_modes, fit_posterior
 from lse_vi.bayesian.result import DensityPosterior, probability_line
 from lse_vi.checks import check_count
+from lse_vi.signatures.checked import checked
 
 UNLIKELY = 7.0  # nats of log evidence below the best K: a thousandth of its probability
 
@@ -50,6 +51,7 @@ class ModeCount:
         (20, 1.0)
     """
 
+    @checked
     def __init__(self, posteriors: Mapping[int, DensityPosterior]) -> None:
         self.posteriors = dict(posteriors)
         log_p = torch.tensor([_log_evidence(k, p) for k, p in self.posteriors.items()])
@@ -71,6 +73,7 @@ class ModeCount:
         """The posterior of the most probable number of parts K."""
         return self.posteriors[max(self.posteriors, key=lambda k: self.part_probabilities[k])]
 
+    @checked
     def density(self, x: Any, *, draws: int = 1000) -> Tensor:
         """q(x) of draws from all K, in proportion to P(K | x): (about ``draws``, n).
 
@@ -83,6 +86,7 @@ class ModeCount:
         parts = self._share(draws)
         return torch.cat([self.posteriors[k].density(x)[:count] for k, count in parts.items()])
 
+    @checked
     def cdf(self, x: Any, *, draws: int = 1000) -> Tensor:
         """The cumulative distribution of the draws of :meth:`density`, in one dimension."""
         parts = self._share(draws)
@@ -112,6 +116,7 @@ class ModeCount:
         return {k: count for k, count in counts.items() if count}
 
 
+@checked
 def count_modes(
     x: Any,
     *,

@@ -24,6 +24,7 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_data
 from lse_vi.numerics.clusters import clusters
 from lse_vi.random.draws import randn
+from lse_vi.signatures.checked import checked
 
 # At the start of a search a mode gets the covariance of its cluster, plus a variance that keeps it
 # from becoming a spike. Both widths are in standard deviations of the data.
@@ -65,6 +66,7 @@ class BayesianDensity(PyroModule):
         torch.Size([7])
     """
 
+    @checked
     def __init__(
         self,
         x: Any,
@@ -124,6 +126,7 @@ class BayesianDensity(PyroModule):
         ):
             return pyro.sample("x", q, obs=self.x)
 
+    @checked
     def in_frame(self, center: Tensor, root: Tensor) -> BayesianDensity:
         """The same model with theta = center + root z.
 
@@ -141,42 +144,51 @@ class BayesianDensity(PyroModule):
         other.register_buffer("root", root)
         return other
 
+    @checked
     def theta(self, z: Tensor) -> Tensor:
         """Coordinates (*batch, size) at ``z`` (*batch, size)."""
         return self.center + z @ self.root.mT
 
+    @checked
     def potential(self, theta: Tensor) -> LSEICNN:
         """Potentials with exp(-E) normalised, in the units of the data, batch shape (*batch,)."""
         return self.coordinates.potential(theta)
 
+    @checked
     def density(self, theta: Tensor) -> LSEDensity:
         """The densities with coordinates ``theta`` (*batch, size)."""
         return LSEDensity(self.potential(theta).requires_grad_(False))
 
+    @checked
     def sample(self, theta: Tensor, n: int) -> Tensor:
         """``n`` exact draws of each density, (n, *batch, dim)."""
         at = self.coordinates
         q = LSEDensity(at.standardised.potential(theta).requires_grad_(False))
         return at.shift + at.scale * q.sample(Size((n,)))
 
+    @checked
     def likelihood(self, theta: Tensor) -> LSEDensity:
         """The densities as the model uses them: log Z = 0 is known and not computed."""
         return LSEDensity(self.potential(theta), method=MassPerMode(), validate_args=False)
 
+    @checked
     def log_likelihood(self, theta: Tensor) -> Tensor:
         """log q(x_i; theta) for theta (*batch, size): (n, *batch)."""
         return self._unit_log_likelihood(theta) - self.coordinates.log_volume
 
+    @checked
     def log_prior(self, theta: Tensor) -> Tensor:
         """log p(theta), (*batch,)."""
         sd = self.coordinates.prior_sd
         e = (theta - self.coordinates.prior_mean) / sd
         return (-0.5 * e.square() - sd.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
 
+    @checked
     def log_joint(self, theta: Tensor) -> Tensor:
         """log p(theta) + sum_i w_i log q(x_i; theta), (*batch,)."""
         return self.unit_log_joint(theta) - self.points * self.coordinates.log_volume
 
+    @checked
     def unit_log_joint(self, theta: Tensor) -> Tensor:
         """The log joint of the standardised data: what inference uses, so that no unit is felt."""
         return self.log_prior(theta) + (
@@ -187,11 +199,13 @@ class BayesianDensity(PyroModule):
         """log of the density of the standardised data, (n, *batch)."""
         return self.coordinates.standardised.log_density(theta, self.unit_x).movedim(-1, 0)
 
+    @checked
     def prior_sample(self, count: int) -> Tensor:
         """Draws of theta from the prior, (count, size)."""
         at = self.coordinates
         return at.prior_mean + at.prior_sd * randn(count, at.size).to(at.prior_sd)
 
+    @checked
     def starts(self, count: int, seed: int = 0) -> Tensor:
         """Coordinates (count, size) with the modes on clusters of the data (k-means++)."""
         at, rng = self.coordinates, np.random.default_rng(seed)

@@ -19,6 +19,7 @@ from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count
 from lse_vi.random.turns import taking_turns
+from lse_vi.signatures.checked import checked
 
 TARGET = 0.9  # acceptance to which the step size adapts: above Pyro's 0.8, against divergences
 DEPTH = 6  # of the tree, at most 2^6 - 1 leapfrog steps: in a white frame, short paths are enough
@@ -26,6 +27,7 @@ FIRST_STEP = 0.2  # step size before its adaptation, in standard deviations of t
 SEED_STRIDE = 1000  # between the seeds of two fits: up to so many chains share no seed with another
 
 
+@checked
 def sample_posterior(
     fit: DensityPosterior,
     *,

@@ -17,6 +17,7 @@ from lse_vi.distribution.peaks import DensityPeaks
 from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.report import number
 from lse_vi.numerics.arrays import as_points
+from lse_vi.signatures.checked import checked
 
 PIECE = 100  # draws evaluated at once, to bound the memory
 CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF: about 0.01 standard deviations apart
@@ -92,6 +93,7 @@ class DensityPosterior:
         (torch.Size([30, 4]), torch.Size([5, 20, 1]))
     """
 
+    @checked
     def __init__(
         self,
         model: BayesianDensity,
@@ -109,6 +111,7 @@ class DensityPosterior:
         """The draws of all chains, (draws, size)."""
         return self.theta.flatten(0, 1)
 
+    @checked
     @torch.no_grad()
     def log_density(self, x: Any) -> Tensor:
         """log q(x) of every draw, at points (n, dim) or (n,): (draws, n)."""
@@ -118,10 +121,12 @@ class DensityPosterior:
         parts = [at.standardised.potential(part)(unit) for part in self._pieces()]
         return -torch.cat(parts, dim=1).T - at.log_volume
 
+    @checked
     def density(self, x: Any) -> Tensor:
         """q(x) of every draw, at points (n, dim) or (n,): (draws, n)."""
         return self.log_density(x).exp()
 
+    @checked
     def cdf(self, x: Any) -> Tensor:
         """The cumulative distribution of every draw at points (n,) or (n, 1): (draws, n).
 
@@ -157,6 +162,7 @@ class DensityPosterior:
         share = self.peaks.number.bincount().double() / len(self.draws)
         return {m: float(p) for m, p in enumerate(share) if p > 0}
 
+    @checked
     def peak_table(self, level: float = 0.9) -> list[PeakSummary]:
         """The peaks over the draws that have the most probable number of peaks.
 
@@ -197,6 +203,7 @@ class DensityPosterior:
         parts = [self.model.log_likelihood(part) for part in self._pieces()]
         return torch.cat(parts, dim=1).T.unflatten(0, self.theta.shape[:2])
 
+    @checked
     @torch.no_grad()
     def predictive(self, count: int = 100, *, seed: int = 0) -> Tensor:
         """Replicated data sets, each drawn exactly from one of ``count`` draws: (count, n, dim).

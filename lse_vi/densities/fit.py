@@ -34,6 +34,7 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.starts import start_on_clusters
 from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 from lse_vi.tables.table import Table
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
@@ -43,6 +44,7 @@ TIE = 2 * ROUND_GAIN  # nats: what the two idle rounds that end a polish may hav
 NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 
 
+@checked
 def fit_density(
     x: Any,
     *,

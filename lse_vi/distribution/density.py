@@ -20,6 +20,7 @@ from lse_vi.distribution.wrapping import check_wrapped, lowest, rule_of
 from lse_vi.network.circle import apart, mean_around, wrapped
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 
 # The ways to find log Z, as errors name them.
 METHODS = "Quadrature(), MomentMixture(), LaplaceMixture() or Envelope()"
@@ -64,6 +65,7 @@ class LSEDensity(TorchDistribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = False
 
+    @checked
     def __init__(
         self,
         potential: LSEICNN,
@@ -188,6 +190,7 @@ class LSEDensity(TorchDistribution):
             log_q = log_q.masked_fill(~self.box.contains(value), -torch.inf)
         return log_q
 
+    @checked
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Exact draws, (*sample, *batch, dim)."""

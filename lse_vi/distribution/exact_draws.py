@@ -13,8 +13,10 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 
 
+@checked
 @dataclass(frozen=True)
 class ExactDraws:
     """Exact draws of the density itself, as a rule of equal weights under q.

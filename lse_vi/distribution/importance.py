@@ -23,6 +23,7 @@ from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 from lse_vi.random.draws import categorical, randint, randn_like
+from lse_vi.signatures.checked import checked
 
 # Draws of a pilot, from which moments are estimated (half the default of the rule, so that pilots
 # cost about as much as the rule), and the largest number of pilots.
@@ -34,6 +35,7 @@ ENOUGH, GROWTH = 100, 1.5
 SPARE_SHARE = 0.01  # mass that is spread over the modes, so that one the pilot missed gets draws
 
 
+@checked
 @dataclass(frozen=True)
 class Envelope:
     """Importance samples from the exact upper bound, whose weights are bounded.
@@ -101,6 +103,7 @@ class _Mixture:
         raise NotImplementedError
 
 
+@checked
 @dataclass(frozen=True)
 class LaplaceMixture(_Mixture):
     r"""Importance samples from the Laplace mixture, with a share from the exact envelope.
@@ -134,6 +137,7 @@ class LaplaceMixture(_Mixture):
         return _laplace(bound, self.defensive)
 
 
+@checked
 @dataclass(frozen=True)
 class MomentMixture(_Mixture):
     r"""Importance samples from Gaussians with the mass, mean and covariance of each mode.

@@ -17,6 +17,7 @@ from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.signatures.checked import checked
 
 ROUNDINGS = 16  # machine epsilons of log Z that the tolerance is at least: sums round about as much
 BEYOND = 100  # the mass beyond the outermost nodes on R^d is at most the tolerance over this
@@ -25,6 +26,7 @@ LEAST_STRETCH = 1e-3  # least c: sinh(c) / c is then one up to 2e-7, and never 0
 TRAPEZOIDS = 4  # points of a panel on R^d: the rule is halved, so its panels may be small
 
 
+@checked
 @dataclass(frozen=True)
 class Quadrature:
     """Product rules in one or two dimensions, refined until log Z does not change any more.

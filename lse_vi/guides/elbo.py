@@ -13,6 +13,7 @@ from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.joint.log_joint import LogJoint
+from lse_vi.signatures.checked import checked
 
 
 def rule_elbo(rule: Rule, energy: Tensor, log_joint: Tensor) -> Tensor:
@@ -65,6 +66,7 @@ class EnergyELBO(Trace_ELBO):
         True
     """
 
+    @checked
     def __init__(self, method: Method = LaplaceMixture(2048)) -> None:  # noqa: B008 (frozen)
         super().__init__()
         self.method = method

@@ -26,6 +26,7 @@ from lse_vi.guides.result import GuideResult, report
 from lse_vi.guides.training import GuideRecipe, train
 from lse_vi.network.potential import LSEICNN
 from lse_vi.random.turns import taking_turns
+from lse_vi.signatures.checked import checked
 
 # Nats of KL(p||q) that a training may cost, as it is known to no more; more if KL(q||p) falls more.
 LOST = 0.05
@@ -33,6 +34,7 @@ RARE = 0.005  # least acceptance of exact draws from the guide: with less they t
 NEGLIGIBLE = 1e-4  # mass of all modes together that are dropped, so that each draw costs less
 
 
+@checked
 def fit_guide(
     model: Callable[..., Any],
     guide: AutoLSEICNN,

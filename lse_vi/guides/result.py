@@ -17,6 +17,7 @@ from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 
 TRUSTED_K = 0.7  # k-hat above which importance weights cannot be trusted (Vehtari et al. 2024)
 TRUSTED_ESS = 0.05  # effective share of the draws below which the guide is a poor approximation
@@ -71,6 +72,7 @@ class GuideResult:
     warnings: tuple[str, ...]
     history: dict[str, list[float]] = field(repr=False)
 
+    @checked
     def mode_of(self, values: Tensor | Mapping[str, Tensor]) -> Tensor:
         """The index of the peak to which each draw most likely belongs, (*lead).
 

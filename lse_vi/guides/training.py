@@ -24,6 +24,7 @@ from lse_vi.guides.frames import StartingFrames
 from lse_vi.joint.log_joint import LogJoint, without_nan
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 
 REDRAW_STEPS = 20  # steps between fresh points, checks and checkpoints: the model is run only then
 WINDOW = 4  # checks whose mean misfit is compared: one misfit alone is too noisy
@@ -38,6 +39,7 @@ TAIL_NATS = 30.0  # below the median of l + E, where it is cut off: a guide that
 SCORE_POWER = 0.25
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class GuideRecipe(Recipe):
     """The settings of :func:`~lse_vi.fit_guide` as one object.

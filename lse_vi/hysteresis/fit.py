@@ -25,6 +25,7 @@ from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.fit import fit_memory as fit_model
 from lse_vi.materials.play import Play
 from lse_vi.materials.result import MemoryFit
+from lse_vi.signatures.checked import checked
 
 # Error over scatter above which phases are given networks: below it nothing is left to learn.
 MISFIT = 1.05
@@ -40,6 +41,7 @@ def fit_memory(
 def fit_memory(tests: Elastic, strain: Any, stress: Any, **settings: Any) -> MemoryFit: ...
 
 
+@checked
 def fit_memory(
     tests: Any, strain: Any = "strain", stress: Any = "stress", **settings: Any
 ) -> HysteresisFit | MemoryFit:
@@ -96,6 +98,7 @@ def fit_memory(
     return fit_tests(tests, strain=strain, stress=stress, **settings)
 
 
+@checked
 def fit_tests(
     tests: Any,
     *,

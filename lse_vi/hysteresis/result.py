@@ -12,6 +12,7 @@ import torch
 from lse_vi.hysteresis.loops import Loop
 from lse_vi.hysteresis.records import Column, Record, as_column
 from lse_vi.materials.elastic import Elastic
+from lse_vi.signatures.checked import checked
 
 # Shares of the largest energy of a loop, and of the ranges of strain and stress, below which the
 # relative error of an energy is not told: it would be that of nothing.
@@ -163,6 +164,7 @@ class HysteresisFit:
         """Number of phases."""
         return len(self.transitions) + 1
 
+    @checked
     def predict(self, strain: Any) -> np.ndarray:
         """The stress along one path of strain, from the virgin state: (rows,) -> (rows,).
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.landscapes.landscape import Landscape, period_of
+from lse_vi.signatures.checked import checked
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Mixture:
         return torch.lerp(self.first.hessian(x), self.second.hessian(x), self.s)
 
 
+@checked
 @dataclass(frozen=True)
 class Blend:
     """A landscape that turns from one potential into another: (1 - s(t)) E_1 + s(t) E_2.
@@ -81,6 +83,7 @@ class Blend:
                 f"{periods[0].tolist()} and {periods[1].tolist()}"
             )
 
+    @checked
     def at(self, t: float) -> Mixture:
         """The landscape at time t."""
         return Mixture(self.first, self.second, float(self.weight(t)))

@@ -14,6 +14,7 @@ from lse_vi.landscapes.blend import Blend
 from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
 from lse_vi.network.circle import apart
 from lse_vi.numerics.arrays import as_floats
+from lse_vi.signatures.checked import checked
 
 FLOW_TOLERANCE = 1e-8  # relative, of a step
 SMALL = 1e-3  # share of the distance from 0 that counts as a size, where the starts have no spread
@@ -25,6 +26,7 @@ FLOW_ERROR = 1e-6
 REACH = 1e-3  # distance at which a point has arrived, in spreads of the points and minima
 
 
+@checked
 @torch.no_grad()
 def gradient_flow(
     landscape: Landscape | Blend, x0: Tensor, times: Any, *, tolerance: float = FLOW_TOLERANCE
@@ -80,6 +82,7 @@ def _follow(
     )  # fmt: skip
 
 
+@checked
 @torch.no_grad()
 def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 8) -> Tensor:
     """The index of the minimum that the gradient flow from each point reaches, -1 for none.

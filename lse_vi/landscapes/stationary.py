@@ -13,6 +13,7 @@ from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
 from lse_vi.network.circle import apart, wrapped
 from lse_vi.numerics.minima import LONGEST_STEP, Frame, distinct
 from lse_vi.numerics.newton import descend
+from lse_vi.signatures.checked import checked
 
 # Largest |grad E| of a stationary point, in units of the largest |grad E| at the starts.
 STEEP = 1e-6
@@ -37,6 +38,7 @@ class StationaryPoints(NamedTuple):
     kinds: tuple[str, ...]
 
 
+@checked
 @torch.no_grad()
 def stationary_points(
     landscape: Landscape, starts: Tensor, *, separation: float = 1e-3

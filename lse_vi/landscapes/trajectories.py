@@ -11,11 +11,13 @@ from torch import Tensor
 
 from lse_vi.checks import check_finite
 from lse_vi.numerics.arrays import as_floats
+from lse_vi.signatures.checked import checked
 
 ENDS = 2  # times at each end that give no points: the natural ends of the spline bias the rates
 LEAST_TIMES = 9  # fewest times of a path: five are left without its ends
 
 
+@checked
 def rates_from_trajectories(
     times: Any, paths: Any, *, smoothing: float | None = None
 ) -> tuple[Tensor, Tensor]:

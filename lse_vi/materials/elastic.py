@@ -11,6 +11,7 @@ from lse_vi.checks import check_positive
 from lse_vi.materials.invariants import Invariants, check_strain
 from lse_vi.materials.paths import Strains, restore
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 
 
 class Response(NamedTuple):
@@ -50,6 +51,7 @@ class Elastic(nn.Module):
 
     states = 0
 
+    @checked
     def __init__(
         self,
         potential: LSEICNN,
@@ -97,12 +99,14 @@ class Elastic(nn.Module):
         slope = self.potential.gradient(torch.cat([prepared.x, state], dim=-1))
         return self.invariants.stress(prepared.strain, slope[..., : self.invariants.dim])
 
+    @checked
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:
         """Psi(E, h): (*shape, *event) and (*shape, states) -> (*shape)."""
         x = self.invariants(strain / self.strain_unit)
         unit = self.strain_unit * self.stress_unit
         return unit * self.potential(torch.cat([x, state], dim=-1))
 
+    @checked
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
         """Energy lost in the step up to each sample, (*paths, times): zero without memory."""
         return restore(torch.zeros_like(self.prepare(strain).x[..., 0]), self._lead(strain))

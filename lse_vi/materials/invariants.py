@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_count, check_finite
+from lse_vi.signatures.checked import checked
 
 # Largest difference of a strain from its transpose, as a share of its largest entry: about a
 # hundred rounding errors in single precision.
@@ -65,6 +66,7 @@ class Isotropic:
         square = strain @ strain
         return torch.stack([_trace(strain), _dot(strain, strain), _dot(square, strain)], dim=-1)
 
+    @checked
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
         """I(E) and the invariants of the rate: (*shape, 9)."""
         square, rate_square = strain @ strain, rate @ rate
@@ -78,6 +80,7 @@ class Isotropic:
         ]
         return torch.cat([self(strain), torch.stack(mixed, dim=-1)], dim=-1)
 
+    @checked
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
         """The stress slope_1 I + 2 slope_2 E + 3 slope_3 E^2: (*shape, 3, 3)."""
         first, second, third = slope[..., None, None].unbind(-3)
@@ -106,6 +109,7 @@ class TransverselyIsotropic:
     dim = 5
     rate_dim = 14
 
+    @checked
     def __init__(self, axis: Sequence[float] = (1.0, 0.0, 0.0)) -> None:
         a = torch.tensor([float(v) for v in axis], dtype=torch.float64)
         if a.shape != (3,) or not bool(torch.isfinite(a).all()) or not bool(a.any()):
@@ -157,6 +161,7 @@ class Components:
         torch.Size([5, 4])
     """
 
+    @checked
     def __init__(self, dim: int) -> None:
         self.dim = check_count("dim", dim)
         self.event_shape: tuple[int, ...] = (dim,)
@@ -166,10 +171,12 @@ class Components:
         """The input itself."""
         return strain
 
+    @checked
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
         """Input and rate side by side: (*shape, 2 dim)."""
         return torch.cat([strain, rate], dim=-1)
 
+    @checked
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
         """The slopes themselves."""
         return slope

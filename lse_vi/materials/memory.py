@@ -22,6 +22,7 @@ from lse_vi.materials.rates import Rate, RelaxationRate
 from lse_vi.materials.steppers import Exponential, Stepper
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.unroll import unroll
+from lse_vi.signatures.checked import checked
 
 
 class Memory(Elastic):
@@ -62,6 +63,7 @@ class Memory(Elastic):
         (torch.Size([4, 101, 3, 3]), torch.Size([4, 101, 2]))
     """
 
+    @checked
     def __init__(
         self,
         potential: LSEICNN,
@@ -124,6 +126,7 @@ class Memory(Elastic):
         start, end = self.rate.drive(pick(prepared.start, step)), self.rate.drive(prepared.sample)
         return self.stepper(self.rate, h, start, end, share.unsqueeze(-1) * ds)
 
+    @checked
     @torch.no_grad()
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
         r"""Energy lost in the step up to each sample, (*paths, times); the first is zero.

@@ -24,6 +24,7 @@ from lse_vi.materials.invariants import Invariants
 from lse_vi.materials.paths import Strains
 from lse_vi.network.icnn import ICNN, softplus_inverse
 from lse_vi.network.potential import LSEICNN
+from lse_vi.signatures.checked import checked
 
 # A, and k+ and k-, at the start, in units of strain_unit * stress_unit: friction that shows in the
 # stress, but is small beside the energies, which are of order 1.
@@ -82,6 +83,7 @@ class Play(Elastic):
 
     flow: Tensor
 
+    @checked
     def __init__(
         self,
         potential: LSEICNN,
@@ -112,6 +114,7 @@ class Play(Elastic):
         start = start.expand(3, self.transitions).to(potential.alpha)
         self.raw = nn.Parameter(softplus_inverse(start))
 
+    @checked
     @torch.no_grad()
     def start(self, strain: Tensor) -> Play:
         """Set equal bowls around zero, tilted so that the phases change; for a fit.
@@ -178,6 +181,7 @@ class Play(Elastic):
         slope = layout.restore(stack.pullback(shares.reshape(1, -1, shares.shape[-1]).mT, kept))
         return self.invariants.stress(prepared.strain, slope)
 
+    @checked
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:
         """Psi(E, h): (*shape, *event) and (*shape, transitions) -> (*shape)."""
         phases = self._phases(self.invariants(strain / self.strain_unit))
@@ -185,6 +189,7 @@ class Play(Elastic):
         psi = psi - 0.5 * (self.mixing * state * (1 - state)).sum(-1)
         return self.strain_unit * self.stress_unit * psi
 
+    @checked
     @torch.no_grad()
     def dissipation(self, strain: Tensor, times: Tensor | None = None) -> Tensor:
         """D(h_{n+1} - h_n), the energy lost in the step up to each sample, (*paths, times)."""

@@ -10,8 +10,10 @@ import torch
 from lse_vi.network.archive import read_archive
 from lse_vi.network.icnn import NETWORKS
 from lse_vi.network.potential import FORMAT, LSEICNN
+from lse_vi.signatures.checked import checked
 
 
+@checked
 def load(path: str | Path, *, device: torch.device | str | None = None) -> LSEICNN:
     """Read a potential that :meth:`LSEICNN.save` wrote; safe for files of others.
 

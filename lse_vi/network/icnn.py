@@ -14,6 +14,7 @@ from lse_vi.checks import check_count, check_counts
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.substitution import substitute
 from lse_vi.random.draws import generator, randn_like
+from lse_vi.signatures.checked import checked
 
 # Mean and standard deviation of the raw inner weights at the start (dimensionless): softplus(0.5)
 # is 0.97, so a layer keeps the scale of the one below; the deviation tells units apart.
@@ -60,6 +61,7 @@ class ICNN(nn.Module):
         torch.Size([5, 3])
     """
 
+    @checked
     def __init__(
         self,
         dim: int,
@@ -83,6 +85,7 @@ class ICNN(nn.Module):
         )
         self.reset_parameters()
 
+    @checked
     @torch.no_grad()
     def reset_parameters(
         self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
@@ -127,16 +130,19 @@ class ICNN(nn.Module):
             tensors[f"raw_inner.{len(self.raw_inner) - 1}"] = last
         return tensors
 
+    @checked
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
         """Replace f(x) by f((x - shift) / scale), in place; ``shift``, ``scale`` (*batch, dim)."""
         _write(self, self._affine(shift, scale))
 
+    @checked
     @torch.no_grad()
     def scale_output_(self, factor: Tensor) -> None:
         """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
         _write(self, self._scaled(factor))
 
+    @checked
     @torch.no_grad()
     def add_offset_(self, offset: Tensor) -> None:
         """Add ``offset``, (*batch, modes) or (*batch, 1), to every f, in place."""
@@ -178,6 +184,7 @@ class WhitenedICNN(nn.Module):
         (torch.Size([5, 3]), torch.Size([3, 2, 2]))
     """
 
+    @checked
     def __init__(
         self,
         dim: int,
@@ -197,6 +204,7 @@ class WhitenedICNN(nn.Module):
         self.off_diagonal = nn.Parameter(torch.empty(*lead, dim, dim, **like))
         self.reset_parameters()
 
+    @checked
     @torch.no_grad()
     def reset_parameters(
         self, centers: Tensor | None = None, factors: Tensor | None = None, *, slope: float = 1.0
@@ -238,16 +246,19 @@ class WhitenedICNN(nn.Module):
             **{f"icnn.{name}": p for name, p in wide._scaled(factor).items()},
         }
 
+    @checked
     @torch.no_grad()
     def compose_affine_(self, shift: Tensor, scale: Tensor) -> None:
         """Replace f(x) by f((x - shift) / scale), in place; ``shift``, ``scale`` (*batch, dim)."""
         _write(self, self._affine(shift, scale))
 
+    @checked
     @torch.no_grad()
     def scale_output_(self, factor: Tensor) -> None:
         """Replace every f by ``factor`` f, in place; ``factor`` (*batch,), positive."""
         _write(self, self._scaled(factor))
 
+    @checked
     def add_offset_(self, offset: Tensor) -> None:
         """Add ``offset``, (*batch, modes) or (*batch, 1), to every f, in place."""
         self.icnn.add_offset_(offset)

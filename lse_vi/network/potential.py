@@ -11,11 +11,12 @@ import torch
 from torch import Size, Tensor, nn
 
 import lse_vi.network.copies as copies
+import lse_vi.network.in_place as in_place
 from lse_vi.checks import (
+    as_number,
     check_count,
     check_counts,
     check_fraction,
-    check_number,
     check_points,
     check_positive,
 )
@@ -29,6 +30,7 @@ from lse_vi.network.substitution import substitute
 from lse_vi.network.units import Units
 from lse_vi.numerics.jacobian import jacobian
 from lse_vi.numerics.minima import Minima
+from lse_vi.signatures.checked import checked
 
 ACTIVE = 0.01  # least mean responsibility of a mode that counts: it carries 1 % of the data
 LAYER_BYTES = 2**21  # largest layer that is evaluated at once, in bytes: it must fit in the cache
@@ -72,6 +74,7 @@ class LSEICNN(nn.Module):
 
     network: ICNN | WhitenedICNN
 
+    @checked
     def __init__(
         self,
         dim: int,
@@ -92,7 +95,7 @@ class LSEICNN(nn.Module):
         self.hidden = check_counts("hidden", hidden)
         check_positive("rho", rho)
         check_network(network)
-        if not 0 < check_number("gate", gate) < 1:
+        if not 0 < as_number("gate", gate) < 1:
             raise ValueError(f"gate must be in (0, 1), but got {gate}")
         like: dict[str, Any] = {"dtype": dtype, "device": device}
         self.network = network(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
@@ -226,6 +229,7 @@ class LSEICNN(nn.Module):
 
     # -- wells and modes ------------------------------------------------------------------------
 
+    @checked
     def active_modes(self, x: Tensor, *, threshold: float = ACTIVE) -> Tensor:
         """Mask (*batch, modes) of the modes in use: mean responsibility above ``threshold``.
 
@@ -249,7 +253,8 @@ class LSEICNN(nn.Module):
         self._check(starts, "starts")
         return copies.minima(self, starts, separation)
 
-    def prune(self, keep: Tensor) -> LSEICNN:
+    @checked
+    def prune(self, keep: Any) -> LSEICNN:
         """A potential with only the modes in the mask ``keep`` (*batch, modes), to drop idle ones.
 
         The modes kept contribute to E as before. In a batch each potential keeps its own modes;
@@ -257,26 +262,17 @@ class LSEICNN(nn.Module):
         """
         return copies.prune(self, torch.as_tensor(keep, device=self.alpha.device))
 
-    @torch.no_grad()
-    def add_offset_(self, offset: Tensor) -> None:
-        """Add ``offset`` (*batch,) to E, in place."""
-        if self.units.plain:
-            self.network.add_offset_(offset.unsqueeze(-1))
-        else:
-            self.units.set_(offset=self.units.offset + offset)
+    def add_offset_(self, offset: Any) -> None:
+        """Add ``offset`` (*batch,), finite, to E, in place."""
+        in_place.add_offset(self, offset)
 
-    @torch.no_grad()
-    def scale_energy_(self, factor: Tensor) -> None:
+    def scale_energy_(self, factor: Any) -> None:
         """Replace E by ``factor`` E, in place; ``factor`` (*batch,), positive."""
-        if self.units.plain:
-            self.network.scale_output_(factor)
-            self.log_rho.sub_(factor.log())
-        else:
-            height, offset = factor * self.units.height, factor * self.units.offset
-            self.units.set_(height=height, offset=offset)
+        in_place.scale_energy(self, factor)
 
     # -- copies ---------------------------------------------------------------------------------
 
+    @checked
     def blank(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
         """A new potential of the same kind, with its own random parameters.
 
@@ -292,6 +288,7 @@ class LSEICNN(nn.Module):
             one.units.set_(period=self.units.period)
         return one
 
+    @checked
     def resized(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
         """A :meth:`blank` potential with this one's rho and gates, and the same parameters trained.
 
@@ -316,10 +313,12 @@ class LSEICNN(nn.Module):
         """E with its units in the network's parameters, gradients flowing, in double precision."""
         return self if self.units.plain else copies.absorb_units(self)
 
+    @checked
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
         """A copy of the potential at ``index`` of the batch, for what needs a single one."""
         return copies.select(self, (index,) if isinstance(index, int) else index)
 
+    @checked
     def with_parameters(self, tensors: Mapping[str, Tensor]) -> LSEICNN:
         """The same potential with some parameters replaced by ``tensors``, which keep their graph.
 
@@ -333,6 +332,7 @@ class LSEICNN(nn.Module):
 
     # -- files ----------------------------------------------------------------------------------
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the potential to ``path``, whole or not at all; :func:`lse_vi.load` reads it."""
         write_archive("path", {"lse_vi": FORMAT, **copies.content_of(self)}, path)

@@ -16,6 +16,7 @@ from lse_vi.bayesian.mode_count import ModeCount
 from lse_vi.bayesian.result import DensityPosterior, PeakSummary, interval
 from lse_vi.checks import check_count
 from lse_vi.plots.style import BLACK, BLUE, GREY, PALE, SHADES, VERMILLION, new_axes
+from lse_vi.signatures.checked import checked
 
 MARGIN = 0.15  # on each side, as a share of the data's range: the density goes on beyond the data
 LATTICE = {1: 300, 2: 80}  # points per axis by dimension: every draw is evaluated at all of them
@@ -23,6 +24,7 @@ CHECK_POINTS = 200  # of the curves of a posterior predictive check: enough to l
 LEAST_LABEL = 0.005  # probability from which on a bar is labelled: less is 0 % when rounded
 
 
+@checked
 def plot_posterior(
     posterior: DensityPosterior | ModeCount,
     *,
@@ -78,6 +80,7 @@ def plot_posterior(
     return ax
 
 
+@checked
 def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
     """The probability of each number of peaks and, beside it, of each number of parts K.
 
@@ -114,6 +117,7 @@ def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def plot_check(
     posterior: DensityPosterior,
     *,

@@ -30,6 +30,7 @@ from lse_vi.plots.canvas import (
     shown,
 )
 from lse_vi.plots.style import GREY, NAMED, PALE, SHADES, new_axes
+from lse_vi.signatures.checked import checked
 
 FEW = 200  # up to so many data points get a tick each, besides the histogram; more would merge
 LEAST_HEIGHT = 1e-3  # share of the highest mode below which a mode's curve is not drawn
@@ -39,6 +40,7 @@ WINDOW_QUANTILES = (0.0005, 0.9995)  # of each marginal, which the window holds:
 TOO_WIDE, MIDDLE_QUANTILES = 10.0, (0.025, 0.975)
 
 
+@checked
 def plot_density(
     density: LSEDensity | FitResult, data: Any = None, *, ax: Axes | None = None, grid: int = 400
 ) -> Axes:

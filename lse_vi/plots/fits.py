@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from lse_vi.plots.style import COLORS, GREY, new_axes, second_axis
+from lse_vi.signatures.checked import checked
 
 MANY = 5000  # more points than this are drawn as an image: as vectors they make files of megabytes
 CROWDED = 500  # more points than this per series get smaller markers
@@ -17,6 +18,7 @@ LOG_RANGE = 100  # a loss axis is logarithmic where the losses span more than th
 ASIDE = ("step", "active_modes", "rho", "gates", "shares")  # series of a history that are no losses
 
 
+@checked
 def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None) -> Axes:
     """Training curves: losses on the left axis, the number of active modes on the right.
 
@@ -78,6 +80,7 @@ def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None
     return ax
 
 
+@checked
 def plot_parity(
     exact: Any,
     predicted: Any,

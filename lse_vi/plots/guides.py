@@ -16,10 +16,12 @@ from lse_vi.checks import check_count
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.result import GuideResult
 from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, new_axes
+from lse_vi.signatures.checked import checked
 
 MOST = 8  # scalar variables in a pairs plot: with more, its panels are too small to read
 
 
+@checked
 def plot_pairs(
     result: GuideResult, *, sites: Sequence[str] | None = None, draws: int = 1000, seed: int = 0
 ) -> Figure:
@@ -96,6 +98,7 @@ def plot_pairs(
     return figure
 
 
+@checked
 def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
     """The share of the mass of every mode, in the colours of :func:`plot_pairs`.
 

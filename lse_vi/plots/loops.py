@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 
 from lse_vi.hysteresis.result import HysteresisFit
 from lse_vi.plots.style import BLUE, GREY, STYLE, VERMILLION
+from lse_vi.signatures.checked import checked
 
 ACROSS, MOST = 3, 6  # panels in a row, and tests that are drawn: more would be too small to read
 MANY = 5000  # rows above which points are drawn as an image: as vectors they make large files
 PANEL = 3.2, 2.6  # width and height of a panel, in inches
 
 
+@checked
 def plot_loops(
     result: HysteresisFit, *, strain_label: str = "strain", stress_label: str = "stress"
 ) -> Figure:

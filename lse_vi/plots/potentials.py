@@ -31,6 +31,7 @@ from lse_vi.plots.canvas import (
     scatter,
 )
 from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
+from lse_vi.signatures.checked import checked
 
 # Starts per axis of the search for minima, by dimension: close enough that each well has one.
 STARTS_PER_AXIS = {1: 64, 2: 12}
@@ -38,6 +39,7 @@ LEVELS = 17  # heights of contour lines, with the lowest, at the minimum, which 
 SHOWN_QUANTILE = 0.8  # of E in the plane: contour lines end there, or walls would take them all
 
 
+@checked
 def plot_potential(
     potential: LSEICNN,
     *,
@@ -112,6 +114,7 @@ def plot_potential(
     return ax
 
 
+@checked
 def plot_surface(
     potential: LSEICNN,
     *,

@@ -12,8 +12,10 @@ from lse_vi.checks import check_count, check_number, check_positive
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.solver import Run, log_floor
 from lse_vi.potentials.targets import Targets
+from lse_vi.signatures.checked import checked
 
 
+@checked
 @dataclass(frozen=True)
 class Adam:
     """Adam on all points at once, as in the paper (Kingma & Ba 2015).

@@ -9,10 +9,12 @@ import torch
 
 from lse_vi.checks import check_positive
 from lse_vi.fitting.mode_search import ModeSearch
+from lse_vi.signatures.checked import checked
 
 IDLE_MODES = 2  # numbers of modes without gain that end a search: two may gain only together
 
 
+@checked
 @dataclass(frozen=True)
 class FewestModes:
     r"""Keep the smallest number of modes that fits.

@@ -29,10 +29,12 @@ from lse_vi.potentials.solver import Solver
 from lse_vi.potentials.targets import Targets, as_targets
 from lse_vi.potentials.training import Errors, Split, train
 from lse_vi.random.draws import randperm
+from lse_vi.signatures.checked import checked
 
 OUTLIER_ROUNDS = 4  # fits without outliers, each of which may readmit points
 
 
+@checked
 def fit_potential(
     pot: LSEICNN,
     x: Any,
@@ -178,6 +180,7 @@ def _fit(pot: LSEICNN, given: Targets, recipe: PotentialRecipe) -> PotentialFit:
     return result_of(best, given, errors, join(runs))
 
 
+@checked
 def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
     """Arguments for :func:`fit_potential` that repeat the paper's fit as printed, to compare with.
 

@@ -13,6 +13,7 @@ from lse_vi.checks import check_count, check_positive
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.solver import Run, log_floor
 from lse_vi.potentials.targets import Targets
+from lse_vi.signatures.checked import checked
 
 # Nielsen's rule for the damping: a step that gains as expected divides it by up to 5 (his rule: 3),
 # and each failure in a row multiplies it by twice the last factor.
@@ -21,6 +22,7 @@ MOST_GROWTH = 1e3  # the largest of these factors: with it, the damping is at it
 DAMPING_RANGE = (1e-14, 1e12)  # below it the ridge is rounding error, above it steps have no length
 
 
+@checked
 @dataclass(frozen=True)
 class LevenbergMarquardt:
     r"""Damped Gauss-Newton steps on the residuals, for every member of the batch at once.

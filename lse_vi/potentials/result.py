@@ -17,6 +17,7 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.potentials.targets import Targets
 from lse_vi.potentials.training import Errors
+from lse_vi.signatures.checked import checked
 
 SHOWN_OUTLIERS = 5  # rows that a warning names
 MINIMA_STARTS = 200  # data points from which minima are searched: enough to start in every well
@@ -71,6 +72,7 @@ class PotentialFit:
         inside = ((found.points >= low) & (found.points <= high)).all(-1)
         return Minima(found.points[inside], found.energies[inside])
 
+    @checked
     def select(self, index: int | tuple[int, ...]) -> PotentialFit:
         """The fit of one data set, at ``index`` of the batch."""
         where: tuple[int, ...] = (index,) if isinstance(index, int) else index

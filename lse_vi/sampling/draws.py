@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lse_vi.checks import check_count
 from lse_vi.guides.result import mode_lines
+from lse_vi.signatures.checked import checked
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class PosteriorDraws:
     evaluations: int
     warnings: tuple[str, ...]
 
+    @checked
     def select(self, *, mode: int) -> dict[str, Tensor]:
         """The draws of one mode, of all islands: each site (n, *shape).
 

@@ -24,12 +24,14 @@ from lse_vi.numerics.tempering import Tempered, temper
 from lse_vi.random.turns import taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves
+from lse_vi.signatures.checked import checked
 
 LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs
 SAME = 1e-3  # nats, relative: peaks whose log joint differs by more were found for other data
 TRUSTED_R_HAT = 1.05  # above which islands disagree (Vehtari et al. 2021: 1.01 for long chains)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class SMCSettings:
     """The settings of :func:`~lse_vi.sample_smc` as one object.
@@ -62,6 +64,7 @@ class SMCSettings:
         check_count("seed", self.seed, minimum=0)
 
 
+@checked
 def sample_smc(
     model: Callable[..., Any],
     guide: AutoLSEICNN,

@@ -307,3 +307,25 @@ def test_each_potential_of_a_batch_is_scaled_by_its_own_factor(network, modes):
     pot.units.set_(height=1.0)
     pot.scale_energy_(factor)
     torch.testing.assert_close(pot(x), factor * before)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "a", True, [1.0, 2.0]], ids=str)
+def test_an_offset_or_factor_that_is_no_number_is_refused(value):
+    pot = LSEICNN(1, 2)
+    for change, name in ((pot.add_offset_, "offset"), (pot.scale_energy_, "factor")):
+        with pytest.raises((ValueError, TypeError), match=f"{name} must"):
+            change(value)
+
+
+@pytest.mark.parametrize("factor", [-1, 0, torch.tensor([1.0, -2.0])], ids=str)
+def test_a_factor_is_positive(factor):
+    with pytest.raises(ValueError, match=r"factor must be positive, but got .*(-1|0|-2)"):
+        LSEICNN(1, 2, batch_shape=(2,)).scale_energy_(factor)
+
+
+def test_an_offset_and_a_factor_may_be_plain_numbers():
+    pot, x = LSEICNN(1, 2, batch_shape=(2,)), torch.randn(5, 2, 1)
+    before = pot(x)
+    pot.scale_energy_(3)
+    pot.add_offset_(0.5)
+    torch.testing.assert_close(pot(x), 3 * before + 0.5)
