@@ -21,6 +21,7 @@ except ImportError as error:
 from lse_vi.checks import check_count
 from lse_vi.densities.fit import fit_density
 from lse_vi.fitting.random_state import seeded
+from lse_vi.network.icnn import whitened
 from lse_vi.sklearn.few import few_points, fit_few
 
 LARGEST_SEED = 2**31 - 1
@@ -187,8 +188,9 @@ class LSEDensityEstimator(DensityMixin, BaseEstimator):
     def _read_modes(self) -> None:
         weights = self.density_.mode_weights.detach()
         self._order = weights.argsort(descending=True)
-        means = self.density_.mean.reshape(1, -1)
-        if self.result_ is not None:
+        if self.result_ is None:  # one Gaussian, whose mean is its centre
+            means = whitened(self.density_.potential.network).loc
+        else:
             means = self.result_.mode_locations[self._order]
         self.n_components_ = len(weights)
         self.weights_ = weights[self._order].double().numpy()
