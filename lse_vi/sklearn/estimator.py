@@ -189,7 +189,7 @@ class LSEDensityEstimator(DensityMixin, BaseEstimator):
         weights = self.density_.mode_weights.detach()
         self._order = weights.argsort(descending=True)
         if self.result_ is None:  # one Gaussian, whose mean is its centre
-            means = whitened(self.density_.potential.network).loc
+            means: torch.Tensor = whitened(self.density_.potential.network).loc
         else:
             means = self.result_.mode_locations[self._order]
         self.n_components_ = len(weights)
