@@ -22,7 +22,7 @@ PANEL = 3.2, 2.6  # width and height of a panel, in inches
 def plot_loops(
     result: HysteresisFit, *, strain_label: str = "strain", stress_label: str = "stress"
 ) -> Figure:
-    """Data and model of each test, the residuals of all, and the work of each loop.
+    """Data and model of each test, the residuals of all, and what each loop dissipates.
 
     Use it to see where a model fails: residuals that follow the strain are not noise. Rows that
     were left out of the fit are crossed.
@@ -43,7 +43,7 @@ def plot_loops(
         >>> strain = 0.01 * np.sin(np.linspace(0, 3, 60))
         >>> result = fit_memory([(strain, 40e3 * strain)], progress=False)
         >>> [ax.get_title() for ax in plot_loops(result).axes][-2:]
-        ['residuals', 'work of the loops']
+        ['residuals', 'energy lost in each loop']
     """
     if not isinstance(result, HysteresisFit):
         raise TypeError(
@@ -90,6 +90,7 @@ def _energies(ax: Axes, result: HysteresisFit) -> None:
     index = np.arange(1, len(result.energies) + 1)
     ax.plot(index, [e.data for e in result.energies], "o", color=GREY, label="data")
     ax.plot(index, [e.model for e in result.energies], "_", color=BLUE, ms=12, label="model")
-    ax.set(title="work of the loops", xlabel="loop", ylabel="stress x strain")
-    ax.set_ylim(bottom=0.0 if all(e.data > 0 for e in result.energies) else None)
+    ax.set(title="energy lost in each loop", xlabel="loop", ylabel="stress x strain")
+    if all(e.data > 0 for e in result.energies):
+        ax.set_ylim(bottom=0.0)
     ax.legend(fontsize="small", frameon=False)
