@@ -145,7 +145,7 @@ def count_modes(
 
     Example:
         >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
-        >>> count_modes(x, modes=3, guide="laplace", draws=200, progress=False).most_probable
+        >>> count_modes(x, modes=2, guide="laplace", draws=100, progress=False).most_probable
         2
     """
     posteriors: dict[int, DensityPosterior] = {}

@@ -48,7 +48,9 @@ def check_noise_free(hardening, peak, count, seed):
     assert transition.back_end.value == pytest.approx(200.0, rel=1e-6)
 
 
-@pytest.mark.parametrize(("hardening", "peak"), [(0.0, 0.06), (2000.0, 0.12)])
+@pytest.mark.parametrize(
+    ("hardening", "peak"), [(0.0, 0.06), pytest.param(2000.0, 0.12, marks=pytest.mark.slow)]
+)
 def test_a_wire_without_noise_is_found_to_rounding(hardening, peak):
     check_noise_free(hardening, peak, count=5, seed=0)
 
