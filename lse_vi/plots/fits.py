@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from lse_vi.plots.style import COLORS, GREY, new_axes, second_axis
+from lse_vi.plots.style import BLACK, COLORS, GREY, legend_below, new_axes, second_axis
 from lse_vi.signatures.checked import checked
 
 MANY = 5000  # more points than this are drawn as an image: as vectors they make files of megabytes
@@ -74,9 +74,11 @@ def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None
         modes = count[measured]
         top = second_axis(ax)
         lines += top.step(step[measured], modes, where="post", color=GREY, label="active modes")
-        top.set(ylabel="active modes", ylim=(0, 1.4 * modes.max(initial=1)))  # room for the legend
+        top.set_ylabel("active modes", color=GREY)
+        top.set_ylim(0, 1.1 * modes.max(initial=1))
+        top.tick_params(axis="y", colors=GREY)
         top.yaxis.set_major_locator(MaxNLocator(integer=True))
-    top.legend(handles=lines, loc="upper right", fontsize="small", frameon=False)
+    legend_below(top, columns=3, handles=lines)
     return ax
 
 
@@ -126,15 +128,19 @@ def plot_parity(
     both = np.concatenate([truth, guess])
     margin = 0.03 * np.ptp(both)
     ends = (both.min() - margin, both.max() + margin)
-    ax.plot(ends, ends, color=GREY, lw=1, zorder=0)
-    size = 3.0 if len(truth) > CROWDED else 5.0
-    style: dict[str, Any] = {"ms": size, "rasterized": truth.size > MANY}
-    for j in range(truth.shape[1]):
-        name = f"{labels[j]}, " if labels is not None else ""
+    size = 9.0 if len(truth) > CROWDED else 25.0
+    names = [f"{label}, " for label in labels] if labels is not None else [""] * len(r2)
+    for j, name in enumerate(names):
         color, label = COLORS[j % len(COLORS)], f"{name}$R^2$ = {_brief(r2[j])}"
-        ax.plot(truth[:, j], guess[:, j], ".", color=color, label=label, **style)
+        ax.scatter([], [], s=25, lw=0, color=color, label=label)
+    # In random order, or the last series would cover the others.
+    order = np.random.default_rng(0).permutation(truth.size)
+    colors = np.resize(COLORS, truth.shape[1])[order % truth.shape[1]]
+    dots: dict[str, Any] = {"s": size, "lw": 0, "rasterized": truth.size > MANY}
+    ax.scatter(truth.ravel()[order], guess.ravel()[order], c=colors, **dots)
+    ax.plot(ends, ends, color=BLACK, lw=0.8, zorder=0, label="predicted = exact")
     ax.set(xlabel="exact", ylabel="predicted", xlim=ends, ylim=ends, box_aspect=1)
-    ax.legend(fontsize="small", frameon=False, loc="upper left", markerscale=8 / size)
+    legend_below(ax, columns=1)
     return ax
 
 

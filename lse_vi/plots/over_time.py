@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from lse_vi.densities.result import FitResult
 from lse_vi.distribution.box import Box
 from lse_vi.plots.canvas import around, as_numpy
-from lse_vi.plots.style import GREY, SHADES, VERMILLION, new_axes
+from lse_vi.plots.style import FIT, SHADES, legend_below, new_axes
 from lse_vi.signatures.checked import checked
 
 HEIGHTS = 300  # points along the coordinate: more than a figure has pixels for a mode
@@ -99,12 +99,12 @@ def draw_columns(
     ax.figure.colorbar(shades, ax=ax, label="density, as a share of its maximum")
     shown = [(times[i], at, AREA * mass) for i, at, mass in marks if mass >= LEAST_MASS]
     at, places, areas = zip(*shown, strict=True)
-    ax.scatter(at, places, s=areas, color=VERMILLION, edgecolor="white", lw=0.6, zorder=3)
+    ax.scatter(at, places, s=areas, color=FIT, edgecolor="white", lw=0.6, zorder=3)
     for part in (1.0, 0.5, 0.1):
-        ax.scatter([], [], s=AREA * part, color=VERMILLION, label=f"mode of mass {part:g}")
+        ax.scatter([], [], s=AREA * part, color=FIT, label=f"mode of mass {part:g}")
     if not numeric:
         ax.set_xticks(times, labels)
-    ax.legend(fontsize="small", frameon=True, edgecolor=GREY)
+    legend_below(ax, columns=3)
     return times
 
 
