@@ -121,6 +121,11 @@ class DensityRecipe(Recipe):
     mixture: bool
 
     @property
+    def half_open(self) -> bool:
+        """Whether the support has a wall on one side only."""
+        return self.box is not None and not self.box.finite
+
+    @property
     def starts(self) -> int:
         """Fits of a number of modes in one batch: one on a mixture, else one for each restart."""
         return 1 if self.mixture else self.restarts
@@ -173,7 +178,8 @@ def density_recipe(
     check_enough("x", n - n_test, dim)
     settings.check(min(n - n_test, rows))
     if learn_rho is None:
-        learn_rho = box is not None and dim <= 2 and not settings.background
+        closed = box is not None and box.finite
+        learn_rho = closed and dim <= 2 and not settings.background
     if mode_penalty is None:
         many: float | Tensor = points.size.log().to(points.like.device)
         many = math.log(n) if points.weights is None else many

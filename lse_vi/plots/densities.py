@@ -149,7 +149,10 @@ def _window(density: LSEDensity, points: Tensor | None) -> Box:
     """The box of ``density``, or one that holds ``points`` and the mass; closer if needed."""
     low, high = (_marginal(density, p) for p in WINDOW_QUANTILES)
     ends = torch.cat([low, high] if points is None else [low, high, points])
-    whole = density.box or padded(ends)
+    whole = padded(ends)
+    if density.box is not None:
+        known = [torch.where(b.isfinite(), b, w) for b, w in zip(density.box, whole, strict=True)]
+        whole = Box(*known)
     low, high = (_marginal(density, p).squeeze(0) for p in MIDDLE_QUANTILES)
     width = high - low
     close = Box(torch.maximum(low - width, whole.low), torch.minimum(high + width, whole.high))
