@@ -29,9 +29,7 @@ def add(commands: Any) -> None:
     )
     add_rows(parser)
     parser.add_argument("--modes", type=int, default=5, help="most modes; default 5")
-    parser.add_argument(
-        "--bounds", type=float, nargs=2, metavar=("LOW", "HIGH"), help="e.g. 0 inf"
-    )
+    parser.add_argument("--bounds", type=float, nargs=2, metavar=("LOW", "HIGH"), help="e.g. 0 inf")
     parser.add_argument("--period", type=float, metavar="P", help="of angles, e.g. 360")
     parser.set_defaults(run=run)
 
