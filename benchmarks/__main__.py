@@ -9,7 +9,6 @@ BENCHMARKS = (
     "density",
     "guide",
     "guide_cost",
-    "hysteresis",
     "outcomes",
     "posteriordb",
     "scaling",

@@ -77,10 +77,7 @@ class TestTraining:
         "elbo",
         [
             Trace_ELBO(num_particles=50, vectorize_particles=True),
-            pytest.param(
-                TraceEnum_ELBO(num_particles=50, vectorize_particles=True, max_plate_nesting=0),
-                marks=pytest.mark.slow,
-            ),
+            TraceEnum_ELBO(num_particles=50, vectorize_particles=True, max_plate_nesting=0),
             EnergyELBO(LaplaceMixture(256)),
         ],
         ids=lambda elbo: type(elbo).__name__,
