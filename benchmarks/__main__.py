@@ -9,6 +9,7 @@ BENCHMARKS = (
     "density",
     "guide",
     "guide_cost",
+    "hysteresis",
     "outcomes",
     "posteriordb",
     "scaling",

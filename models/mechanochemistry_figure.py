@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from data_gen import mechanochemistry as crystal
 from data_gen.arrays import FloatArray
 from lse_vi import LSEICNN
 from lse_vi.plots import plot_parity
-from lse_vi.plots.style import BLACK, BLUE, COLORS, STYLE
+from lse_vi.plots.style import BLACK, COLORS, FIT, GREY, STYLE, save
 
 LABELS = ("E_{11}", "E_{22}", "E_{33}", "E_{23}", "E_{13}", "E_{12}", "c")
 Pair = tuple[FloatArray, FloatArray]  # exact, fitted
+STEPS = 18  # of the shades, at most
 
 
 def _points(**coordinates: ArrayLike) -> FloatArray:
@@ -37,30 +41,34 @@ def _points(**coordinates: ArrayLike) -> FloatArray:
 def projections(pot: LSEICNN, path: Path) -> None:
     """Psi in four planes, exact above and learned below; the offset is taken out plane by plane."""
     strain, c = np.linspace(-0.15, 0.15, 101), np.linspace(0, 1, 101)
-    planes: list[tuple[str, FloatArray, str, FloatArray, dict[str, float], str]] = [
-        ("e2", strain, "e3", strain, {"c": 0.0}, "c = 0"),
-        ("e2", strain, "e3", strain, {"c": 1.0}, "c = 1"),
-        ("e2", strain, "c", c, {"e3": 0.05}, "$e_3$ = 0.05"),
-        ("e1", strain, "e6", strain, {"c": 0.5}, "c = 0.5"),
+    planes: list[tuple[str, FloatArray, str, FloatArray, dict[str, float], str, float]] = [
+        ("e2", strain, "e3", strain, {"c": 0.0}, "c = 0", 0.7),
+        ("e2", strain, "e3", strain, {"c": 1.0}, "c = 1", 0.95),
+        ("e2", strain, "c", c, {"e3": 0.05}, "$e_3$ = 0.05", 1.0),
+        ("e1", strain, "e6", strain, {"c": 0.5}, "c = 0.5", 0.95),
     ]
-    figure, axes = plt.subplots(2, 4, figsize=(13, 5.6))
-    for column, (first, x, second, y, fixed, title) in zip(axes.T, planes, strict=True):
+    figure, axes = plt.subplots(2, 4, figsize=(13, 6.6), sharex="col", sharey="col")
+    for column, (first, x, second, y, fixed, title, highest) in zip(axes.T, planes, strict=True):
         at: dict[str, ArrayLike] = {first: x[None, :], second: y[:, None], **fixed}
         points = _points(**at)
         exact = crystal.potential(points)
         learned = pot(torch.as_tensor(points)).numpy()
         learned = learned + (exact - learned).mean()
-        low, high = exact.min(), np.quantile(exact, 0.98)
-        levels = low + (high - low) * np.linspace(0, 1, 16) ** 1.7
+        # Even steps, up to a quantile: walls would take them all where wells are flat.
+        levels = MaxNLocator(STEPS).tick_values(exact.min(), np.quantile(exact, highest))
         for ax, values, name in zip(column, (exact, learned), ("exact", "learned"), strict=True):
             shades = ax.contourf(x, y, values, levels, cmap="viridis", extend="both")
-            ax.contour(x, y, values, levels, colors="white", linewidths=0.4)
-            ax.set(xlabel=_label(first), ylabel=_label(second))
-            ax.set_title(rf"{name} $\Psi$, {title}")
-            ax.set_box_aspect(1)
-        figure.colorbar(shades, ax=column, shrink=0.8, format="%.2f", ticks=levels[::3])
-    figure.savefig(path)
-    plt.close(figure)
+            ax.set(ylabel=_label(second), box_aspect=1, title=rf"{name}, {title}")
+        column[1].set_xlabel(_label(first))
+        figure.colorbar(
+            shades,
+            ax=column,
+            label=r"energy $\Psi$",
+            location="bottom",
+            ticks=levels[::4],
+            pad=0.02,
+        )
+    save(figure, path)
 
 
 def _label(name: str) -> str:
@@ -69,21 +77,31 @@ def _label(name: str) -> str:
 
 @plt.rc_context(STYLE)
 def parity(potential: Pair, gradient: Pair, path: Path) -> None:
-    """Fitted against exact on held-out points: the potential and the parts of the gradient."""
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.9))
-    plot_parity(*potential, ax=axes[0])
-    axes[0].set(xlabel=r"exact $\Psi$", ylabel=r"learned $\Psi$, offset removed", title="potential")
+    """Fitted against exact on held-out points, and the errors below, which are too small to see."""
+    figure, axes = plt.subplots(2, 4, figsize=(13, 7.2), height_ratios=[2, 1])
+    _compare(axes[:, 0], potential, [r"$\Psi$"], "potential")
     parts = (
-        (axes[1], range(3), "derivatives by normal strain"),
-        (axes[2], range(3, 6), "derivatives by shear strain"),
-        (axes[3], range(6, 7), "chemical potential"),
+        (range(3), "derivatives by normal strain"),
+        (range(3, 6), "derivatives by shear strain"),
+        (range(6, 7), "chemical potential"),
     )
-    for ax, columns, title in parts:
-        labels = [rf"$\partial\Psi/\partial {LABELS[j]}$" for j in columns]
-        plot_parity(*(part[:, columns] for part in gradient), labels=labels, ax=ax)
-        ax.set(ylabel="learned", title=title)
-    figure.savefig(path)
-    plt.close(figure)
+    for column, (these, title) in zip(axes.T[1:], parts, strict=True):
+        labels = [rf"$\partial\Psi/\partial {LABELS[j]}$" for j in these]
+        _compare(column, (gradient[0][:, these], gradient[1][:, these]), labels, title)
+    axes[0, 0].set_ylabel("learned")
+    axes[1, 0].set_ylabel("learned - exact")
+    save(figure, path)
+
+
+def _compare(panels: Sequence[Axes], pair: Pair, labels: list[str], title: str) -> None:
+    """Parity above, errors below in the same colours."""
+    exact, learned = (part.reshape(-1, len(labels)) for part in pair)
+    plot_parity(exact, learned, labels=labels, ax=panels[0])
+    panels[0].set(title=title, ylabel="")
+    panels[1].axhline(0, color=BLACK, lw=0.8)
+    for j, color in zip(range(len(labels)), COLORS, strict=False):
+        panels[1].scatter(exact[:, j], (learned - exact)[:, j], s=9, lw=0, color=color)
+    panels[1].set_xlabel("exact")
 
 
 @plt.rc_context(STYLE)
@@ -91,25 +109,20 @@ def extrapolation(
     t: FloatArray, potential: Pair, gradient: Pair, in_range: float, path: Path
 ) -> None:
     """Along the path of Eq. 16, which leaves the range of the data at t = ``in_range``."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.8))
-    axes[0].plot(t, potential[0], color=BLACK, lw=2.5, alpha=0.45, label="exact")
-    axes[0].plot(t, potential[1], "--", color=BLUE, label="learned, offset removed")
-    axes[0].set(ylabel=r"potential $\Psi$", title="potential")
     # On this path the second and third normal components agree, and there is no shear.
-    for ax, columns, title in (
-        (axes[1], (0, 1), "derivatives by strain"), (axes[2], (6,), "chemical potential"),
-    ):  # fmt: skip
-        for j in columns:
-            name = rf"$\partial\Psi/\partial {LABELS[j]}$"
-            ax.plot(
-                t, gradient[0][:, j], color=COLORS[j], lw=2.5, alpha=0.45, label=f"{name}, exact"
-            )
-            ax.plot(t, gradient[1][:, j], "--", color=COLORS[j], label=f"{name}, learned")
-        ax.set(title=title, ylabel="derivative")
-    for ax in axes:
-        ax.axvline(in_range, color=BLACK, ls=":", lw=1)
-        ax.text(in_range, 0.02, " extrapolation", transform=ax.get_xaxis_transform(), fontsize=8)
-        ax.set_xlabel(r"path parameter $t$ ($c = t$, $E_{11} = 0.4 t$)")
-        ax.legend()
-    figure.savefig(path)
-    plt.close(figure)
+    panels = [(r"potential $\Psi$, offset removed", *potential)]
+    panels += [
+        (rf"derivative $\partial\Psi/\partial {LABELS[j]}$", gradient[0][:, j], gradient[1][:, j])
+        for j in (0, 1, 6)
+    ]
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.8))
+    for ax, (name, exact, learned) in zip(axes, panels, strict=True):
+        ax.plot(t, learned, color=FIT, lw=3, label="learned")
+        ax.plot(t, exact, color=BLACK, lw=1.2, ls=(0, (4, 3)), label="exact")
+        ax.axvline(
+            in_range, color=GREY, ls=":", lw=1.2, label="end of the data; extrapolation beyond"
+        )
+        ax.set(xlabel="path parameter $t$", ylabel=name)
+    figure.suptitle("along $c = t$, $E_{11} = 0.4 t$", fontsize="medium")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    save(figure, path)

@@ -11,7 +11,17 @@ from matplotlib.figure import SubFigure
 
 from data_gen import gillespie, schlogl
 from data_gen.arrays import FloatArray, IntArray
-from lse_vi.plots.style import BLACK, BLUE, GREEN, PALE, STYLE, VERMILLION
+from lse_vi.plots.style import (
+    BLACK,
+    FIT,
+    GREEN,
+    GREY,
+    STYLE,
+    VIOLET,
+    draw_band,
+    draw_histogram,
+    save,
+)
 
 SHOWN = 800  # counts on the axes: beyond, every law is below 1e-6
 
@@ -37,13 +47,12 @@ def draw(
         seed: of the trajectories, to draw some of them finely.
         path: where the PNG goes.
     """
-    figure = plt.figure(figsize=(11, 9.5))
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1.9, 1])
+    figure = plt.figure(figsize=(11, 11))
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1.9, 1.1])
     _trajectories(top, times, counts, exact, seed)
     _over_time(middle, times, counts, exact, lse, kde)
     _bands(bottom, times, counts, exact, bands)
-    figure.savefig(path)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _trajectories(
@@ -52,16 +61,17 @@ def _trajectories(
     left, right = panel.subplots(1, 2)
     fine = np.linspace(0, max(times), 201)
     some = gillespie.simulate(schlogl.network(), schlogl.X0, fine, 30, seed)[..., 0]
-    left.plot(fine, some.T, color=BLUE, lw=0.6, alpha=0.6)
+    left.plot(fine, some.T, color=GREY, lw=0.6)
     left.set(xlabel="time t", ylabel="molecules n", title="30 trajectories from n = 250")
     grid = np.arange(exact.shape[1])
     for row, t in enumerate(times):
-        right.scatter(np.full(len(counts), t), counts[:, row], s=3, color=BLUE, alpha=0.35)
-    right.plot(times, exact @ grid, color=BLACK, lw=1, label="mean of the exact law")
-    right.plot(times, counts.mean(0), "o", mfc="none", color=VERMILLION, label="mean of the data")
+        dots = right.scatter(np.full(len(counts), t), counts[:, row], s=5, lw=0, color=GREY)
+    dots.set_label("a trajectory")
+    right.plot(times, exact @ grid, color=BLACK, lw=1.2, label="mean of the exact law")
+    right.plot(times, counts.mean(0), "o", mfc="none", color=VIOLET, label="mean of the data")
     right.set(xlabel="time t", ylabel="molecules n", title=f"the data: {len(counts)} per time")
-    right.set_ylim(0, 880)  # room for the legend
-    right.legend(loc="upper left", ncols=2)
+    right.set_ylim(0, 750)
+    panel.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def _over_time(
@@ -77,17 +87,17 @@ def _over_time(
     for ax in axes[len(chosen) :]:
         ax.set_axis_off()
     for ax, i in zip(axes, chosen, strict=False):
-        ax.hist(counts[:, i], bins=np.arange(0, SHOWN + 1, 20), density=True, color=PALE)
-        ax.plot(exact[i, :SHOWN], color=BLACK, lw=2.2, label="exact law")
-        ax.plot(kde[i, :SHOWN], color=GREEN, lw=1.1, ls="--", label="KDE (Sheather-Jones)")
-        ax.plot(lse[i, :SHOWN], color=VERMILLION, lw=1.4, label="LSE-ICNN")
+        draw_histogram(ax, counts[:, i], np.arange(0, SHOWN + 1, 20), density=True)
+        ax.plot(lse[i, :SHOWN], color=FIT, lw=2.4, label="LSE-ICNN")
+        ax.plot(kde[i, :SHOWN], color=GREEN, lw=1.1, label="kernel estimate (Sheather-Jones)")
+        ax.plot(exact[i, :SHOWN], color=BLACK, lw=1.1, ls="--", label="exact law")
         ax.set_title(f"t = {times[i]:g}")
-        ax.set_yticks([])
+        ax.ticklabel_format(axis="y", scilimits=(-2, 2))
     for ax in axes[:: len(axes) // 2]:
         ax.set_ylabel("probability of n")
     for ax in axes[len(axes) // 2 :]:
         ax.set_xlabel("molecules n")
-    axes[len(chosen) - 1].legend(loc="upper right")
+    panel.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 def _bands(
@@ -102,12 +112,11 @@ def _bands(
     axes = panel.subplots(1, len(chosen), squeeze=False).ravel()
     grid = np.arange(SHOWN)
     for ax, i in zip(axes, chosen, strict=True):
-        ax.fill_between(
-            grid, low[i, :SHOWN], high[i, :SHOWN], color=VERMILLION, alpha=0.3, label="90% band"
-        )
-        ax.plot(mean[i, :SHOWN], color=VERMILLION, lw=1.4, label="posterior predictive")
-        ax.plot(exact[i, :SHOWN], color=BLACK, lw=1.4, label="exact law")
-        ax.plot(counts[:, i], np.zeros(len(counts)), "|", color=BLUE, ms=7, alpha=0.5, label="data")
-        ax.set(title=f"t = {times[i]:g}", xlabel="molecules n", yticks=[], ylim=(0, None))
+        draw_band(ax, grid, low[i, :SHOWN], high[i, :SHOWN], FIT, "90% band")
+        ax.plot(mean[i, :SHOWN], color=FIT, lw=1.8, label="posterior predictive")
+        ax.plot(exact[i, :SHOWN], color=BLACK, lw=1.1, ls="--", label="exact law")
+        ax.plot(counts[:, i], np.zeros(len(counts)), "|", color=GREY, ms=7, label="data")
+        ax.set(title=f"t = {times[i]:g}", xlabel="molecules n", ylim=(0, None))
+        ax.ticklabel_format(axis="y", scilimits=(-2, 2))
     axes[0].set_ylabel("probability of n")
-    axes[0].legend()
+    panel.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -15,11 +15,10 @@ from data_gen.arrays import FloatArray
 from data_gen.truth import PotentialTruth
 from lse_vi import LSEICNN, PotentialFit, WhitenedICNN
 from lse_vi.network.icnn import whitened
-from lse_vi.plots.style import BLACK, BLUE, COLORS, GREY, STYLE, VERMILLION, second_axis
+from lse_vi.plots.style import BLACK, BLUE, COLORS, FIT, GREY, STYLE, VIOLET, save
 
 NAMES = {"double": "double well (Eq. 8)", "modulated": "modulated well (Eq. 9)",
          "minimum": "minimum of parabolas (Eq. 10)"}  # fmt: skip
-MODES = tuple(color for color in COLORS if color != VERMILLION)  # in which the fit is drawn
 Results = Mapping[PotentialTruth, Sequence[PotentialFit]]
 
 
@@ -28,7 +27,7 @@ def sharpness(path: Path) -> None:
     """The soft minimum of the three parabolas of Eq. 10 for several rho."""
     x = torch.linspace(-3, 3, 601).unsqueeze(-1)
     figure, ax = plt.subplots(figsize=(6.5, 4.2))
-    for rho, color in zip((5.0, 20.0, 100.0), (COLORS[0], COLORS[1], COLORS[2]), strict=True):
+    for rho, color in zip((5.0, 20.0, 100.0), COLORS[:3], strict=True):
         pot = LSEICNN(1, 3, hidden=(), rho=rho, gate=1 - 1e-9, network=WhitenedICNN)
         pot.network.reset_parameters(
             torch.tensor(wells.CENTERS).unsqueeze(-1),
@@ -38,36 +37,35 @@ def sharpness(path: Path) -> None:
             whitened(pot.network).icnn.bias[..., -1] = 0.05 * torch.tensor(wells.HEIGHTS)
             modes, energy = pot.mode_potentials(x), pot(x)
         ax.plot(x, energy, color=color, label=rf"$\rho$ = {rho:g}")
-    ax.plot(x, modes, color=GREY, lw=0.8, ls="--")
-    ax.plot([], [], color=GREY, lw=0.8, ls="--", label="modes $f_k$")
+    ax.plot(x, modes, color=VIOLET, lw=0.8, ls="--")
+    ax.plot([], [], color=VIOLET, lw=0.8, ls="--", label="modes $f_k$")
     ax.plot(x, wells.MINIMUM.potential(x.numpy()), color=BLACK, lw=1, label=r"$\min_k f_k$")
-    ax.set(xlabel="$x$", ylabel="$E(x)$", ylim=(-0.1, 1.0), title=r"$\rho$ sets how sharp E turns")
-    ax.legend()
-    figure.savefig(path)
-    plt.close(figure)
+    ax.set(xlabel="$x$", ylabel="potential $E(x)$", ylim=(-0.1, 1.0))
+    ax.set_title(r"$\rho$ sets how sharp E turns")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    save(figure, path)
 
 
 @plt.rc_context(STYLE)
 def convergence(results: Results, path: Path) -> None:
-    """Error and number of modes over the steps of the fit, each seed thin, the median thick."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.5))
-    for ax, (truth, fits) in zip(axes, results.items(), strict=True):
-        count = second_axis(ax)
+    """Error, and number of modes below it, over the steps: each seed thin, the median thick."""
+    figure, axes = plt.subplots(2, 3, figsize=(11, 5.2), height_ratios=[3, 2], sharex="col")
+    for (above, below), (truth, fits) in zip(axes.T, results.items(), strict=True):
         length = max(len(fit.history["step"]) for fit in fits)
-        for key, side, color in (("loss", ax, BLACK), ("active_modes", count, BLUE)):
+        steps = np.arange(1, length + 1)
+        for key, ax in (("loss", above), ("active_modes", below)):
             curves = np.array([_padded(fit.history[key], length) for fit in fits])
             curves = np.sqrt(curves) if key == "loss" else curves
-            side.plot(np.arange(1, length + 1), curves.T, color=color, lw=0.5, alpha=0.5)
-            side.plot(np.arange(1, length + 1), np.median(curves, axis=0), color=color, lw=2)
-        ax.set(yscale="log", xlabel="step (Levenberg-Marquardt)", title=NAMES[truth.name])
-        ax.set_ylabel("error / spread of the data")
-        count.set_ylabel("active modes", color=BLUE)
-        count.set(ylim=(0, 6), yticks=range(7))
-        count.tick_params(axis="y", colors=BLUE)
-    lines = [axes[0].plot([], [], color=BLACK, lw=w)[0] for w in (0.5, 2)]
-    axes[0].legend(lines, ["one seed", "median"], loc="upper right")
-    figure.savefig(path)
-    plt.close(figure)
+            ax.step(steps, curves.T, color=BLUE, lw=0.6, alpha=0.6)
+            ax.step(steps, np.median(curves, axis=0), color=FIT, lw=2)
+        above.set(yscale="log", title=NAMES[truth.name])
+        below.set(xlabel="step of Levenberg-Marquardt", ylim=(0, 6), yticks=range(7))
+    axes[0, 0].set_ylabel("error / spread of the data")
+    axes[1, 0].set_ylabel("active modes")
+    looks = ((BLUE, 0.6, "one seed"), (FIT, 2, "median of the seeds"))
+    lines = [axes[0, 0].plot([], [], color=c, lw=lw, label=label)[0] for c, lw, label in looks]
+    figure.legend(handles=lines, loc="outside lower center", ncols=2)
+    save(figure, path)
 
 
 def _padded(values: Sequence[float], length: int) -> FloatArray:
@@ -78,28 +76,29 @@ def _padded(values: Sequence[float], length: int) -> FloatArray:
 @plt.rc_context(STYLE)
 def fits(results: Results, seed: int, path: Path) -> None:
     """One fit with its modes and minima above, the errors of every seed below."""
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5.4), height_ratios=[3, 1], sharex=True)
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), height_ratios=[3, 1.2], sharex=True)
     x = torch.linspace(-3, 3, 601).unsqueeze(-1)
     for (above, below), (truth, found) in zip(axes.T, results.items(), strict=True):
         exact, first = truth.potential(x.numpy()), found[0]
         _modes(above, first.potential, x)
-        above.plot(x, exact, color=BLACK, lw=3.5, ls=(0, (4, 2)), label="exact")
         for row, fit in enumerate(found):
             with torch.no_grad():
                 energy = fit.potential(x).numpy()
-            below.plot(x, energy - exact, color=VERMILLION, lw=0.6)
+            below.plot(x, energy - exact, color=FIT, lw=0.6)
             if row == 0:
-                above.plot(x, energy, color=VERMILLION, lw=1.4, label=f"fit, seed {seed}")
-        above.plot(
-            *first.minima, "o", color="white", mec=VERMILLION, mew=1.5, label="minima of the fit"
-        )
+                above.plot(x, energy, color=FIT, lw=3.5, label=f"fit, seed {seed}")
+        above.plot(x, exact, color=BLACK, lw=1.2, ls=(0, (4, 3)), label="exact")
+        above.plot(*first.minima, "o", color="white", mec=FIT, mew=1.5, label="minima of the fit")
         spread = np.ptp(exact)
         above.set(ylim=(exact.min() - 0.08 * spread, exact.max() + 0.05 * spread))
-        above.set(ylabel="$E(x)$", title=NAMES[truth.name])
-        below.set(xlabel="$x$", ylabel=f"error, {len(found)} seeds")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.savefig(path)
-    plt.close(figure)
+        above.set_title(NAMES[truth.name])
+        below.set_xlabel("$x$")
+        below.ticklabel_format(axis="y", scilimits=(-2, 2))
+    axes[0, 0].set_ylabel("potential $E(x)$")
+    axes[1, 0].set_ylabel(f"fit - exact,\n{len(found)} seeds")
+    most = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[0]))  # modes of all
+    figure.legend(*most.get_legend_handles_labels(), loc="outside lower center", ncols=7)
+    save(figure, path)
 
 
 @torch.no_grad()
@@ -108,34 +107,34 @@ def _modes(ax: Axes, pot: LSEICNN, x: torch.Tensor) -> None:
     shift = (np.log(pot.modes) - pot.log_gates) / pot.rho
     curves = pot.mode_potentials(x) + shift
     for k in range(pot.modes):
-        label = "modes alone" if k == 0 else None
-        ax.plot(x, curves[:, k], color=MODES[k % len(MODES)], lw=1, alpha=0.8, label=label)
+        ax.plot(x, curves[:, k], color=COLORS[k], lw=1, label=f"mode {k} alone")
 
 
 @plt.rc_context(STYLE)
 def evolution(results: Results, path: Path) -> None:
-    """rho, gates and shares of the modes over the fit of the first seed, of the leading restart."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.5))
-    for ax, (truth, found) in zip(axes, results.items(), strict=True):
+    """rho, shares and gates of the modes over the fit of the first seed, of the leading restart."""
+    figure, axes = plt.subplots(3, 3, figsize=(11, 7), sharex="col", sharey="row")
+    for column, (truth, found) in zip(axes.T, results.items(), strict=True):
         history = found[0].history
-        steps, side = np.array(history["step"]), second_axis(ax)
-        ax.plot(steps, history["rho"], color=BLACK, lw=2, label=r"$\rho$")
-        most = max(len(row) for row in history["shares"])
-        for k in range(most):
-            for key, style, name in (("shares", "-", "share"), ("gates", ":", "gate")):
-                # Sorted, as another restart that takes the lead has its modes in another order.
-                rows = [sorted(row, reverse=True) for row in history[key]]
+        steps = np.array(history["step"])
+        column[0].plot(steps, history["rho"], color=FIT, lw=1.5, label=r"$\rho$")
+        for ax, key in zip(column[1:], ("shares", "gates"), strict=True):
+            # Sorted, as another restart that takes the lead has its modes in another order.
+            rows = [sorted(row, reverse=True) for row in history[key]]
+            for k in range(max(map(len, rows))):
                 curve = [row[k] if k < len(row) else np.nan for row in rows]
-                label = f"{name} of a mode" if k == 0 else None
-                side.plot(steps, curve, style, color=MODES[k % len(MODES)], lw=1.2, label=label)
+                ax.plot(steps, curve, color=COLORS[k], lw=1.2, label=f"number {k + 1} by size")
         counts = [len(row) for row in history["shares"]]
-        for i in np.flatnonzero(np.diff(counts)):
-            ax.axvline(steps[i] + 0.5, color=GREY, lw=0.6)
-        ax.set(yscale="log", xlabel="step (lines: a mode more)", title=NAMES[truth.name])
-        ax.set_ylabel(r"$\rho$, per standard deviation of the data")
-        side.set(ylim=(-0.02, 1.05), ylabel="mean responsibility; gate")
-        if ax is axes[0]:
-            handles = [h for part in (ax, side) for h in part.get_legend_handles_labels()[0]]
-            side.legend(handles=handles, loc="lower left")
-    figure.savefig(path)
-    plt.close(figure)
+        for ax in column:
+            for i in np.flatnonzero(np.diff(counts)):
+                ax.axvline(steps[i] + 0.5, color=GREY, lw=0.8, ls=":")
+        column[0].set(yscale="log", title=NAMES[truth.name])
+        column[2].set_xlabel("step of Levenberg-Marquardt")
+    axes[0, 0].set_ylabel("$\\rho$ x spread\nof the data")
+    axes[1, 0].set(ylabel="shares of the modes\n(mean responsibility)", ylim=(-0.05, 1.05))
+    axes[2, 0].set(ylabel="gates of the modes", ylim=(0.8, 1.02))
+    most = max(axes[1], key=lambda ax: len(ax.get_lines()))
+    handles = [*axes[0, 0].get_lines()[:1], *most.get_legend_handles_labels()[0]]
+    handles += axes[0, 0].plot([], [], color=GREY, lw=0.8, ls=":", label="a mode more or less")
+    figure.legend(handles=handles, loc="outside lower center", ncols=6)
+    save(figure, path)

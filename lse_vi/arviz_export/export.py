@@ -50,9 +50,10 @@ def to_arviz(
     The groups are ``posterior`` (latent and deterministic sites), ``log_likelihood`` (of each
     observation, scaled and masked as in the model), ``posterior_predictive``, ``sample_stats``,
     ``prior``, ``prior_predictive`` and ``observed_data``; an empty group is absent. Terms of
-    ``pyro.factor`` are not data, so they are left out. Batch dimensions are named after their
-    plates. The attributes hold the versions of Pyro and of this library, the seed, and the warnings
-    of the result.
+    ``pyro.factor`` are not data, so they are left out. Discrete sites without draws are summed out
+    of ``log_likelihood``, or drawn too with ``discrete=True``. Batch dimensions are named after
+    their plates. The attributes hold the versions of Pyro and of this library, the seed, and the
+    warnings of the result.
 
     Args:
         posterior: one of
@@ -113,6 +114,7 @@ def to_arviz(
                 num_samples=chosen.num_samples,
                 parallel=chosen.parallel,
                 prior=chosen.prior,
+                discrete=chosen.discrete,
                 sample_stats=sample_stats,
             )
     dims = {**groups.dims, **(chosen.dims or {})}

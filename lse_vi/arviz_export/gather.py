@@ -16,6 +16,8 @@ from torch import Size
 
 from lse_vi.arviz_export.model_runs import Draws, Program, Unobserve, draw_at, run, trace_given
 from lse_vi.arviz_export.model_sites import Sites
+from lse_vi.joint.discrete import draw_discrete
+from lse_vi.joint.enumeration import Enumerate
 
 
 class Groups(NamedTuple):
@@ -64,6 +66,7 @@ def gather(
     num_samples: int,
     parallel: bool,
     prior: bool,
+    discrete: bool,
     sample_stats: Mapping[str, Any],
 ) -> Groups:
     """All groups as arrays.
@@ -87,17 +90,27 @@ def gather(
         lead = Size((1, num_samples))
         draws = run(posterior, _sampled, {}, num_samples, parallel)
 
-    sites = Sites(trace_given(model, draw_at(draws, 0)))
+    sites = Sites(trace_given(model, draw_at(draws, 0)), draws)
+    if sites.summed and discrete:
+        draws = _with_discrete(model, draws, sites, lead.numel())
+        sites = Sites(trace_given(model, draw_at(draws, 0)), draws)
+    if sites.summed and parallel:
+        raise ValueError(
+            f"parallel: site {sites.summed[0]!r} is discrete and summed out for each draw; pass "
+            "parallel=False or discrete=True"
+        )
     draws = sites.select(draws, exact=isinstance(posterior, Mapping))
     parameters, data = sites.latent + sites.computed, sites.observed
     predictive = Unobserve(data)(model)
 
-    scored = run(model, sites.scores, draws, lead.numel(), parallel)
+    scoring = Enumerate(sites.depth)(model) if sites.summed else model
+    scored = run(scoring, sites.scores, draws, lead.numel(), parallel)
     if parallel:
         sites.check(scored)
+    known = {**draws, **scored}
     groups = {
-        "posterior": sites.arrays(parameters, {**draws, **scored}, lead),
-        "log_likelihood": sites.arrays(data, scored, lead),
+        "posterior": sites.arrays([n for n in parameters if n in known], known, lead),
+        "log_likelihood": sites.arrays([n for n in data if n in scored], scored, lead),
         "sample_stats": {name: np.asarray(value) for name, value in sample_stats.items()},
         "observed_data": sites.arrays(data, sites.data, Size()),
     }
@@ -115,6 +128,12 @@ def gather(
         groups["prior_predictive"] = sites.arrays(data, drawn, Size((1, num_samples)))
     dims = {name: axes.names for name, axes in sites.axes.items()}
     return Groups({group: arrays for group, arrays in groups.items() if arrays}, dims)
+
+
+def _with_discrete(model: Program, draws: Draws, sites: Sites, n: int) -> Draws:
+    """``draws`` (n, *shape) with draws of the discrete sites that are summed out."""
+    rows = [draw_discrete(model, draw_at(draws, i), sites.summed, sites.depth) for i in range(n)]
+    return draws | {name: torch.stack([row[name] for row in rows]) for name in sites.summed}
 
 
 def _flatten(posterior: Mapping[str, Any], sample_stats: Mapping[str, Any]) -> tuple[Size, Draws]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Size, Tensor
 
 from lse_vi.arviz_export.model_runs import Draws, plate_depth
+from lse_vi.joint.enumeration import depth_of, is_summed
+from lse_vi.joint.pointwise import pointwise
 from lse_vi.joint.refusals import check_whole
 
 # How far log-probabilities of a run with all draws at once may be from those of a run with one.
@@ -35,16 +37,23 @@ class Axes(NamedTuple):
 class Sites:
     """The sites of a model by kind, read from the trace of one run.
 
+    Args:
+        trace: of the run.
+        given: names of sites that have draws: a discrete site without is summed out.
+
     Attributes:
         latent, computed, observed: names of the latent sites, of the deterministic ones, and of
             those with data.
+        summed: names of the discrete latent sites that are summed out.
+        depth: number of dimensions, from the right, that the model itself uses.
         data: of the observed sites, (1, *shape).
         axes: of every site.
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+    def __init__(self, trace: Trace, given: Collection[str]) -> None:
+        self.trace, self.depth = trace, depth_of(trace)
         self.latent: list[str] = []
+        self.summed: list[str] = []
         self.computed: list[str] = []
         self.observed: list[str] = []
         self.data: Draws = {}
@@ -54,7 +63,9 @@ class Sites:
                 continue
             check_whole(name, site)
             value = site["value"]
-            if not site["is_observed"]:
+            if is_summed(site) and name not in given:
+                self.summed.append(name)
+            elif not site["is_observed"]:
                 self.latent.append(name)
             elif _is_computed(site):
                 self.computed.append(name)
@@ -91,9 +102,19 @@ class Sites:
         return {name: trace.nodes[name]["value"] for name in self.axes}
 
     def scores(self, trace: Trace) -> Draws:
-        """The log-probabilities of the data, and computed values, in ``trace``, another run."""
-        trace.compute_log_prob(lambda name, _: name in self.observed)
+        """The log-probabilities of the data, and computed values, in ``trace``, another run.
+
+        Where discrete sites are summed out, what depends on them for itself is left out: values
+        computed from them, and terms of data that share one.
+        """
         computed = {name: trace.nodes[name]["value"] for name in self.computed}
+        if self.summed:
+            alone = {name: self.trace.nodes[name]["value"].shape for name in computed}
+            terms = {name: pointwise(trace, name, self.depth) for name in self.observed}
+            return {n: x for n, x in computed.items() if x.shape == alone[n]} | {
+                name: term for name, term in terms.items() if term is not None
+            }
+        trace.compute_log_prob(lambda name, _: name in self.observed)
         return computed | {name: trace.nodes[name]["log_prob"] for name in self.observed}
 
     def check(self, scored: Draws) -> None:

@@ -26,6 +26,8 @@ class ExportSettings:
         sample_stats: statistics (chain, draw, *shape) of given draws, e.g. log weights.
         coords: labels along dimensions, for ArviZ.
         dims: names of the dimensions of a site, in place of those of its plates.
+        discrete: also draw the discrete sites that are summed out, given the other latents. Without
+            it, data that share such a site have no ``log_likelihood``.
         resample: draw from an :class:`~lse_vi.AutoLSEICNN` and resample by Pareto-smoothed
             importance weights, which corrects the guide's error where k-hat is below 0.7. With or
             without it, ``sample_stats`` holds the log weights of such a guide's draws, and the
@@ -47,6 +49,7 @@ class ExportSettings:
     sample_stats: Mapping[str, Any] | None = None
     coords: Mapping[str, Sequence[Any]] | None = None
     dims: Mapping[str, Sequence[str]] | None = None
+    discrete: bool = False
     resample: bool = False
     seed: int | None = None
 

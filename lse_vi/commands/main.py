@@ -6,7 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from lse_vi.commands.density import add as add_density
 from lse_vi.commands.hysteresis import add as add_hysteresis
+from lse_vi.commands.modes import add as add_modes
+from lse_vi.commands.version import add as add_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Potentials with several wells, distributions with several modes.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_hysteresis(commands)
+    for add in (add_modes, add_density, add_hysteresis, add_version):
+        add(commands)
     options = parser.parse_args(arguments)
     try:
         options.run(options)

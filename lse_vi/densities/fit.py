@@ -35,7 +35,6 @@ from lse_vi.fitting.starts import start_on_clusters
 from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.signatures.checked import checked
-from lse_vi.signatures.gradients import with_gradients
 from lse_vi.tables.table import Table
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
@@ -46,7 +45,6 @@ NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal po
 
 
 @checked
-@with_gradients()
 def fit_density(
     x: Any,
     *,
@@ -103,7 +101,8 @@ def fit_density(
             relative, as those of a reweighted sample or a survey: only their ratios matter, and the
             points are worth (sum w)^2 / sum w^2 in the penalty and all errors (``result.ess``).
         modes: the largest number of modes to try.
-        bounds: (low, high) of the support, each a number or ``dim`` numbers; None for R^d.
+        bounds: (low, high) of the support, each a number or ``dim`` numbers; None for an open side,
+            as in (0, None) for waiting times, and for R^d.
         period: of x, a number or one per coordinate, None where not periodic: 360 for angles in
             degrees. The modes are then on the circle, and their places are given in [-P/2, P/2).
         background: add a Gaussian as wide as the whole range of the data, for points that belong to
@@ -113,7 +112,8 @@ def fit_density(
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         network: strongly convex modes by default; ``ICNN`` for the paper's plain ones.
         learn_rho: learn the sharpness rho, which shapes the passes between the modes. By default
-            on a box in 1-2 dimensions; elsewhere rho stays 1, a mixture of log-concave densities.
+            on a closed box in 1-2 dimensions; elsewhere rho stays 1, a mixture of log-concave
+            densities.
         mode_penalty: lambda, in nats per mode; by default log(n)/2 for each of the
             1 + 2 dim + dim (dim + 1)/2 parameters of a mode (BIC): mass, mean, covariance, and a
             shape parameter per axis.
@@ -166,7 +166,7 @@ def fit_density(
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
     with seeded(seed):
         beside = Background.of(points, recipe.box) if background else None
-        data = FitData.split(points, recipe.n_test, recipe.batch_size, beside)
+        data = FitData.split(points, recipe.n_test, recipe.batch_size, beside, recipe.half_open)
         search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)
         while len(search.done) < modes and not search.stalled:
             pot = template.resized(len(search.done) + 1, (recipe.starts, *batch))

@@ -22,7 +22,7 @@ def judge(pot: LSEICNN, data: FitData, rule: Rule) -> tuple[Tensor, Tensor]:
     log_z = data.log_normalizer(rule.log_normalizer(pot))
     mean = data.mean(lambda x, w: data.energy(pot, x.unsqueeze(1)) * w.unsqueeze(1))
     losses = data.held_out(data.energy(pot, data.test.unsqueeze(1)) + log_z)
-    return log_prior(pot) - data.size.to(mean) * (mean + log_z), losses
+    return log_prior(pot, half_open=data.half_open) - data.size.to(mean) * (mean + log_z), losses
 
 
 def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
@@ -39,7 +39,7 @@ def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
     log_z = data.log_normalizer(torch.logsumexp(rule.log_weights - nodes, dim=0))
     total = (data.beside(energies, x) * w).sum(0)
     mean = total * (processes() / len(drawn))  # averages to the mean over all points
-    return log_prior(pot) - data.size.to(mean) * (mean + log_z)
+    return log_prior(pot, half_open=data.half_open) - data.size.to(mean) * (mean + log_z)
 
 
 def is_finite(loss: Tensor, pot: LSEICNN) -> bool:

@@ -14,7 +14,6 @@ from lse_vi.checks import (
     check_fraction,
     check_number,
     check_object,
-    check_parameters,
 )
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.box import Box
@@ -82,7 +81,6 @@ class Settings(NamedTuple):
             pot = LSEICNN(
                 len(like), self.modes, hidden=self.hidden, network=self.network, rho=rho, **kind
             )
-        check_parameters("hidden and modes", sum(p.numel() for p in pot.parameters()))
         if recipe.period is not None:
             whitened(pot.network, "period")
             pot.units.set_(period=recipe.period)
@@ -121,6 +119,11 @@ class DensityRecipe(Recipe):
     polish: int
     learn_rho: bool
     mixture: bool
+
+    @property
+    def half_open(self) -> bool:
+        """Whether the support has a wall on one side only."""
+        return self.box is not None and not self.box.finite
 
     @property
     def starts(self) -> int:
@@ -175,7 +178,8 @@ def density_recipe(
     check_enough("x", n - n_test, dim)
     settings.check(min(n - n_test, rows))
     if learn_rho is None:
-        learn_rho = box is not None and dim <= 2 and not settings.background
+        closed = box is not None and box.finite
+        learn_rho = closed and dim <= 2 and not settings.background
     if mode_penalty is None:
         many: float | Tensor = points.size.log().to(points.like.device)
         many = math.log(n) if points.weights is None else many

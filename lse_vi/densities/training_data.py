@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class FitData:
             another are more: (m, *batch) or (m, *1s).
         dtype: of all points that the methods return; that of ``points`` by default.
         background: the part of the density beside the modes; None without one.
+        half_open: whether the support has a wall on one side only.
     """
 
     points: Points
@@ -47,10 +49,16 @@ class FitData:
     there: Tensor
     dtype: torch.dtype | None = None
     background: Background | None = None
+    half_open: bool = False
 
     @classmethod
     def split(
-        cls, points: Points, n_test: int, batch_size: int, background: Background | None = None
+        cls,
+        points: Points,
+        n_test: int,
+        batch_size: int,
+        background: Background | None = None,
+        half_open: bool = False,
     ) -> FitData:
         """Hold out ``n_test`` random points; a fit in batches is judged by at most 16,384."""
         order = randperm(len(points))
@@ -76,7 +84,8 @@ class FitData:
         like = points.like.device
         weights, size = weights.to(like), weights.sum(0).to(like)
         relative = weights if points.weights is None else weights * (len(rows) / size)
-        return cls(points, rows, relative, size, batch_size, test, there, background=background)
+        beside: dict[str, Any] = {"background": background, "half_open": half_open}
+        return cls(points, rows, relative, size, batch_size, test, there, **beside)
 
     @cached_property
     def whole(self) -> Tensor | None:

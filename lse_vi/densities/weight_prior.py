@@ -23,6 +23,9 @@ _SCALES = {
     "alpha": (1.0, 1.0),  # logit gate ~ N(-5, 5^2): open or closed, rarely between
     "log_rho": (-3.0, 1.5),  # soft transitions: rho from 0.002 to 1
 }
+# The same of log L_k where a side of the support is open and the other is not: a density that falls
+# from a wall, as an exponential, is the tail of a mode that may be far wider than the data.
+_OPEN_WIDTH = (0.0, 3.0)
 # Deviation of V_l and b_l of a plain mode, five times that in a frame: a plain mode has no frame,
 # so the slopes themselves carry its width.
 _PLAIN_SLOPE = 25.0
@@ -52,7 +55,7 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
     return moments
 
 
-def log_prior(pot: LSEICNN) -> Tensor:
+def log_prior(pot: LSEICNN, *, half_open: bool = False) -> Tensor:
     """Log density of the prior of the trained parameters, up to a constant: (*batch,).
 
     The penalty that keeps a fit by :func:`fit_density` from extremes. Widths of the modes are
@@ -60,6 +63,10 @@ def log_prior(pot: LSEICNN) -> Tensor:
     Student's t with 2 degrees of freedom and twice that scale: a mode may lie on an outlier, it
     stays a Gaussian unless the data contradict it, and a steep wall costs the logarithm of its
     slope, not the square.
+
+    Args:
+        pot: of the density.
+        half_open: whether a side of the support is open; modes may then be wider.
 
     Example:
         >>> log_prior(LSEICNN(1, 2, batch_shape=(3,))).shape
@@ -70,7 +77,10 @@ def log_prior(pot: LSEICNN) -> Tensor:
         if isinstance(p, nn.Parameter) and not p.requires_grad:
             continue
         heavy = _kind(name, pot) in _HEAVY
-        parts[heavy].append((p.reshape(*pot.batch_shape, -1), *_moments(name, pot)))
+        law = _moments(name, pot)
+        if half_open and name.endswith("log_diagonal"):
+            law = _OPEN_WIDTH
+        parts[heavy].append((p.reshape(*pot.batch_shape, -1), *law))
     total = torch.zeros_like(pot.log_rho)
     # All parameters of a law at once: every step of a fit comes here, and small tensors cost most.
     for heavy, own in parts.items():

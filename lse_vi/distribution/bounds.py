@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.cells import CellIntegrals, Cells
+from lse_vi.distribution.half_open import closed
 from lse_vi.distribution.modes import SingleModes, log_factor, log_weights, mode_minima
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
@@ -173,6 +174,8 @@ class TangentBound:
 def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
     """The bound for a support: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
 
+    Open sides are cut where the mass beyond is rounding.
+
     The cells of the tangents are halved, each by itself, until the bound exceeds exp(-E) by less
     than 2 % of its mass, which a few nodes in each cell tell.
 
@@ -181,7 +184,7 @@ def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
     """
     if box is None or pot.dim > 2:
         return GaussianBound(pot, box)
-    cells = Cells.of(box, FIRST_CELLS)
+    cells = Cells.of(closed(box, pot), FIRST_CELLS)
     bound = TangentBound(pot, cells)
     while len(cells.center) < MAX_CELLS:
         total, mass = bound.log_mass, CellIntegrals.of(pot, cells, CELL_NODES).value

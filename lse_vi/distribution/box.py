@@ -1,7 +1,8 @@
-"""The bounded support of a density: a box; None stands for all of R^d."""
+"""The support of a density: a box, some sides of which may be open; None stands for R^d."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 
 class Box(NamedTuple):
-    """An axis-aligned box with corners ``low`` and ``high``, (dim,); make it with :meth:`of`."""
+    """An axis-aligned box with corners ``low`` and ``high``, (dim,); make it with :meth:`of`.
+
+    A side may be infinite, as for waiting times, which are positive.
+    """
 
     low: Tensor
     high: Tensor
@@ -24,6 +28,11 @@ class Box(NamedTuple):
         """log of the volume."""
         return self.width.log().sum()
 
+    @property
+    def finite(self) -> bool:
+        """Whether all sides are."""
+        return bool(self.low.isfinite().all() & self.high.isfinite().all())
+
     def contains(self, x: Tensor) -> Tensor:
         """Whether each point is inside: (*shape, dim) -> (*shape)."""
         return ((x >= self.low) & (x <= self.high)).all(-1)
@@ -34,7 +43,7 @@ class Box(NamedTuple):
 
     @classmethod
     def of(cls, bounds: Any, dim: int, like: Tensor) -> Box:
-        """A box from ``bounds`` = (low, high), each a number or ``dim`` numbers.
+        """A box from ``bounds`` = (low, high), each a number or ``dim`` numbers; None for open.
 
         Args:
             bounds: as users give them, in the units of x.
@@ -42,15 +51,18 @@ class Box(NamedTuple):
             like: a tensor of the dtype and device that the box gets.
 
         Raises:
-            ValueError: if there are not two bounds of the right length, one is not finite, or
-                low >= high.
+            ValueError: if there are not two bounds of the right length, one is NaN, all are
+                infinite, or low >= high.
 
         Example:
             >>> Box.of((0, [1, 2]), 2, torch.zeros(())).width
             tensor([1., 2.])
+            >>> Box.of((0, None), 1, torch.zeros(())).high
+            tensor([inf])
         """
         try:
-            low, high = (torch.as_tensor(b).to(like) for b in bounds)
+            first, last = bounds
+            low, high = _side(first, -math.inf).to(like), _side(last, math.inf).to(like)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"bounds must be a pair (low, high), but got {bounds!r}") from error
         if low.shape not in ((), (dim,)) or high.shape not in ((), (dim,)):
@@ -58,10 +70,15 @@ class Box(NamedTuple):
                 f"bounds must hold a number or {dim} numbers each (one per coordinate), "
                 f"but got shapes {tuple(low.shape)} and {tuple(high.shape)}"
             )
-        if not bool((low.isfinite() & high.isfinite()).all()):
+        if bool(low.isnan().any() | high.isnan().any()):
             raise ValueError(
-                f"bounds must be finite, but got low={low.tolist()}, high={high.tolist()}; "
-                "bounds=None is all of R^d"
+                f"bounds must be numbers, or None for an open side, but got low={low.tolist()}, "
+                f"high={high.tolist()}"
+            )
+        if not bool(low.isfinite().any() | high.isfinite().any()):
+            raise ValueError(
+                f"bounds must have a finite side, but got low={low.tolist()}, "
+                f"high={high.tolist()}; bounds=None is all of R^d"
             )
         if not bool((low < high).all()):
             raise ValueError(
@@ -69,3 +86,10 @@ class Box(NamedTuple):
                 f"high={high.tolist()}"
             )
         return cls(low.expand(dim).clone(), high.expand(dim).clone())
+
+
+def _side(given: Any, open_side: float) -> Tensor:
+    """The bounds of one side, ``open_side`` where None is given."""
+    if isinstance(given, (list, tuple)):
+        return torch.as_tensor([open_side if entry is None else entry for entry in given])
+    return torch.as_tensor(open_side if given is None else given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from lse_vi.checks import check_count, check_object, shown
+from lse_vi.checks import check_object
 from lse_vi.distribution.bounds import UpperBound, upper_bound
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.importance import MomentMixture
@@ -18,7 +19,7 @@ from lse_vi.distribution.rejection import rejection_sample
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.distribution.wrapping import check_wrapped, lowest, rule_of
 from lse_vi.network.circle import apart, mean_around, wrapped
-from lse_vi.network.icnn import WhitenedICNN
+from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.signatures.checked import checked
 
@@ -45,7 +46,8 @@ class LSEDensity(TorchDistribution):
 
     Args:
         potential: the potential E, of any ``batch_shape``.
-        bounds: (low, high), each a number or ``dim`` numbers; None for all of R^d.
+        bounds: (low, high), each a number or ``dim`` numbers; a side may be None where x is open,
+            as (0, None) for what is positive. None for all of R^d.
         method: how log Z is found: :class:`~lse_vi.Quadrature` (the default in 1-2 dimensions),
             :class:`~lse_vi.MomentMixture` (the default beyond), :class:`~lse_vi.LaplaceMixture` or
             :class:`~lse_vi.Envelope`.
@@ -95,6 +97,8 @@ class LSEDensity(TorchDistribution):
         given, potential = potential, potential.absorbed()  # the same, unless it has units
         self.potential = potential
         self.box = None if bounds is None else Box.of(bounds, dim, potential.alpha)
+        if self.box is not None and not self.box.finite:
+            whitened(potential.network, "bounds with an open side")
         self.method = method or (Quadrature() if dim <= 2 else MomentMixture())
         self._rule: Rule | None = None
         self._bound: UpperBound | None = None
@@ -107,7 +111,10 @@ class LSEDensity(TorchDistribution):
         """The box, or R^d."""
         if self.box is None:
             return constraints.real_vector
-        return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
+        sides = [_between(*ends) for ends in zip(*map(Tensor.tolist, self.box), strict=True)]
+        if self.box.finite:
+            return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
+        return constraints.independent(constraints.cat(sides, dim=-1), 0)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> LSEDensity:
         """The same density with a larger ``batch_shape``, for plates; the rule for log Z is shared.
@@ -194,12 +201,6 @@ class LSEDensity(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Exact draws, (*sample, *batch, dim)."""
-        if not isinstance(sample_shape, (tuple, list)):
-            raise TypeError(
-                f"sample_shape must be a tuple of integers, but got {shown(sample_shape)}; "
-                "sample((100,)) gives 100 draws"
-            )
-        sample_shape = [check_count("sample_shape", n, 0) for n in sample_shape]
         own = self.potential.batch_shape
         depth = len(own)
         split = len(self.batch_shape) - depth
@@ -224,3 +225,10 @@ class LSEDensity(TorchDistribution):
             f"LSEDensity(dim={self.potential.dim}, modes={self.potential.modes}, "
             f"batch_shape={tuple(self.batch_shape)}, support={where})"
         )
+
+
+def _between(low: float, high: float) -> constraints.Constraint:
+    """Numbers between two bounds, either of which may be infinite."""
+    if math.isinf(low):
+        return constraints.real if math.isinf(high) else constraints.less_than(high)
+    return constraints.greater_than_eq(low) if math.isinf(high) else constraints.interval(low, high)

@@ -12,6 +12,7 @@ from lse_vi.checks import check_count, check_positive
 from lse_vi.distribution.bounds import TangentBound
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.cells import CellIntegrals, Cells
+from lse_vi.distribution.half_open import closed
 from lse_vi.distribution.modes import log_factor, log_weights, mode_minima
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
@@ -78,7 +79,6 @@ class Quadrature:
         check_count("max_nodes", self.max_nodes)
 
     @torch.no_grad()
-    @checked
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
         """Weighted points for exp(-E), with the error of log Z."""
         if pot.dim > 2:
@@ -88,7 +88,7 @@ class Quadrature:
             )
         tolerance = max(self.tolerance, ROUNDINGS * torch.finfo(pot.alpha.dtype).eps)
         if box is not None:
-            return _box_rule(pot, box, self, tolerance)
+            return _box_rule(pot, closed(box, pot), self, tolerance)
         grid, panels, previous = _ModeGrid(pot, tolerance), self.panels, None
         while True:
             points, weights = grid.nodes(panels)

@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer.autoguide import AutoContinuous, init_to_median
-from pyro.infer.autoguide.guides import prototype_hide_fn
+from pyro.infer.autoguide import init_to_median
 from torch import Tensor
 
-from lse_vi.checks import as_levels, check_count, check_counts, check_positive
+from lse_vi.checks import check_count, check_counts, check_positive
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
-from lse_vi.guides.latent_density import (
-    LatentDensity,
-    check_met,
-    default_method,
-    feasible,
-    sample_sites,
-)
+from lse_vi.guides.latent_sites import LatentDensity, LatentSites, default_method
 from lse_vi.guides.peak_search import Search, find_peaks, nearest_normal
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.placement import place
 from lse_vi.guides.proposal import prior_units
-from lse_vi.joint.enumeration import is_summed
 from lse_vi.joint.latents import (
     PRIOR_DRAWS,
-    checked_values,
     prior_draws,
-    still_values,
-    still_vectors,
-    supports_move,
 )
 from lse_vi.joint.log_joint import LogJoint
-from lse_vi.joint.refusals import check_continuous
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 from lse_vi.random.draws import randn
 from lse_vi.random.turns import own_draws, taking_turns
-from lse_vi.signatures.checked import checked
 
 FLAT_STARTS = 16  # of descents that find the units of a model with an improper prior
 FRESH_MODES = 8  # of a guide before its modes are known, if no number is given
@@ -52,7 +38,7 @@ SUMMARY_DRAWS = 20_000  # behind medians and quantiles: a median to 1 % of the s
 GUIDE_GATE = 0.5  # of every mode at the start: any value serves, as equal gates cancel in q
 
 
-class AutoLSEICNN(AutoContinuous):
+class AutoLSEICNN(LatentSites):
     r"""An ``AutoGuide`` with several modes: q(z) = exp(-E(z)) / Z over unconstrained latents z.
 
     Use it in place of Pyro's autoguides where a posterior may have several modes. E is an
@@ -91,7 +77,6 @@ class AutoLSEICNN(AutoContinuous):
 
     potential: LSEICNN
 
-    @checked
     def __init__(
         self,
         model: Callable[..., Any],
@@ -102,20 +87,16 @@ class AutoLSEICNN(AutoContinuous):
         init_scale: float = 0.1,
         method: Method | None = None,
     ) -> None:
-        super().__init__(model, init_loc_fn=feasible(init_loc_fn))
+        super().__init__(model, init_loc_fn)
         self.modes = None if modes is None else check_count("modes", modes)
         self.hidden = check_counts("hidden", hidden)
         self.init_scale = check_positive("init_scale", init_scale)
         self.method = method
-        self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
         self._density: tuple[Any, LSEDensity] | None = None
-        self._last: LogJoint | None = None  # with the arguments that the model had last
-        self.moving = False  # whether the support of a site depends on other sites
         self.search: Search | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # As in Pyro's autoguides the model is left out: it is often a closure, which has no pickle.
-        return {**super().__getstate__(), "_prior": (None,), "_density": None, "_last": None}
+        return {**super().__getstate__(), "_density": None}
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         # The state may have fewer modes than a new guide: a fit keeps only as many as it needs.
@@ -126,22 +107,9 @@ class AutoLSEICNN(AutoContinuous):
 
     # -- Pyro's interface -----------------------------------------------------------------------
 
-    @staticmethod
-    def _prototype_hide_fn(msg: Any) -> bool:
-        """Whether a site is no part of the guide: data, or discrete and summed out."""
-        return prototype_hide_fn(msg) or is_summed(msg)
-
     @own_draws()
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
-        try:
-            super()._setup_prototype(*args, **kwargs)
-        except (ValueError, NotImplementedError):
-            for name, site in self.prototype_trace.iter_stochastic_nodes():
-                check_continuous(name, site)
-            raise
-        self.moving = supports_move(
-            self._prior[0], self._unpack_latent, self._init_loc(), args, kwargs
-        )
+        super()._setup_prototype(*args, **kwargs)
         loc = self._init_loc()
         pot = self._blank(modes := self.modes or FRESH_MODES, like=loc)
         centers = loc + self.init_scale * randn(modes, self.latent_dim).to(loc)
@@ -149,22 +117,10 @@ class AutoLSEICNN(AutoContinuous):
         pot.network.reset_parameters(centers, factor.expand(modes, -1, -1))
         self.install(pot)
 
-    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """A draw of each site, as for all autoguides."""
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
-        if not self.moving:
-            drawn: dict[str, Tensor] = super().forward(*args, **kwargs)
-            return drawn
-        latent, plates = self.sample_latent(*args, **kwargs), self._create_plates(*args, **kwargs)
-        values, log_dets = self.log_joint(*args, **kwargs).placed(latent)
-        return sample_sites(self._unpack_latent(latent), values, log_dets, plates)
-
     def get_posterior(self, *args: Any, **kwargs: Any) -> LSEDensity:
         """The guide's density over the unconstrained latent vector, an :class:`LSEDensity`."""
         if self._pyro_context.active:  # called by Pyro, which looks the parameters up by name
             self.claim_name()
-        check_met(self)
         pot = self.potential
         # A density caches log Z, so the same one is returned until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
@@ -177,7 +133,6 @@ class AutoLSEICNN(AutoContinuous):
         """Median of each unconstrained coordinate, from draws, mapped to the sites' supports."""
         return {name: value[0] for name, value in self.quantiles([0.5], *args, **kwargs).items()}
 
-    @checked
     @torch.no_grad()
     def quantiles(
         self, quantiles: Sequence[float] | Tensor, *args: Any, **kwargs: Any
@@ -189,62 +144,13 @@ class AutoLSEICNN(AutoContinuous):
         """
         with seeded(0):
             draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
-        levels = as_levels("quantiles", quantiles).to(draws)
+        levels = torch.as_tensor(quantiles).to(draws)
         if self.moving:  # the value of one site at a quantile depends on those of others
-            each = self.values(draws).items()
-            return {name: torch.quantile(value, levels, dim=0) for name, value in each}
+            each = self.values(draws)
+            return {name: torch.quantile(value, levels, dim=0) for name, value in each.items()}
         return self.values(torch.quantile(draws, levels, dim=0))
 
-    def is_for(self, model: Callable[..., Any]) -> bool:
-        """Whether the guide was made for ``model``; False once pickled, which drops the model."""
-        return bool(self._prior[0] == model)  # == and not "is", for bound methods
-
     # -- modes ----------------------------------------------------------------------------------
-
-    @taking_turns()
-    def log_joint(self, *args: Any, **kwargs: Any) -> LogJoint:
-        """The model's log joint over the unconstrained latent vector, given its arguments."""
-        if self.prototype_trace is None:
-            self(*args, **kwargs)
-        self._last = LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
-        return self._last
-
-    def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
-        return {name: value[0] for name, value in self.values(torch.atleast_2d(z)).items()}
-
-    def values(self, z: Tensor) -> dict[str, Tensor]:
-        """Values of the model's sites, (*lead, *shape), at unconstrained vectors (*lead, dim).
-
-        Where supports depend on other sites, the model runs with the arguments that it had last.
-        """
-        check_met(self, z)
-        if self.moving:
-            return self._with_model().values(z)
-        return still_values(self._unpack_latent, z)
-
-    def _with_model(self) -> LogJoint:
-        """The log joint with the arguments that the model had last."""
-        if self._last is None:
-            raise ValueError(
-                "guide: the support of a site depends on other sites, and this guide has no model: "
-                "call it first, or after loading make it anew and use load_state_dict"
-            )
-        return self._last
-
-    @checked
-    @torch.no_grad()
-    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The unconstrained vectors (*lead, dim) at values of the sites, each (*lead, *shape).
-
-        Raises:
-            ValueError: if a site is missing, or of another shape.
-        """
-        check_met(self)
-        given = checked_values(self.prototype_trace, values)
-        if not self.moving:
-            return still_vectors(self.prototype_trace, given)
-        return self._with_model().unplaced(given, self._init_loc())
 
     @torch.no_grad()
     def in_units(self, *args: Any, **kwargs: Any) -> tuple[LogJoint, Tensor]:
@@ -254,14 +160,15 @@ class AutoLSEICNN(AutoContinuous):
         the curvature at a peak, and the draws are normal about it.
         """
         log_joint, start = self.log_joint(*args, **kwargs), self._init_loc()
-        names = self.prototype_trace.stochastic_nodes
-        prior = prior_draws(self._prior[0], names, start, args, kwargs)
+        prior = prior_draws(self._prior[0], self._names, args, kwargs)
         if prior is None:
             starts = start + randn(FLAT_STARTS, len(start)).to(start)
             shift, root = nearest_normal(log_joint, starts)
             scale = root.norm(dim=1)
             draws = randn(PRIOR_DRAWS, len(start)).to(start) @ (root / scale.unsqueeze(1)).mT
             return log_joint.in_units(shift, scale), draws
+        prior = torch.cat([start.unsqueeze(0), self._kept(prior)])
+        prior = prior[prior.isfinite().all(-1)]
         shift, scale = prior_units(prior)
         return log_joint.in_units(shift, scale), (prior - shift) / scale
 

@@ -23,13 +23,20 @@ RATE_RANGE = 2.0  # of the rates of strain, below which they say nothing
 RATE_ERROR = 0.5  # share of the error that follows the rate, at which it is told
 CLEAR = 4.0  # standard errors
 LOST = 0.01  # share of a state below which it has not moved
+USED = 0.1  # of the largest strain, at which a test does not begin at rest
 
 
 def about_tests(tests: list[Record]) -> list[str]:
     """What the tests show before any fit."""
     found = []
-    span = float(np.ptp(np.concatenate([t.strain for t in tests])))
-    height = float(np.ptp(np.concatenate([t.stress for t in tests])))
+    strains = np.concatenate([t.strain for t in tests])
+    span, height = float(np.ptp(strains)), float(np.ptp(np.concatenate([t.stress for t in tests])))
+    found += [
+        f"test {t.name} begins at a strain of {t.strain[0]:.3g}: the model takes it as loaded for "
+        "the first time, straight from zero; keep the rows from the first loading on"
+        for t in tests
+        if abs(t.strain[0]) > USED * float(np.abs(strains).max())
+    ]
     areas = [
         opening(t.strain, t.stress, loop) / (span * height)
         for t in tests

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lse_vi.hysteresis.records import Column, as_column
+from lse_vi.hysteresis.records import Column, as_column, checked
 
 SEPARATORS = ",;\t"
 ENCODINGS = (
@@ -56,7 +56,8 @@ def read_file(path: str | Path, *, strain: str, stress: str, time: str | None = 
 
     Raises:
         ValueError: for a file that is not there or empty, columns that are missing or twice there,
-            text or gaps where numbers must be, times that do not increase; it names file and line.
+            text or gaps where numbers must be, times that do not increase, too few rows, and a
+            column that does not vary; it names the file, and the line if it is one.
     """
     path = Path(path)
     lines = _lines(path)
@@ -86,6 +87,7 @@ def read_file(path: str | Path, *, strain: str, stress: str, time: str | None = 
     }
     if "time" in columns:
         _check_times(path, [n for n, _ in rows], columns["time"], wanted["time"])
+    checked(str(path), path.stem, columns["strain"], columns["stress"], columns.get("time"))
     return Sheet(path.stem, columns["strain"], columns["stress"], columns.get("time"), units)
 
 

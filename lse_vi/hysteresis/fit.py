@@ -26,7 +26,6 @@ from lse_vi.materials.fit import fit_memory as fit_model
 from lse_vi.materials.play import Play
 from lse_vi.materials.result import MemoryFit
 from lse_vi.signatures.checked import checked
-from lse_vi.signatures.gradients import with_gradients
 
 # Error over scatter above which phases are given networks: below it nothing is left to learn.
 MISFIT = 1.05
@@ -43,7 +42,6 @@ def fit_memory(tests: Elastic, strain: Any, stress: Any, **settings: Any) -> Mem
 
 
 @checked
-@with_gradients()
 def fit_memory(
     tests: Any, strain: Any = "strain", stress: Any = "stress", **settings: Any
 ) -> HysteresisFit | MemoryFit:
@@ -192,7 +190,7 @@ def _result(records: list[Record], tried: list[Choice], noise: float) -> Hystere
         held_out_r2=1 - held**2 / variance,
         held_out_rmse=held,
         scatter=noise,
-        energies=_energies(records, fitted, left_out),
+        energies=_energies(records, fitted, left_out, _lost(best)),
         trials=trials,
         warnings=about_tests(records),
     )
@@ -201,19 +199,40 @@ def _result(records: list[Record], tried: list[Choice], noise: float) -> Hystere
 
 
 def _energies(
-    records: list[Record], fitted: list[Column], left_out: list[np.ndarray]
+    records: list[Record],
+    fitted: list[Column],
+    left_out: list[np.ndarray],
+    lost: list[Column],
 ) -> list[LoopEnergy]:
-    """The work of every loop, by the data and by the model, over the rows that count."""
+    """What every loop dissipates, by the data and by the model, over the rows that count.
+
+    The energy that an open loop stores is that of the model: data differ in their work.
+    """
     span = float(np.ptp(np.concatenate([r.strain for r in records])))
     found = []
     for i, (record, model, out) in enumerate(zip(records, fitted, left_out, strict=True)):
         for loop in loops(record.strain, span):
             rows = np.arange(loop.first, loop.last + 1)
+            energy = float(lost[i][rows[1:]].sum())
             rows = rows[~out[rows]]
-            strain = record.strain[rows]
-            data = work(strain, record.stress[rows])
-            found.append(LoopEnergy(i, loop, data, work(strain, model[rows])))
+            more = work(record.strain[rows], (record.stress - model)[rows])
+            found.append(LoopEnergy(i, loop, energy + more, energy))
     return found
+
+
+@torch.no_grad()
+def _lost(choice: Choice) -> list[Column]:
+    """The energy that the model loses in the step up to each row of each test.
+
+    Half of k+ + k- is lost each way: no stress tells k+ from k-.
+    """
+    model, data = choice.model, choice.data
+    if not isinstance(model, Play):
+        return [np.zeros(n) for n in data.rows]
+    share = model.march(data.prepared(model))
+    change = share.diff(dim=0, prepend=torch.zeros_like(share[:1])).abs()
+    lost = 0.5 * data.units.energy * (change * model.thresholds.sum(0)).sum(-1)
+    return [data.column(lost, i) for i in range(len(data.rows))]
 
 
 def _transitions(choice: Choice) -> tuple[Transition, ...]:
@@ -230,16 +249,17 @@ def _transitions(choice: Choice) -> tuple[Transition, ...]:
     for j, (side, parent) in enumerate(zip(choice.sides, model.parents, strict=True)):
         reach, whole = float(share[..., j].max()), complete(share[..., j])
         # With the least strain that agrees with the tests, the share would reach 1 at their end.
-        least = {"strain": reach, "A": reach**2, "k": reach} if not whole else {}
+        # What the model has beyond it is arbitrary.
+        least = {} if whole else {"strain": reach, "A": reach**2, "k": reach}
         unseen = () if whole else ("strain", "A", "k", "end", "back_start")
         told = {}
         for name in ("strain", "A", "k", "start", "end", "back_start", "back_end"):
-            value = float(getattr(values, name)[j]) * scales[name]
+            value = float(getattr(values, name)[j]) * scales[name] * least.get(name, 1.0)
             error = float(getattr(errors, name)[j]) * scales[name]
             told[name] = Estimate(
                 value,
                 math.inf if name in unseen or math.isnan(value) else error,
-                least[name] * value if name in least else math.nan,
+                value if name in least else math.nan,
             )
         told["mixing"], told["threshold"] = told.pop("A"), told.pop("k")
         found.append(Transition(j + 1, parent, side, **told, reach=reach, complete=whole))

@@ -60,9 +60,9 @@ def read_tests(
     found = [_one(f"tests[{i}]", test, columns) for i, test in enumerate(listed)]
     labels = [str(i) for i in range(len(found))] if names is None else list(names)
     if len(labels) != len(found):
-        raise ValueError(f"names must be one for each of the {len(found)} tests, but got {names}")
+        raise ValueError(f"names must be {len(found)}, one for each test, but are {len(labels)}")
     return [
-        _checked(f"tests[{i}]", label, *parts)
+        checked(f"tests[{i}]", label, *parts)
         for i, (label, parts) in enumerate(zip(labels, found, strict=True))
     ]
 
@@ -114,6 +114,8 @@ def _one(name: str, test: Any, columns: dict[str, str]) -> tuple[Column, Column,
         came = f"shape {tuple(test.shape)}" if hasattr(test, "shape") else type(test).__name__
         if isinstance(test, (list, tuple)):
             came = f"{len(test)} parts"
+        if _is_column(test):
+            came += "; one test is fit_memory((strain, stress))"
         raise TypeError(f"{FORMS}, but {name} has {came}")
     *clock, strain, stress = test
     times = as_column(f"{name}, times", clock[0]) if clock else None
@@ -139,7 +141,7 @@ def _of_table(name: str, table: Any, columns: dict[str, str]) -> tuple[Any, Any,
     return strain, stress, times
 
 
-def _checked(name: str, label: str, strain: Column, stress: Column, times: Column | None) -> Record:
+def checked(name: str, label: str, strain: Column, stress: Column, times: Column | None) -> Record:
     """A test whose columns fit together."""
     lengths = {"strain": len(strain), "stress": len(stress)}
     if times is not None:

@@ -23,9 +23,9 @@ class Estimate(NamedTuple):
     """A number with its error.
 
     Attributes:
-        value: the best one.
+        value: the best one; if the tests do not tell it, the least one that agrees with them.
         error: standard error; infinite if the tests do not tell the value.
-        at_least: if they do not, the least value that agrees with them; else NaN.
+        at_least: ``value`` if it is the least one that agrees with the tests; else NaN.
     """
 
     value: float
@@ -57,7 +57,8 @@ class Transition:
             full loop dissipates.
         start, end, back_start, back_end: stresses at which the share begins to grow, is 1, begins
             to shrink, and is 0 again.
-        reach: the largest share that the tests reach.
+        reach: the largest share that the tests reach; if that is not the whole, how much of it is
+            unknown, and this is the model's.
         complete: whether they reach the whole.
     """
 
@@ -79,7 +80,7 @@ class Transition:
         return "\n".join(
             [
                 f"  phase {self.phase} from {self.parent}, in {where}: "
-                f"share 0 to {self.reach:.3g}{'' if self.complete else ', never complete'}",
+                + (f"share 0 to {self.reach:.3g}" if self.complete else "never complete"),
                 f"    strain {self.strain}",
                 f"    forward from {self.start} to {self.end}",
                 f"    back from {self.back_start} to {self.back_end}",
@@ -89,12 +90,14 @@ class Transition:
 
 
 class LoopEnergy(NamedTuple):
-    """The work of one loop, in stress times strain.
+    """The energy that one loop dissipates, in stress times strain.
 
     Attributes:
         test: its number.
         loop: its rows.
-        data, model: the integral of stress over strain; of a closed loop, what it dissipates.
+        data: the integral of stress over strain, less what the model has stored between the ends of
+            the loop: nothing, if it is closed.
+        model: k+ + k- over two, times all changes of the shares.
     """
 
     test: int
@@ -132,7 +135,7 @@ class HysteresisFit:
         transitions: what forms from what, and where.
         r2, rmse, held_out_r2, held_out_rmse: of the stress; the errors in its unit.
         scatter: standard deviation of single rows of the data, by their neighbours.
-        energies: the work of each loop.
+        energies: what each loop dissipates.
         trials: the numbers of phases that were tried, the chosen one at the end.
         warnings: what a reader should know before using the fit.
 
@@ -182,7 +185,7 @@ class HysteresisFit:
 
     @property
     def energy_error(self) -> float:
-        """Mean relative error of the work of a loop, the smallest left out; NaN without loops."""
+        """Mean relative error of a loop's energy, the smallest left out; NaN without loops."""
         largest = max((abs(e.data) for e in self.energies), default=0.0)
         ranges = (np.ptp(np.concatenate([getattr(t, c) for t in self.tests])) for c in COLUMNS)
         least = max(FEW_LOOPS * largest, NO_LOOP * float(np.prod(list(ranges))))
@@ -204,7 +207,7 @@ class HysteresisFit:
         if not math.isnan(self.energy_error):
             data, model = (sum(getattr(e, name) for e in self.energies) for name in Energies)
             lines.append(
-                f"  work of {len(self.energies)} loops: data {data:.4g}, model {model:.4g}; "
+                f"  lost in {len(self.energies)} loops: data {data:.4g}, model {model:.4g}; "
                 f"of one loop wrong by {self.energy_error:.1%} on average"
             )
         lines += [str(transition) for transition in self.transitions]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import biject_to
@@ -17,6 +18,8 @@ class Placed(Messenger):
 
     Args:
         parts: the unconstrained value of each latent site, by name.
+        dead: entries of these that are no latents, of the same shape from the right; their Jacobian
+            does not count.
 
     Attributes:
         values: of the sites met so far, in their supports.
@@ -36,9 +39,11 @@ class Placed(Messenger):
         0.25
     """
 
-    def __init__(self, parts: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, parts: Mapping[str, Tensor], dead: Mapping[str, Tensor] | None = None
+    ) -> None:
         super().__init__()
-        self.parts = parts
+        self.parts, self.dead = parts, dead or {}
         self.values: dict[str, Tensor] = {}
         self.log_dets: dict[str, Tensor] = {}
 
@@ -55,7 +60,7 @@ class Placed(Messenger):
                 "out; write the site as a fixed law, moved and scaled by the discrete site"
             )
         self.values[name] = value
-        self.log_dets[name] = transform.log_abs_det_jacobian(part, value)
+        self.log_dets[name] = log_det_of(transform, part, value, self.dead.get(name))
         msg["value"], msg["is_observed"] = value, True
 
 
@@ -78,6 +83,16 @@ class Unplaced(Messenger):
         value = self.values[name]
         self.parts[name] = biject_to(msg["fn"].support).inv(value)
         msg["value"], msg["is_observed"] = value, True
+
+
+def log_det_of(transform: Any, part: Tensor, value: Tensor, dead: Tensor | None) -> Tensor:
+    """log |dx/dz| of each element, 0 where all entries of an element are ``dead``, no latents."""
+    log_det: Tensor = transform.log_abs_det_jacobian(part, value)
+    if dead is None:
+        return log_det
+    for _ in range(transform.domain.event_dim):
+        dead = dead.all(-1)
+    return torch.where(dead, 0.0, log_det)
 
 
 def _more_dims(transform: Any) -> int:

@@ -49,7 +49,7 @@ class Enumerate(EnumMessenger):
         super()._pyro_post_sample({**msg, "value": shape})
 
 
-class _Ring(LogRing):
+class Ring(LogRing):
     """Pyro's algebra of factors in logarithms, with the sums of :mod:`~lse_vi.joint.log_sums`."""
 
     _backend = "lse_vi.joint.log_sums"
@@ -89,25 +89,25 @@ def log_prob_sum(trace: Trace, depth: int, plate: tuple[str, int] | None = None)
             log_p = scale_and_mask(log_p, site["scale"], site["mask"])
             total = total + (log_p.sum() if plate is None else _each(log_p, depth))
         else:
-            ordinal = frozenset(trace.plate_to_symbol[f.name] for f in _plates(site))
-            factors.setdefault(ordinal, []).append(_factor(name, site, log_p, depth))
+            ordinal = frozenset(trace.plate_to_symbol[f.name] for f in plates_of(site))
+            factors.setdefault(ordinal, []).append(factor(name, site, log_p, depth))
             scales[name] = site["scale"]
     if factors:
         dims = set(trace.symbol_to_dim) - set(trace.plate_to_symbol.values())
         kept = {} if plate is None else {trace.plate_to_symbol[plate[0]]: plate[1]}
         total = total + _common(scales) * contract_to_tensor(
-            factors, dims, frozenset(kept), ring=_Ring(dim_to_size=kept)
+            factors, dims, frozenset(kept), ring=Ring(dim_to_size=kept)
         )
     return total
 
 
-def _factor(name: str, site: Any, log_p: Tensor, depth: int) -> Tensor:
+def factor(name: str, site: Any, log_p: Tensor, depth: int) -> Tensor:
     """The log probability of a site that depends on discrete ones, as Pyro packs it."""
     # A mask is inside the sum over values, a scale outside of it. The discrete site itself keeps
     # its probabilities under a mask, or those would sum to more than one.
     enumerated = site["infer"].get("_enumerate_dim") is not None
     log_p = scale_and_mask(log_p, 1.0, None if enumerated else site["mask"])
-    plates = {frame.dim for frame in _plates(site)}
+    plates = {frame.dim for frame in plates_of(site)}
     loose = [d for d in range(-depth, 0) if d not in plates and log_p.shape[d] > 1]
     if loose and enumerated:
         raise ValueError(
@@ -119,7 +119,7 @@ def _factor(name: str, site: Any, log_p: Tensor, depth: int) -> Tensor:
     return packed.pack(log_p, site["infer"]["_dim_to_symbol"])
 
 
-def _plates(site: Any) -> list[Any]:
+def plates_of(site: Any) -> list[Any]:
     """The plates around a site that take a dimension."""
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
 

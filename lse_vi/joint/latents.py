@@ -12,6 +12,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
+from lse_vi.joint.effects import log_det_of
 from lse_vi.joint.runs import Program
 from lse_vi.joint.torch_modes import FailedFactorsAreNaN
 from lse_vi.random.turns import own_draws
@@ -34,15 +35,11 @@ def unconstrained(trace: Trace, names: Iterable[str]) -> Tensor:
 def prior_draws(
     model: Callable[..., Any],
     names: list[str],
-    start: Tensor,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> Tensor | None:
-    """``start`` (dim,) and draws of the unconstrained latents from the prior, (n, dim).
-
-    None if the prior is improper. Points that are not finite are left out.
-    """
-    draws = [start]
+    """Draws of the unconstrained latents from the prior, (n, dim); None if it is improper."""
+    draws = []
     try:
         for _ in range(PRIOR_DRAWS):
             with poutine.block(), pyro.validation_enabled(False):
@@ -50,24 +47,12 @@ def prior_draws(
             draws.append(unconstrained(trace, names))
     except NotImplementedError:
         return None
-    return (points := torch.stack(draws))[points.isfinite().all(-1)]
+    return torch.stack(draws)
 
 
 @torch.no_grad()
-def supports_move(
-    model: Callable[..., Any],
-    unpack: Callable[[Tensor], Any],
-    z: Tensor,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> bool:
-    """Whether the support of a latent site depends on other latents, judged at two vectors.
-
-    Args:
-        model, unpack, args, kwargs: as for :class:`~lse_vi.joint.log_joint.LogJoint`.
-        z: a vector, (dim,).
-    """
-    program = Program(model, unpack, args, kwargs)
+def supports_move(program: Program, z: Tensor) -> bool:
+    """Whether the support of a latent site depends on other latents, judged near ``z`` (dim,)."""
     devices = [z.device] if z.is_cuda else []
     with torch.random.fork_rng(devices), pyro.validation_enabled(False), FailedFactorsAreNaN():
         return program.moves(torch.stack([z, z + APART]))
@@ -78,6 +63,18 @@ def still_values(unpack: Callable[[Tensor], Any], z: Tensor) -> dict[str, Tensor
     program = Program(lambda: None, unpack, (), {})
     values = torch.vmap(program.still)(z.reshape(-1, z.shape[-1]))
     return {name: x.reshape((*z.shape[:-1], *x.shape[1:])) for name, x in values.items()}
+
+
+def still_placed(
+    unpacked: Iterable[tuple[Any, Tensor]],
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Values of the sites and log |dx/dz| of each element, in supports that stay."""
+    values, log_dets = {}, {}
+    for site, part in unpacked:
+        name, transform = site["name"], biject_to(site["fn"].support)
+        values[name] = transform(part)
+        log_dets[name] = log_det_of(transform, part, values[name], site.get("dead"))
+    return values, log_dets
 
 
 def checked_values(prototype: Trace, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

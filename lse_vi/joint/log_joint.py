@@ -11,6 +11,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from lse_vi.joint.latents import still_values
 from lse_vi.joint.runs import Plan, Program
 from lse_vi.joint.torch_modes import FailedFactorsAreNaN
 from lse_vi.numerics.jacobian import jacobian
@@ -74,17 +75,20 @@ class LogJoint:
 
     def values(self, u: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites, (*lead, *shape), at vectors ``u`` (*lead, dim)."""
-        return self.placed(u)[0]
+        with self._model_at_work():
+            z = (self.shift + self.scale * u).reshape(-1, u.shape[-1])
+            if self._planned(z).moving:
+                return self.placed(u)[0]
+        return still_values(self.program.unpack, self.shift + self.scale * u)
 
     @torch.no_grad()
     def placed(self, u: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As :meth:`values`, with log |dx/dz| of each site and element where supports move."""
+        """As :meth:`values`, with log |dx/dz| of each site and element, by runs of the model."""
         z = (self.shift + self.scale * u).reshape(-1, u.shape[-1])
         with self._model_at_work():
             if u.dim() == 1 and self.plan is None:  # trial runs would take longer than the run
                 return self.program.placed(z[0])
-            plan = self._planned(z)
-            both = plan.placed(z) if plan.moving else (torch.vmap(plan.program.still)(z), {})
+            both = self._planned(z).placed(z)
         values, log_dets = (
             {name: x.reshape((*u.shape[:-1], *x.shape[1:])) for name, x in each.items()}
             for each in both

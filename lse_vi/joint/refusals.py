@@ -13,6 +13,7 @@ import torch
 from pyro import primitives
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lse_vi.joint.enumeration import is_summed
@@ -44,6 +45,27 @@ def check_sites(trace: Trace) -> None:
                 f"model: site {name!r} is latent, but the guide does not cover it; a guide for a "
                 "part of a model can only be trained by SVI with Trace_ELBO"
             )
+
+
+def masks_of(site: Any) -> list[Tensor]:
+    """The masks of a site, by handlers and by its distribution."""
+    masks, fn = [site["mask"]], site["fn"]
+    while fn is not None:
+        masks.append(getattr(fn, "_mask", None))
+        fn = getattr(fn, "base_dist", None)
+    return [torch.as_tensor(mask) for mask in masks if mask is not None]
+
+
+def check_mask(first: Any, now: Any) -> None:
+    """The entries of a latent site that are no latents, as they are masked, must stay the same."""
+    if "dead" not in first:
+        return
+    one, two = masks_of(first), masks_of(now)
+    if len(one) != len(two) or not all(map(torch.equal, one, two)):
+        raise ValueError(
+            f"model: the mask of site {first['name']!r} is not the one that the guide was made "
+            "for: other entries are missing now, so make a new guide"
+        )
 
 
 def check_continuous(name: str, site: Any) -> None:

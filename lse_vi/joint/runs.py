@@ -17,7 +17,7 @@ from torch.distributions import biject_to
 
 from lse_vi.joint.effects import Placed, Unplaced
 from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum
-from lse_vi.joint.refusals import chance, check_sites
+from lse_vi.joint.refusals import chance, check_mask, check_sites
 from lse_vi.joint.torch_modes import Arrays
 
 # Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
@@ -53,9 +53,11 @@ class Program:
         self.depth = 0
         self.summed: tuple[str, ...] = ()
 
-    def parts(self, z: Tensor) -> dict[str, Tensor]:
-        """The unconstrained value of each site at vectors ``z``."""
-        return {site["name"]: value for site, value in self.unpack(z)}
+    def place(self, z: Tensor) -> Placed:
+        """The effect that puts latent sites at vectors ``z``."""
+        sites = list(self.unpack(z))
+        parts = {site["name"]: value for site, value in sites}
+        return Placed(parts, {s["name"]: s["dead"] for s, _ in sites if "dead" in s})
 
     def look(self, z: Tensor) -> None:
         """Run the model once at ``z`` (dim,), to see its discrete sites and its dimensions.
@@ -64,25 +66,31 @@ class Program:
             ValueError: if it has a latent site that is not in ``z`` and cannot be summed out, or a
                 plate that is subsampled.
         """
-        trace = self._trace(Placed(self.parts(z)))
+        trace = self._trace(self.place(z))
         check_sites(trace)
+        for site, _ in self.unpack(z):
+            check_mask(site, trace.nodes[site["name"]])
         self.depth = depth_of(trace)
         self.summed = tuple(name for name, site in trace.nodes.items() if is_summed(site))
 
     def at(self, z: Tensor) -> Tensor:
         """l, a scalar, at one vector ``z`` (dim,)."""
-        placed = Placed(self.parts(z))
+        placed = self.place(z)
+        log_p = self.log_p(placed)
+        return log_p + sum(log_det.sum() for log_det in placed.log_dets.values())
+
+    def log_p(self, placed: Placed) -> Tensor:
+        """log p, a scalar, of a run at ``placed``, without Jacobians."""
         trace = self.trace(placed)
         check_sites(trace)
-        log_p = log_prob_sum(trace, self.depth) if self.summed else trace.log_prob_sum()
-        return log_p + sum(log_det.sum() for log_det in placed.log_dets.values())
+        return log_prob_sum(trace, self.depth) if self.summed else trace.log_prob_sum()
 
     def placed(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Values of the latent sites at one vector ``z`` (dim,), in the supports of a run there.
 
         With them log |dx/dz| of each site, for each element.
         """
-        placed = Placed(self.parts(z))
+        placed = self.place(z)
         self.trace(placed)
         return placed.values, placed.log_dets
 
@@ -118,7 +126,7 @@ class Program:
 
     def _in_plate(self, z: Tensor) -> tuple[Placed, Trace]:
         """A run at vectors ``z`` (n, dim) in a plate to the left of all dimensions of the model."""
-        placed = Placed(self.parts(z.reshape(len(z), *[1] * self.depth, -1)))
+        placed = self.place(z.reshape(len(z), *[1] * self.depth, -1))
         effects = [Enumerate(self.depth + 1)] if self.summed else []
         plate = pyro.plate(PLATE, len(z), dim=-1 - self.depth)
         return placed, self._trace(*effects, placed, plate)
@@ -166,7 +174,7 @@ class Plan:
             self.seconds = (time.perf_counter() - started) / 2
             if not _alike(alone[0], alone[1], torch.finfo(z.dtype).eps ** 0.5):
                 one, two = float(alone[0]), float(alone[1])
-                raise chance(lambda: program.trace(Placed(program.parts(z[0]))), (one, two))
+                raise chance(lambda: program.trace(program.place(z[0])), (one, two))
             self.chunk = min(max(1, CHUNK_NUMBERS // arrays.largest), CHUNK_VECTORS)
             self.piece = max(1, PIECE_NUMBERS // arrays.total)
             self.how = self._choose(z, torch.stack(alone[1:]))

@@ -12,11 +12,12 @@ from lse_vi.plots.guides import plot_mode_weights, plot_pairs
 from lse_vi.plots.loops import plot_loops
 from lse_vi.plots.over_time import plot_over_time
 from lse_vi.plots.potentials import plot_potential, plot_surface
-from lse_vi.plots.style import BLACK, COLORS, GREY, NAMED, STYLE
+from lse_vi.plots.style import BLACK, COLORS, FIT, GREY, NAMED, STYLE
 
 __all__ = [
     "BLACK",
     "COLORS",
+    "FIT",
     "GREY",
     "NAMED",
     "STYLE",

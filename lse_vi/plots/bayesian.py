@@ -15,7 +15,17 @@ from torch import Tensor
 from lse_vi.bayesian.mode_count import ModeCount
 from lse_vi.bayesian.result import DensityPosterior, PeakSummary, interval
 from lse_vi.checks import check_count
-from lse_vi.plots.style import BLACK, BLUE, GREY, PALE, SHADES, VERMILLION, new_axes
+from lse_vi.plots.style import (
+    BLUE,
+    FIT,
+    GREY,
+    SHADES,
+    VIOLET,
+    draw_band,
+    draw_histogram,
+    legend_below,
+    new_axes,
+)
 from lse_vi.signatures.checked import checked
 
 MARGIN = 0.15  # on each side, as a share of the data's range: the density goes on beyond the data
@@ -76,7 +86,7 @@ def plot_posterior(
         _draw_curve(ax, x, one.model.weights, ticks[0], q, peaks, level)
     else:
         _draw_plane(ax, x, ticks, q, peaks)
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
 
 
@@ -105,15 +115,15 @@ def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
     for i, (name, probabilities) in enumerate(both):
         places = np.array([m + 0.4 * i - 0.2 for m in probabilities])
         heights = list(probabilities.values())
-        ax.bar(places, heights, width=0.36, color=(BLUE, GREY)[i], label=name)
+        ax.bar(places, heights, width=0.36, color=(FIT, BLUE)[i], label=name)
         for place, height in zip(places, heights, strict=True):
             if height >= LEAST_LABEL:
                 ax.annotate(f"{height:.0%}", (place, height), (0, 2), **text)
     ax.set(xlabel="number", ylabel="probability given the data")
-    ax.set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))  # room for the legend
+    ax.set(ylim=(0, 1.08), yticks=np.linspace(0, 1, 6))  # room for the labels
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
 
 
@@ -155,7 +165,6 @@ def plot_check(
         >>> plot_check(fit, replicates=20).get_xlabel()
         '$x$'
     """
-    check_count("replicates", replicates)
     dim = posterior.model.dim
     if check_count("axis", axis, 0) >= dim:
         raise ValueError(f"axis must be below the {dim} dimensions of the data, but got {axis}")
@@ -168,19 +177,19 @@ def plot_check(
     low, high = interval(steps - center, level)
     ax = ax or new_axes()
     band = f"replicates, {level:.0%} band"
-    ax.fill_between(ticks, low, high, color=BLUE, alpha=0.3, lw=0, label=band)
-    ax.axhline(0.0, color=GREY, lw=0.8)
+    draw_band(ax, ticks, low, high, FIT, band)
+    ax.axhline(0.0, color=FIT, lw=1.2, label="mean of the replicates")
     below = torch.searchsorted(x.contiguous(), ticks, right=True)
     ax.plot(
         ticks,
         torch.nn.functional.pad(share, (1, 0))[below] - center,
-        color=BLACK,
+        color=GREY,
         lw=1.2,
         label="data",
     )
     name = "$x$" if dim == 1 else f"$x_{axis + 1}$"
     ax.set(xlabel=name, ylabel="empirical CDF minus its prediction")
-    ax.legend()
+    legend_below(ax)
     return ax
 
 
@@ -196,17 +205,16 @@ def _draw_curve(
     """Mean and band of ``q`` (draws, ticks) over a histogram of the data ``x``; the peaks above."""
     bins = max(10, math.isqrt(2 * len(x)))
     worth = weights.numpy()
-    ax.hist(x[:, 0].numpy(), bins=bins, weights=worth, density=True, color=PALE, label="data")
+    draw_histogram(ax, x[:, 0].numpy(), bins, weights=worth, density=True)
     below, above = interval(q, level)
-    band: dict[str, Any] = {"color": BLUE, "alpha": 0.3, "lw": 0, "label": f"{level:.0%} band"}
-    ax.fill_between(ticks, below.numpy(), above.numpy(), **band)
-    ax.plot(ticks, q.mean(0), color=BLUE, lw=1.8, label="posterior mean")
+    draw_band(ax, ticks, below.numpy(), above.numpy(), FIT, f"{level:.0%} band")
+    ax.plot(ticks, q.mean(0), color=FIT, lw=1.8, label="posterior mean")
     top = 1.08 * max(float(above.max()), ax.get_ylim()[1])  # height of the peaks, above the band
-    text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": VERMILLION}
+    text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": VIOLET}
     for i, peak in enumerate(peaks):
         place = float(peak.location)
         reach = _reach(peak.location, peak.location_low, peak.location_high)
-        ax.errorbar(place, top, xerr=reach, fmt="v", **_peak_style(i))
+        ax.errorbar(place, top, xerr=reach, fmt="v", **_peak_style(i, "peaks: mass, interval"))
         ax.annotate(f"{peak.mass:.0%}", (place, top), (0, 5), **text)
     ax.set(xlabel="$x$", ylabel="density $q(x)$", ylim=(0, 1.15 * top))
 
@@ -218,20 +226,19 @@ def _draw_plane(
     mean = q.mean(0).reshape(len(ticks[0]), len(ticks[1])).T
     shades = ax.contourf(*(t.numpy() for t in ticks), mean.numpy(), levels=12, cmap=SHADES)
     ax.figure.colorbar(shades, ax=ax, label="posterior mean of $q(x)$")
-    ax.scatter(x[:, 0], x[:, 1], s=8, lw=0, color=BLUE, label="data")
+    ax.scatter(x[:, 0], x[:, 1], s=12, lw=0.3, ec="white", color=GREY, label="data")
     for i, peak in enumerate(peaks):
         ends = zip(peak.location, peak.location_low, peak.location_high, strict=True)
         across, along = [_reach(*end) for end in ends]
         first, second = peak.location.tolist()
-        marks = {"fmt": "X", "markeredgecolor": "white", **_peak_style(i)}
+        marks = {"fmt": "X", "markeredgecolor": "white", **_peak_style(i, "peaks, with intervals")}
         ax.errorbar(first, second, xerr=across, yerr=along, **marks)
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
 
 
-def _peak_style(i: int) -> dict[str, Any]:
+def _peak_style(i: int, label: str) -> dict[str, Any]:
     """The look of peak ``i`` and its intervals; only the first is named in the legend."""
-    label = "peaks, with intervals" if i == 0 else None
-    return {"color": VERMILLION, "capsize": 3, "label": label}
+    return {"color": VIOLET, "capsize": 3, "label": label if i == 0 else None}
 
 
 def _ecdf(rows: Tensor, ticks: Tensor) -> Tensor:

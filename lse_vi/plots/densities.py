@@ -29,7 +29,16 @@ from lse_vi.plots.canvas import (
     scatter,
     shown,
 )
-from lse_vi.plots.style import GREY, NAMED, PALE, SHADES, new_axes
+from lse_vi.plots.style import (
+    FIT,
+    GREY,
+    INSIDE,
+    NAMED,
+    SHADES,
+    draw_histogram,
+    legend_below,
+    new_axes,
+)
 from lse_vi.signatures.checked import checked
 
 FEW = 200  # up to so many data points get a tick each, besides the histogram; more would merge
@@ -101,16 +110,17 @@ def plot_density(
             ends = (float(window.low), float(window.high)) if turn else None
             edges = np.histogram_bin_edges(values, math.isqrt(2 * len(values)), ends).tolist()
             height = np.full(len(values), 1 / (n * (edges[1] - edges[0])))
-            ax.hist(values, edges, weights=height, color=PALE, label="data" + outside)
+            draw_histogram(ax, values, edges, weights=height, label="data" + outside)
             if len(points) <= FEW:
-                draw_rug(ax, points)
+                draw_rug(ax, points, label="each point")
         ticks, heights = as_numpy(x[:, 0]), as_numpy(shares)
         for k, color in colors.items():
             label = f"mode {k}, weight {weights[k]:.2f}" if k in named else None
             high = heights[:, k] > LEAST_HEIGHT * heights.max()
-            ax.fill_between(ticks, heights[:, k], where=high, color=color, alpha=0.3, linewidth=0)
+            ax.fill_between(ticks, heights[:, k], where=high, color=color, alpha=INSIDE, lw=0)
             ax.plot(ticks[high], heights[high, k], color=color, label=label)
-        ax.plot(ticks, as_numpy(q), color="black", linewidth=1, label="density $q$")
+        # Below the modes and wider, so that it shows where one mode has all of it.
+        ax.plot(ticks, as_numpy(q), color=FIT, lw=3, zorder=1.9, label="density $q$")
         ax.set(xlabel=names[0], ylabel="density $q(x)$", ylim=(0, None))
     else:
         shades = ax.contourf(*planes(x, q), levels=12, cmap=SHADES)
@@ -119,10 +129,10 @@ def plot_density(
         if points is not None:
             with torch.no_grad():
                 owners = potential.responsibilities(points).argmax(-1).tolist()
-            scatter(ax, points, s=8, lw=0, c=[colors.get(k, GREY) for k in owners])
-            ax.scatter(
-                [], [], s=8, lw=0, c=GREY, label=f"data, in the colour of their mode{outside}"
+            scatter(
+                ax, points, s=12, lw=0.3, edgecolor="white", c=[colors.get(k, GREY) for k in owners]
             )
+            ax.scatter([], [], s=12, c=GREY, label=f"data, in the colour of their mode{outside}")
         marked = [k for k in colors if not _cut_off(peaks[k], window, density)]
         crosses = [colors[k] for k in marked]
         scatter(ax, peaks[marked], s=60, marker="X", c=crosses, edgecolor="k")
@@ -131,7 +141,7 @@ def plot_density(
         for k in (k for k in named if k in marked):
             text, (x1, x2) = f"{k}: {weights[k]:.2f}", peaks[k].tolist()
             ax.annotate(text, (x1, x2), (6, 6), textcoords="offset points", path_effects=halo)
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
 
 
@@ -139,7 +149,10 @@ def _window(density: LSEDensity, points: Tensor | None) -> Box:
     """The box of ``density``, or one that holds ``points`` and the mass; closer if needed."""
     low, high = (_marginal(density, p) for p in WINDOW_QUANTILES)
     ends = torch.cat([low, high] if points is None else [low, high, points])
-    whole = density.box or padded(ends)
+    whole = padded(ends)
+    if density.box is not None:
+        known = [torch.where(b.isfinite(), b, w) for b, w in zip(density.box, whole, strict=True)]
+        whole = Box(*known)
     low, high = (_marginal(density, p).squeeze(0) for p in MIDDLE_QUANTILES)
     width = high - low
     close = Box(torch.maximum(low - width, whole.low), torch.minimum(high + width, whole.high))

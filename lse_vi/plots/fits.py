@@ -9,9 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from lse_vi.checks import shown
-from lse_vi.numerics.arrays import as_floats
-from lse_vi.plots.style import COLORS, GREY, new_axes, second_axis
+from lse_vi.plots.style import BLACK, COLORS, GREY, legend_below, new_axes, second_axis
 from lse_vi.signatures.checked import checked
 
 MANY = 5000  # more points than this are drawn as an image: as vectors they make files of megabytes
@@ -21,17 +19,17 @@ ASIDE = ("step", "active_modes", "rho", "gates", "shares")  # series of a histor
 
 
 @checked
-def plot_history(history: Any, *, ax: Axes | None = None) -> Axes:
+def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None) -> Axes:
     """Training curves: losses on the left axis, the number of active modes on the right.
 
     Use it to see whether a fit has converged.
 
     Args:
-        history: the result of any fit of this library, or equally long series by name. ``step`` is
-            the horizontal axis (0, 1, ... without it), and ``active_modes`` has the right axis;
-            ``rho``, ``gates`` and ``shares`` are left out. All other series are losses on the left
-            axis, which is logarithmic if they are positive and span two decades. NaN means not
-            measured.
+        history: equally long series by name, such as ``result.history`` of any fit of this
+            library. ``step`` is the horizontal axis (0, 1, ... without it), and ``active_modes``
+            has the right axis; ``rho``, ``gates`` and ``shares`` are left out. All other series
+            are losses on the left axis, which is logarithmic if they are positive and span two
+            decades. NaN means not measured.
         ax: axes to draw on; a new figure by default.
 
     Returns:
@@ -45,13 +43,8 @@ def plot_history(history: Any, *, ax: Axes | None = None) -> Axes:
         >>> plot_history({"loss": [3.0, 2.0, 1.5], "active_modes": [5, 3, 2]}).get_ylabel()
         'loss'
     """
-    history = getattr(history, "history", history)
-    if not isinstance(history, Mapping):
-        raise TypeError(f"history must be a result or a mapping, but got {shown(history)}")
-    lengths = {name: len(y) if hasattr(y, "__len__") else 0 for name, y in history.items()}
-    curves = {
-        name: _numbers(f"history[{name!r}]", y) for name, y in history.items() if name not in ASIDE
-    }
+    lengths = {name: len(values) for name, values in history.items()}
+    curves = {name: np.asarray(y, dtype=float) for name, y in history.items() if name not in ASIDE}
     if not curves or len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise ValueError(
             "history must hold at least one curve such as 'loss', and its series must be equally "
@@ -81,9 +74,11 @@ def plot_history(history: Any, *, ax: Axes | None = None) -> Axes:
         modes = count[measured]
         top = second_axis(ax)
         lines += top.step(step[measured], modes, where="post", color=GREY, label="active modes")
-        top.set(ylabel="active modes", ylim=(0, 1.4 * modes.max(initial=1)))  # room for the legend
+        top.set_ylabel("active modes", color=GREY)
+        top.set_ylim(0, 1.1 * modes.max(initial=1))
+        top.tick_params(axis="y", colors=GREY)
         top.yaxis.set_major_locator(MaxNLocator(integer=True))
-    top.legend(handles=lines, loc="upper right", fontsize="small", frameon=False)
+    legend_below(top, columns=3, handles=lines)
     return ax
 
 
@@ -133,26 +128,25 @@ def plot_parity(
     both = np.concatenate([truth, guess])
     margin = 0.03 * np.ptp(both)
     ends = (both.min() - margin, both.max() + margin)
-    ax.plot(ends, ends, color=GREY, lw=1, zorder=0)
-    size = 3.0 if len(truth) > CROWDED else 5.0
-    style: dict[str, Any] = {"ms": size, "rasterized": truth.size > MANY}
-    for j in range(truth.shape[1]):
-        name = f"{labels[j]}, " if labels is not None else ""
+    size = 9.0 if len(truth) > CROWDED else 25.0
+    names = [f"{label}, " for label in labels] if labels is not None else [""] * len(r2)
+    for j, name in enumerate(names):
         color, label = COLORS[j % len(COLORS)], f"{name}$R^2$ = {_brief(r2[j])}"
-        ax.plot(truth[:, j], guess[:, j], ".", color=color, label=label, **style)
+        ax.scatter([], [], s=25, lw=0, color=color, label=label)
+    # In random order, or the last series would cover the others.
+    order = np.random.default_rng(0).permutation(truth.size)
+    colors = np.resize(COLORS, truth.shape[1])[order % truth.shape[1]]
+    dots: dict[str, Any] = {"s": size, "lw": 0, "rasterized": truth.size > MANY}
+    ax.scatter(truth.ravel()[order], guess.ravel()[order], c=colors, **dots)
+    ax.plot(ends, ends, color=BLACK, lw=0.8, zorder=0, label="predicted = exact")
     ax.set(xlabel="exact", ylabel="predicted", xlim=ends, ylim=ends, box_aspect=1)
-    ax.legend(fontsize="small", frameon=False, loc="upper left", markerscale=8 / size)
+    legend_below(ax, columns=1)
     return ax
-
-
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """``values`` as floats."""
-    return as_floats(name, values).double().cpu().numpy()
 
 
 def _series(name: str, values: Any) -> np.ndarray:
     """``values`` as an array (n, series); they must be finite and not empty."""
-    array = _numbers(name, values)
+    array = np.asarray(values, dtype=float)
     if array.ndim not in (1, 2) or array.size == 0:
         raise ValueError(f"{name} must have shape (n,) or (n, series), but got {array.shape}")
     if not np.isfinite(array).all():

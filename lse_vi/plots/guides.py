@@ -15,9 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from lse_vi.checks import check_count
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.result import GuideResult
-from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, new_axes
+from lse_vi.plots.style import COLORS, GREY, NAMED, STYLE, legend_below, new_axes
 from lse_vi.signatures.checked import checked
 
+MANY = 5000  # more draws than this are drawn as an image: as vectors they make large files
 MOST = 8  # scalar variables in a pairs plot: with more, its panels are too small to read
 
 
@@ -73,7 +74,7 @@ def plot_pairs(
     mode = result.mode_of(z).cpu().numpy()
     own = [mode == k for k in range(len(result.mode_weights))]
     count, colors = len(labels), [_color(k) for k in range(len(own))]
-    size = 1.6 * count + 1
+    size, many = 1.6 * count + 1, draws > MANY
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(count, count, figsize=(size, size), squeeze=False, sharex="col")
     for (i, j), ax in np.ndenumerate(axes):
@@ -81,10 +82,13 @@ def plot_pairs(
             ax.set_axis_off()
         elif i == j:
             ax.hist([columns[i][part] for part in own], bins=30, stacked=True, color=colors)
-            ax.set_yticks([])
-        else:
-            for part, color in zip(own, colors, strict=True):
-                ax.plot(columns[j][part], columns[i][part], ".", ms=2, alpha=0.5, color=color)
+            ax.yaxis.tick_right()
+            ax.yaxis.set_label_position("right")
+            ax.set_ylabel("draws")
+            ax.spines["right"].set_visible(True)
+            ax.spines["left"].set_visible(False)
+        else:  # in the order of the draws: no mode is on top
+            ax.scatter(columns[j], columns[i], s=4, lw=0, c=np.take(colors, mode), rasterized=many)
         if i == count - 1:
             ax.set_xlabel(labels[j])
         if j == 0 and i > 0:
@@ -127,12 +131,13 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
     missed = result.missed.share.cpu().numpy()
     weights = result.mode_weights.cpu().numpy() * (1 - missed.sum())
     count = len(weights)
-    ax.bar(range(count), weights, color=[_color(k) for k in range(count)])
+    bars = ax.bar(range(count), weights, color=[_color(k) for k in range(count)])
+    ax.bar_label(bars, fmt="{:.1%}", fontsize="small")
     if len(missed):
         places, name = range(count, count + len(missed)), "found outside the guide (estimate)"
-        ax.bar(places, missed, color="none", edgecolor=GREY, linestyle="--", label=name)
-        ax.margins(y=0.2)  # room for the legend
-        ax.legend(loc="upper right", fontsize="small", frameon=False)
+        bars = ax.bar(places, missed, color="none", edgecolor=GREY, linestyle="--", label=name)
+        ax.bar_label(bars, fmt="{:.1%}", fontsize="small")
+        legend_below(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("mode")
     ax.set_ylabel("share of the mass")

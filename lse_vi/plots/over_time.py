@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from lse_vi.densities.result import FitResult
 from lse_vi.distribution.box import Box
 from lse_vi.plots.canvas import around, as_numpy
-from lse_vi.plots.style import GREY, SHADES, VERMILLION, new_axes
+from lse_vi.plots.style import FIT, SHADES, legend_below, new_axes
 from lse_vi.signatures.checked import checked
 
 HEIGHTS = 300  # points along the coordinate: more than a figure has pixels for a mode
@@ -53,7 +54,6 @@ def plot_over_time(result: FitResult, *, ax: Axes | None = None) -> Axes:
             f"{tuple(q.batch_shape)}"
         )
     labels = result.labels or tuple(map(str, range(len(result.active_modes))))
-    times, numeric = _times(labels)
     rule = q.rule
     points = rule.points.expand(len(rule.points), *q.batch_shape, 1).squeeze(-1)
     x, order = points.sort(0)
@@ -65,26 +65,47 @@ def plot_over_time(result: FitResult, *, ax: Axes | None = None) -> Axes:
     window = around(Box(ends[0].min().reshape(1), ends[1].max().reshape(1)), q.potential)
     ticks = torch.linspace(float(window.low.min()), float(window.high.max()), HEIGHTS).to(x)
     with torch.no_grad():
-        height = q.log_prob(ticks.reshape(-1, 1, 1).expand(-1, len(times), 1)).exp()
-    height = height / height.amax(0)
+        height = q.log_prob(ticks.reshape(-1, 1, 1).expand(-1, len(labels), 1)).exp()
     ax = ax or new_axes()
-    shades = ax.pcolormesh(_edges(times), as_numpy(ticks), as_numpy(height)[:-1], cmap=SHADES)
-    ax.figure.colorbar(shades, ax=ax, label="density, as a share of its maximum")
     modes = result.mode_weights.shape[-1] - (result.background is not None)
     weights, places = result.mode_weights[:, :modes], result.mode_locations[:, :modes, 0]
-    at = torch.as_tensor(times).unsqueeze(-1).expand(-1, modes)
-    shown = weights >= LEAST_MASS
-    ax.scatter(
-        as_numpy(at[shown]), as_numpy(places[shown]), s=AREA * as_numpy(weights[shown]),
-        color=VERMILLION, edgecolor="white", lw=0.6, zorder=3,
-    )  # fmt: skip
-    for share in (1.0, 0.5, 0.1):
-        ax.scatter([], [], s=AREA * share, color=VERMILLION, label=f"mode of mass {share:g}")
+    marks = [
+        (int(i), float(places[i, k]), float(weights[i, k])) for i, k in (weights > 0).nonzero()
+    ]
+    draw_columns(ax, labels, as_numpy(ticks), as_numpy(height), marks)
     ax.set(ylabel=result.names[0] if result.names else "$x$", xlabel=result.by or "time")
+    return ax
+
+
+def draw_columns(
+    ax: Axes,
+    labels: tuple[str, ...],
+    ticks: np.ndarray,
+    height: np.ndarray,
+    marks: Iterable[tuple[int, float, float]],
+) -> np.ndarray:
+    """Densities side by side, with a dot for each mode; the places of the columns.
+
+    Args:
+        ax: to draw on.
+        labels: of the columns; numbers that increase are times.
+        ticks: where the densities are known, (n,).
+        height: of the densities, (n, columns).
+        marks: column, place and mass of each mode.
+    """
+    times, numeric = _times(labels)
+    share = height / height.max(0)
+    shades = ax.pcolormesh(_edges(times), ticks, share[:-1], cmap=SHADES)
+    ax.figure.colorbar(shades, ax=ax, label="density, as a share of its maximum")
+    shown = [(times[i], at, AREA * mass) for i, at, mass in marks if mass >= LEAST_MASS]
+    at, places, areas = zip(*shown, strict=True)
+    ax.scatter(at, places, s=areas, color=FIT, edgecolor="white", lw=0.6, zorder=3)
+    for part in (1.0, 0.5, 0.1):
+        ax.scatter([], [], s=AREA * part, color=FIT, label=f"mode of mass {part:g}")
     if not numeric:
         ax.set_xticks(times, labels)
-    ax.legend(fontsize="small", frameon=True, edgecolor=GREY)
-    return ax
+    legend_below(ax, columns=3)
+    return times
 
 
 def _times(labels: tuple[str, ...]) -> tuple[np.ndarray, bool]:

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from torch import Tensor
 
 from lse_vi.checks import check_count
-from lse_vi.densities.result import FitResult
 from lse_vi.distribution.box import Box
-from lse_vi.distribution.density import LSEDensity
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.plots.canvas import (
@@ -30,22 +29,20 @@ from lse_vi.plots.canvas import (
     one_turn,
     padded,
     planes,
-    potential_of,
     scatter,
 )
-from lse_vi.plots.style import GREY, NAMED, STYLE, new_axes
-from lse_vi.potentials.result import PotentialFit
+from lse_vi.plots.style import FIT, GREY, HEIGHTS, NAMED, STYLE, legend_below, new_axes
 from lse_vi.signatures.checked import checked
 
 # Starts per axis of the search for minima, by dimension: close enough that each well has one.
 STARTS_PER_AXIS = {1: 64, 2: 12}
-LEVELS = 17  # heights of contour lines, with the lowest, at the minimum, which is not drawn
+LEVELS = 20  # steps between contour lines at most
 SHOWN_QUANTILE = 0.8  # of E in the plane: contour lines end there, or walls would take them all
 
 
 @checked
 def plot_potential(
-    potential: LSEICNN | LSEDensity | FitResult | PotentialFit,
+    potential: LSEICNN,
     *,
     bounds: Any = None,
     data: Any = None,
@@ -63,7 +60,7 @@ def plot_potential(
     is one period, [-P/2, P/2].
 
     Args:
-        potential: E, without batch dimensions; or a density or a result that has it.
+        potential: E, without batch dimensions.
         bounds: (low, high) of the window, each a number or ``dim`` numbers.
         data: points (n, dim) or (n,) to show; without ``bounds`` they set the window.
         ax: axes to draw on; a new figure by default.
@@ -80,7 +77,6 @@ def plot_potential(
         >>> plot_potential(LSEICNN(1, 2), bounds=(-3, 3)).get_ylabel()
         'potential $E(x)$'
     """
-    potential = potential_of(potential)
     check_plottable("potential", potential.dim, potential.batch_shape)
     points = None if data is None else as_points(data, potential)
     points = points if points is None or bounds is not None else one_turn(points, potential)
@@ -96,7 +92,9 @@ def plot_potential(
     if potential.dim == 1:
         if points is not None:
             draw_rug(ax, points, label="data")
-        ax.plot(as_numpy(x), as_numpy(energy), color="black", lw=1.8, label="potential $E$")
+        # Below the modes and wider, so that it shows where they touch it.
+        wide: dict[str, Any] = {"color": FIT, "lw": 3, "zorder": 1.9}
+        ax.plot(as_numpy(x), as_numpy(energy), **wide, label="potential $E$")
         for i, (k, color) in enumerate(colors.items()):
             label = f"mode {k}" if i < NAMED else None
             ax.plot(as_numpy(x), as_numpy(modes[:, k]), color=color, ls="--", lw=1.2, label=label)
@@ -107,21 +105,22 @@ def plot_potential(
     else:
         low, high = energy.min().item(), energy.quantile(SHOWN_QUANTILE).item()
         levels = _levels(low, high)
-        lines = ax.contour(*planes(x, energy), levels=levels, cmap="viridis", linewidths=1)
+        lines = ax.contour(*planes(x, energy), levels=levels, cmap=HEIGHTS, linewidths=1)
         scale = ScalarMappable(lines.norm, lines.cmap)
-        ax.figure.colorbar(scale, ax=ax, label="potential $E(x)$")
+        bar = ax.figure.colorbar(scale, ax=ax, label="potential $E(x)$")
+        bar.set_ticks(levels[::2].tolist())
         ax.set(xlabel="$x_1$", ylabel="$x_2$")
         if points is not None:
-            scatter(ax, points, s=8, lw=0, c=GREY, label="data")
+            scatter(ax, points, s=12, lw=0, c=GREY, label="data")
         where = minima.points
     scatter(ax, where, s=50, c="white", edgecolor="k", zorder=3, label="minima of $E$")
-    ax.legend(fontsize="small", frameon=False)
+    legend_below(ax)
     return ax
 
 
 @checked
 def plot_surface(
-    potential: LSEICNN | LSEDensity | FitResult | PotentialFit,
+    potential: LSEICNN,
     *,
     bounds: Any = None,
     data: Any = None,
@@ -135,7 +134,7 @@ def plot_surface(
     :func:`plot_potential`.
 
     Args:
-        potential: E of two dimensions, without batch dimensions; or what has it.
+        potential: E of two dimensions, without batch dimensions.
         bounds: (low, high) of the window, each a number or two numbers.
         data: points (n, 2); without ``bounds`` they set the window.
         ax: axes made with ``projection="3d"``; a new figure by default.
@@ -152,7 +151,6 @@ def plot_surface(
         >>> plot_surface(LSEICNN(2, 3), bounds=(-1, 1), grid=20).get_zlabel()
         'potential $E(x)$'
     """
-    potential = potential_of(potential)
     check_plottable("potential", potential.dim, potential.batch_shape)
     if potential.dim != 2:
         raise ValueError("potential must have 2 dimensions, but has 1; see plot_potential")
@@ -171,10 +169,10 @@ def plot_surface(
     x1, x2, height = planes(x, energy)
     shown = np.where(height <= high, height, np.nan)
     ax.plot_surface(
-        x1, x2, shown, cmap="viridis", rcount=grid, ccount=grid, lw=0, antialiased=False, zorder=2
+        x1, x2, shown, cmap=HEIGHTS, rcount=grid, ccount=grid, lw=0, antialiased=False, zorder=2
     )
     levels = _levels(low, high)
-    lines: dict[str, Any] = {"cmap": "viridis", "linewidths": 0.8, "zorder": 1}
+    lines: dict[str, Any] = {"cmap": HEIGHTS, "linewidths": 0.8, "zorder": 1}
     ax.contour(x1, x2, height, levels=levels, zdir="z", offset=floor, **lines)
     ax.computed_zorder = False  # so that zorder puts the marks before the surface
     marks: dict[str, Any] = {"s": 40, "c": "white", "edgecolor": "k", "zorder": 3}
@@ -182,7 +180,7 @@ def plot_surface(
     ax.scatter(*where, depthshade=False, label="minima of $E$", **marks)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="potential $E(x)$", zlim=(floor, high))
     ax.set_zticks([tick for tick in ax.get_zticks() if low <= tick <= high])
-    ax.set_box_aspect((1, 1, 0.8), zoom=0.9)
+    ax.set_box_aspect((1, 1, 0.8), zoom=0.85)
     ax.view_init(elev=32, azim=-60)
     ax.legend(fontsize="small", frameon=False)
     return ax
@@ -204,8 +202,10 @@ def _window(potential: LSEICNN, bounds: Any, points: Tensor | None) -> Box:
 
 
 def _levels(low: float, high: float) -> np.ndarray:
-    """Heights of contour lines, even in the root of the height: dense where wells are flat."""
-    return low + (high - low) * np.linspace(0, 1, LEVELS)[1:] ** 2
+    """Heights of contour lines: round numbers between ``low`` and ``high``, evenly spaced."""
+    locator = MaxNLocator(LEVELS, steps=[1, 2, 2.5, 5, 10])
+    ticks = np.asarray(locator.tick_values(low, high))
+    return ticks[(ticks > low) & (ticks <= high)]
 
 
 def _minima(potential: LSEICNN, box: Box) -> Minima:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lse_vi.checks import check_index
 from lse_vi.fitting.history import History
 from lse_vi.fitting.report import number, place
 from lse_vi.network.potential import LSEICNN
@@ -76,7 +75,7 @@ class PotentialFit:
     @checked
     def select(self, index: int | tuple[int, ...]) -> PotentialFit:
         """The fit of one data set, at ``index`` of the batch."""
-        where = check_index("index", index, self.potential.batch_shape)
+        where: tuple[int, ...] = (index,) if isinstance(index, int) else index
 
         def pick(entry: Any) -> Any:
             for i in where:

@@ -133,6 +133,7 @@ class TestArviZ:
             num_samples=6,
             parallel=False,
             prior=True,
+            discrete=False,
             sample_stats={},
         )
         tree = assemble(library, arrays, {"time": list("abcdef")}, dims, {"seed": 0})

@@ -70,6 +70,7 @@ def test_every_potential_of_a_batch_has_its_own_pair():
     torch.testing.assert_close(loc, expected, rtol=0, atol=0.2)
 
 
+@pytest.mark.slow
 def test_going_down_reaches_what_two_modes_from_their_own_start_do_not(monkeypatch):
     """Exponential laws back to back, whose walls a third and a fourth mode mend at first.
 

@@ -28,6 +28,7 @@ def test_a_steep_wall_is_found():
         assert polished.active_modes == 1
 
 
+@pytest.mark.slow
 def test_walls_in_any_direction_are_found():
     """An exponential law between two walls, turned: 0.021 nats below it, from 0.017 to 0.026.
 
@@ -128,7 +129,7 @@ def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
     assert {p.dtype for p in fit.density.potential.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("at", [1, *(pytest.param(at, marks=pytest.mark.slow) for at in (2, 3))])
 def test_a_fit_interrupted_between_two_polishes_goes_on_as_if_it_had_not_been(
     at, tmp_path, monkeypatch
 ):

@@ -37,7 +37,7 @@ def interrupt_at(monkeypatch, call):
 
 
 # 121 evaluations for each number of modes: in the first fit, as the second starts, within it.
-@pytest.mark.parametrize("call", [75, 122, 190])
+@pytest.mark.parametrize("call", [75, 122, pytest.param(190, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bounds", [None, (-9.0, 9.0)])
 def test_an_interrupted_fit_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, call, bounds):
     x, file = two_modes(), tmp_path / "fit.pt"

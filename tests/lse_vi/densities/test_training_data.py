@@ -1,6 +1,7 @@
 """Points held out, and batches of the others."""
 
 import numpy as np
+import pytest
 import torch
 
 from lse_vi import fit_density
@@ -25,6 +26,7 @@ def test_held_out_points_are_not_trained_on():
     assert len(seen) == 900
 
 
+@pytest.mark.slow
 def test_batches_reach_what_all_points_at_once_reach():
     x = two_modes(20_000, 2, np.random.default_rng(1)).astype(float)
     whole = fit_density(x, **QUICK)

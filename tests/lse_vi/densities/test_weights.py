@@ -79,6 +79,7 @@ def test_a_histogram_gives_the_density_of_its_points():
     assert float(apart.sum() * 14 / 400) / 2 < 0.02
 
 
+@pytest.mark.slow
 def test_weights_undo_the_way_in_which_points_were_drawn():
     """Drawn from N(0, 2), weighted to the law 0.4 N(-3, .7) + 0.6 N(2, 1)."""
     generator = torch.Generator().manual_seed(3)

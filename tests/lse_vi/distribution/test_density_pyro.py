@@ -205,7 +205,10 @@ def test_vectorized_particles_in_a_plate(random_potential):
 # -- under NUTS -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("network", "bounds", "dim"), [(ICNN, BOX, 1), (WhitenedICNN, None, 2)])
+@pytest.mark.parametrize(
+    ("network", "bounds", "dim"),
+    [pytest.param(ICNN, BOX, 1, marks=pytest.mark.slow), (WhitenedICNN, None, 2)],
+)
 def test_nuts_agrees_with_exact_samples(random_potential, network, bounds, dim):
     """First and second moments, within 4.5 standard errors at the effective sample size."""
     pot = random_potential(1, dim, network=network, rho=1.0, spread=0.3).requires_grad_(False)

@@ -54,7 +54,7 @@ def test_gaussian_mixtures_have_no_error(method, dim):
 @pytest.mark.parametrize(
     "method", [LaplaceMixture(1000), MomentMixture(1000), Envelope(1000)], ids=name
 )
-@pytest.mark.parametrize("dim", [5, 10])
+@pytest.mark.parametrize("dim", [5, pytest.param(10, marks=pytest.mark.slow)])
 def test_errors_are_calibrated(separable, method, dim):
     """z-scores of 100 mixtures of known Z: deviation one, mean zero.
 

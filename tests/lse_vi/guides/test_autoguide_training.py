@@ -77,7 +77,10 @@ class TestTraining:
         "elbo",
         [
             Trace_ELBO(num_particles=50, vectorize_particles=True),
-            TraceEnum_ELBO(num_particles=50, vectorize_particles=True, max_plate_nesting=0),
+            pytest.param(
+                TraceEnum_ELBO(num_particles=50, vectorize_particles=True, max_plate_nesting=0),
+                marks=pytest.mark.slow,
+            ),
             EnergyELBO(LaplaceMixture(256)),
         ],
         ids=lambda elbo: type(elbo).__name__,

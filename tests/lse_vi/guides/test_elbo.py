@@ -66,6 +66,7 @@ class TestGradients:
         assert errors[1] < 0.05
         assert errors[1] < errors[0] / 8  # 16 expected
 
+    @pytest.mark.slow
     def test_exact_draws_are_unbiased_up_to_a_known_factor(self, exact):
         """On average over n draws the covariance is 1 - 1/n times the true one."""
         n, repeats = 4, 200

@@ -14,7 +14,9 @@ from lse_vi.fitting.checkpoint import Checkpoint
 PEAK = (9.0 - 1 / 18) ** 0.5  # of `square`, where x / 9 + 2 x (x^2 - 9) = 0
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_modes_weights_and_evidence(seed, square, nine, truth):
     guide = AutoLSEICNN(square, modes=2)
     # Gaussians alone come to an ESS on either side of the bound below (0.918 with other draws).

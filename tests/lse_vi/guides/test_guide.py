@@ -129,7 +129,11 @@ class TestInPyro:
         idata = to_arviz(guide, one.model, y, num_samples=50, resample=True)
         assert "log_weight" in idata["sample_stats"]
 
-    @pytest.mark.parametrize("method", [EnergyELBO(), Trace_ELBO(10)], ids=["energy", "trace"])
+    @pytest.mark.parametrize(
+        "method",
+        [EnergyELBO(), pytest.param(Trace_ELBO(10), marks=pytest.mark.slow)],
+        ids=["energy", "trace"],
+    )
     def test_two_guides_are_trained_in_turn(self, method):
         """They share a name in Pyro's parameter store; each keeps its own parameters."""
 

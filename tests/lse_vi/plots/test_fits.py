@@ -4,9 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba_array
 
 from lse_vi import LSEICNN, FewestModes, LevenbergMarquardt, fit_potential
-from lse_vi.plots import plot_history, plot_parity
+from lse_vi.plots import COLORS, plot_history, plot_parity
 
 
 class TestParity:
@@ -17,21 +18,31 @@ class TestParity:
         ax = plot_parity(exact, torch.as_tensor(predicted), labels=["a", "b"])
         draw(ax)
         r2 = 1 - ((predicted - exact) ** 2).sum(0) / ((exact - exact.mean(0)) ** 2).sum(0)
-        for text, name, value in zip(legend(ax), "ab", r2, strict=True):
+        *named, diagonal = legend(ax)
+        assert diagonal == "predicted = exact"
+        for text, name, value in zip(named, "ab", r2, strict=True):
             assert text.startswith(f"{name}, $R^2$ = ")
             assert float(text.split("= ")[1]) == pytest.approx(value, rel=1e-3)
         assert ax.get_xlim() == ax.get_ylim()
         assert ax.get_xlim()[0] < exact.min() < exact.max() < ax.get_xlim()[1]
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("exact", "predicted")
 
-    def test_points_are_drawn_where_they_are(self):
-        ax = plot_parity([1.0, 2.0, 4.0], [1.0, 2.5, 4.0])
-        points = [line.get_xydata() for line in ax.get_lines() if line.get_marker() == "."]
-        assert np.array_equal(points[0], [[1.0, 1.0], [2.0, 2.5], [4.0, 4.0]])
+    def test_points_are_drawn_where_they_are_in_the_colour_of_their_series(self, drawn_points):
+        """Mixed, so that no series covers another."""
+        exact, predicted = (
+            [[1.0, 7.0], [2.0, 8.0], [4.0, 9.0]],
+            [[1.0, 7.5], [2.5, 8.0], [4.0, 9.0]],
+        )
+        ax = plot_parity(exact, predicted)
+        points = drawn_points(ax)
+        expected = np.stack([np.ravel(exact), np.ravel(predicted)], -1)
+        assert np.array_equal(points[points[:, 0].argsort()], expected[expected[:, 0].argsort()])
+        colors = [COLORS[int(x > 5)] for x in points[:, 0]]
+        assert np.array_equal(ax.collections[-1].get_facecolors(), to_rgba_array(colors))
 
     def test_a_perfect_prediction_and_one_worse_than_the_mean(self, legend):
-        assert legend(plot_parity([0.0, 1.0], [0.0, 1.0])) == ["$R^2$ = 1.00"]
-        assert legend(plot_parity([0.0, 1.0], [1.0, 0.0])) == ["$R^2$ = -3.00"]
+        assert legend(plot_parity([0.0, 1.0], [0.0, 1.0]))[0] == "$R^2$ = 1.00"
+        assert legend(plot_parity([0.0, 1.0], [1.0, 0.0]))[0] == "$R^2$ = -3.00"
 
     @pytest.mark.parametrize(
         ("exact", "predicted", "settings", "message"),

@@ -23,8 +23,8 @@ class TestFigures:
         figure = plot_pairs(res, draws=50)
         axes = np.reshape(figure.axes, (3, 3))
         assert [ax.get_xlabel() for ax in axes[-1]] == ["b[0]", "b[1]", "a"]
-        assert len(axes[1, 0].lines[0].get_xdata()) == 50
-        assert min(axes[2, 0].lines[0].get_ydata()) > 0
+        assert len(axes[1, 0].collections[0].get_offsets()) == 50
+        assert min(axes[2, 0].collections[0].get_offsets()[:, 1]) > 0
         assert len(plot_pairs(res, sites=["a"], draws=50).axes) == 1
         with pytest.raises(ValueError, match=r"sites: the model has \['a', 'b'\], but not 'c'"):
             plot_pairs(res, sites=["c"])

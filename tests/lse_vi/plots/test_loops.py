@@ -16,7 +16,7 @@ def result():
 def test_each_test_has_a_panel_with_its_rows(result, draw):
     figure = plot_loops(result, strain_label="strain (%)", stress_label="stress (MPa)")
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles == ["test 0", "test 1", "residuals", "work of the loops"]
+    assert titles == ["test 0", "test 1", "residuals", "energy lost in each loop"]
     for test, ax in enumerate(figure.axes[:2]):
         data, model = ax.get_lines()
         np.testing.assert_array_equal(data.get_ydata(), result.tests[test].stress)

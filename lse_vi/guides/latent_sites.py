@@ -1,0 +1,231 @@
+"""A guide's latent vector as Pyro sees it: its density, where it starts, and its sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.distributions.score_parts import ScoreParts
+from pyro.infer.autoguide import AutoContinuous
+from pyro.infer.autoguide.guides import prototype_hide_fn
+from torch import Tensor
+from torch.distributions import biject_to
+
+from lse_vi.distribution.density import LSEDensity
+from lse_vi.distribution.importance import LaplaceMixture
+from lse_vi.distribution.quadrature import Quadrature
+from lse_vi.distribution.rule import Method
+from lse_vi.joint.enumeration import is_summed
+from lse_vi.joint.latents import (
+    checked_values,
+    still_placed,
+    still_values,
+    still_vectors,
+    supports_move,
+    unconstrained,
+)
+from lse_vi.joint.log_joint import LogJoint
+from lse_vi.joint.masks import Free, dead_entries
+from lse_vi.joint.refusals import check_continuous
+from lse_vi.joint.runs import Program
+from lse_vi.random.turns import taking_turns
+
+RULE_MAX_DIM = 2  # dimensions up to which the default rule is quadrature, the limit of that class
+GUIDE_TOLERANCE = 1e-5  # nats of log Z by that quadrature: far below the misfit that is reached
+GUIDE_PANELS = 2  # per axis at the start of that quadrature, which is refined as needed
+GUIDE_DRAWS = 16_384  # behind log Z in more dimensions: 0.008 nats of error if half of them count
+
+
+class LatentDensity(LSEDensity):
+    """The density of the guide's auxiliary site, with an entropy term for ``Trace_ELBO``.
+
+    ``Trace_ELBO`` weighs the score of a site by l - log q summed over the sites of the *model*,
+    which an auxiliary site is not. The gradient of the entropy term given here, log q grad log q,
+    adds what is missing.
+    """
+
+    def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
+        """log q with its score and the entropy term."""
+        log_q = self.log_prob(x)
+        return ScoreParts(log_q, score_function=log_q, entropy_term=0.5 * log_q.square())
+
+
+def default_method(dim: int) -> Method:
+    """The default rule for log Z: a fast one, as a guide's density changes at every step."""
+    if dim <= RULE_MAX_DIM:
+        return Quadrature(tolerance=GUIDE_TOLERANCE, panels=GUIDE_PANELS)
+    return LaplaceMixture(GUIDE_DRAWS)
+
+
+def feasible(init_loc_fn: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """``init_loc_fn``, or zero in unconstrained space for a prior that cannot be sampled."""
+
+    def init(site: Any) -> Tensor:
+        try:
+            return init_loc_fn(site)
+        except NotImplementedError:
+            fn = site["fn"]
+            transform = biject_to(fn.support)
+            return transform(torch.zeros(transform.inverse_shape(fn.shape())))
+
+    return init
+
+
+def sample_sites(
+    unpacked: Iterator[tuple[Any, Tensor]],
+    values: Mapping[str, Tensor],
+    log_dets: Mapping[str, Tensor],
+    plates: Mapping[str, Any],
+) -> dict[str, Tensor]:
+    """Make the sites of a guide at values that are already in the supports of a run of the model.
+
+    Args:
+        unpacked: (site, unconstrained value) of each, whose shape says the plates around the guide.
+        values, log_dets: of each site and log |dx/dz|, (*plates around the guide, *shape).
+        plates: around the sites, by name.
+    """
+    drawn = {}
+    for site, part in unpacked:
+        name, fn = site["name"], site["fn"]
+        transform = biject_to(fn.support)
+        event = fn.event_dim + transform.domain.event_dim - transform.codomain.event_dim
+        batch = part.shape[: part.dim() - event]
+        log_density: Any = 0.0
+        if poutine.get_mask() is not False:
+            log_density = -log_dets[name].reshape(*batch, -1).sum(-1)
+        value = values[name].reshape((*batch, *fn.event_shape))
+        with ExitStack() as stack:
+            for frame in site["cond_indep_stack"]:
+                stack.enter_context(plates[frame.name])
+            law = dist.Delta(value, log_density=log_density, event_dim=fn.event_dim)
+            drawn[name] = pyro.sample(name, law)
+    return drawn
+
+
+class LatentSites(AutoContinuous):
+    """An ``AutoContinuous`` that sums out discrete sites, and whose supports may move.
+
+    The support of a site may depend on other sites, and entries of a site that are masked and
+    change nothing are no latents.
+
+    Args:
+        model: the Pyro model.
+        init_loc_fn: where the guide starts, as for all autoguides.
+    """
+
+    def __init__(self, model: Callable[..., Any], init_loc_fn: Callable[[Any], Tensor]) -> None:
+        super().__init__(model, init_loc_fn=feasible(init_loc_fn))
+        self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
+        self._last: LogJoint | None = None  # with the arguments that the model had last
+        self._free: Free | None = None  # None where all entries of the sites are latents
+        self.moving = False  # whether the support of a site depends on other sites
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As in Pyro's autoguides the model is left out: it is often a closure, which has no pickle.
+        return {**super().__getstate__(), "_prior": (None,), "_last": None}
+
+    @staticmethod
+    def _prototype_hide_fn(msg: Any) -> bool:
+        """Whether a site is no part of the guide: data, or discrete and summed out."""
+        return prototype_hide_fn(msg) or is_summed(msg)
+
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._setup_prototype(*args, **kwargs)
+        except (ValueError, NotImplementedError):
+            for name, site in self.prototype_trace.iter_stochastic_nodes():
+                check_continuous(name, site)
+            raise
+        program = Program(self._prior[0], self._unpack_latent, args, kwargs)
+        start = self._init_loc()
+        self.moving = supports_move(program, start)
+        if bool((dead := dead_entries(program, start, self.prototype_trace)).any()):
+            self._free = Free.of(dead)
+            self.latent_dim = len(self._free.kept)
+            if not self.latent_dim:
+                raise RuntimeError("model: no latent variables; all entries are masked")
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """A draw of each site, as for all autoguides."""
+        if self.prototype_trace is None:
+            self._setup_prototype(*args, **kwargs)
+        if not self.moving and self._free is None:
+            drawn: dict[str, Tensor] = super().forward(*args, **kwargs)
+            return drawn
+        latent, plates = self.sample_latent(*args, **kwargs), self._create_plates(*args, **kwargs)
+        if self.moving:
+            values, log_dets = self.log_joint(*args, **kwargs).placed(latent)
+        else:
+            values, log_dets = still_placed(self._unpack_latent(latent))
+        return sample_sites(self._unpack_latent(latent), values, log_dets, plates)
+
+    def _init_loc(self) -> Tensor:
+        """Where the guide starts, (dim,)."""
+        return self._kept(unconstrained(self.prototype_trace, self._names))
+
+    def _unpack_latent(self, latent: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        """(site, unconstrained value) for vectors (*lead, dim), with entries that rest."""
+        yield from super()._unpack_latent(
+            latent if self._free is None else self._free.whole(latent)
+        )
+
+    def _kept(self, z: Tensor) -> Tensor:
+        """Vectors (*lead, dim) of the latents, without entries (*lead, all) that are none."""
+        return z if self._free is None else z[..., self._free.kept]
+
+    @property
+    def _names(self) -> list[str]:
+        """The sites of the guide in the order of its vector."""
+        return list(self.prototype_trace.stochastic_nodes)
+
+    def is_for(self, model: Callable[..., Any]) -> bool:
+        """Whether the guide was made for ``model``; False once pickled, which drops the model."""
+        return bool(self._prior[0] == model)  # == and not "is", for bound methods
+
+    @taking_turns()
+    def log_joint(self, *args: Any, **kwargs: Any) -> LogJoint:
+        """The model's log joint over the unconstrained latent vector, given its arguments."""
+        if self.prototype_trace is None:
+            self(*args, **kwargs)
+        self._last = LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
+        return self._last
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
+        return {name: value[0] for name, value in self.values(z.unsqueeze(0)).items()}
+
+    def values(self, z: Tensor) -> dict[str, Tensor]:
+        """Values of the model's sites, (*lead, *shape), at unconstrained vectors (*lead, dim).
+
+        Where the support of a site depends on other sites, the model runs with the arguments that
+        it had last.
+        """
+        if self.moving:
+            return self._with_model().values(z)
+        return still_values(self._unpack_latent, z)
+
+    def _with_model(self) -> LogJoint:
+        """The log joint with the arguments that the model had last."""
+        if self._last is None:
+            raise ValueError(
+                "guide: the support of a site depends on other sites, and this guide has no model: "
+                "call it first, or after loading make it anew and use load_state_dict"
+            )
+        return self._last
+
+    @torch.no_grad()
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The unconstrained vectors (*lead, dim) at values of the sites, each (*lead, *shape).
+
+        Raises:
+            ValueError: if a site is missing, or of another shape.
+        """
+        given = checked_values(self.prototype_trace, values)
+        if not self.moving:
+            return self._kept(still_vectors(self.prototype_trace, given))
+        return self._kept(self._with_model().unplaced(given, self._init_loc()))
