@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOST_PARAMETERS = 2**20  # of a fit; its steps cost as much as this times the number of points
+LARGEST_ARRAY = 2**30  # numbers of an array: 8 GB in double precision
 LARGEST = 2**63  # what an integer of a tensor, a size or a seed must stay below
 
 
@@ -81,6 +83,14 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
+def as_levels(name: str, levels: Any) -> Tensor:
+    """Probabilities (n,) in [0, 1]."""
+    given = torch.as_tensor(levels)
+    if given.dim() != 1 or not bool(((given >= 0) & (given <= 1)).all()):
+        raise ValueError(f"{name} must be a sequence of numbers in [0, 1], but got {shown(levels)}")
+    return given
+
+
 def check_dim(name: str, x: Tensor, dim: int) -> None:
     """``x`` must have last dimension ``dim``."""
     if x.dim() == 0 or x.shape[-1] != dim:
@@ -134,6 +144,39 @@ def check_enough(name: str, n: int, dim: int) -> None:
         raise ValueError(
             f"{name} needs at least {minimum} points for a density in {dim} dimensions, besides "
             f"any held out, but got {n}"
+        )
+
+
+def check_size(names: str, numbers: int) -> None:
+    """An array of so many ``numbers``, which the arguments ``names`` ask for, must fit in memory.
+
+    It is called before memory is taken: what then fails may be any other program.
+    """
+    if numbers > LARGEST_ARRAY:
+        raise ValueError(
+            f"{names} must be smaller: an array of {numbers:.2g} numbers would be needed, and the "
+            f"largest that is made has {LARGEST_ARRAY:.2g}"
+        )
+
+
+def check_index(name: str, index: Any, shape: Iterable[int]) -> tuple[int, ...]:
+    """``index`` as a tuple of integers, of an entry in an array of ``shape`` or of part of it."""
+    single = isinstance(index, (int, np.integer))
+    where = (index,) if single or not isinstance(index, Iterable) else tuple(index)
+    where = tuple(check_integer(name, i) for i in where)
+    sizes = tuple(shape)
+    inside = all(-size <= i < size for i, size in zip(where, sizes, strict=False))
+    if len(where) > len(sizes) or not inside:
+        raise ValueError(f"{name} must be inside batch_shape {sizes}, but got {shown(index)}")
+    return where
+
+
+def check_parameters(names: str, numbers: int) -> None:
+    """A fit of so many parameters, which ``names`` ask for, must end within a day."""
+    if numbers > MOST_PARAMETERS:
+        raise ValueError(
+            f"{names} must be smaller: a potential would have {numbers:,} parameters, and fits "
+            f"take at most {MOST_PARAMETERS:,}"
         )
 
 

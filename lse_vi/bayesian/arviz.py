@@ -15,6 +15,7 @@ from lse_vi.arviz_export.gather import assemble, attributes
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior, check_unweighted
 from lse_vi.fitting.random_state import seeded
+from lse_vi.numerics.arrays import as_points
 from lse_vi.signatures.checked import checked
 
 DENSITY_POINTS = 200  # of the default grid on the data's range: enough for a smooth curve
@@ -75,9 +76,10 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         low, high = float(model.x.min()), float(model.x.max())
         grid = torch.linspace(low, high, DENSITY_POINTS)
     if grid is not None:
+        grid = as_points("grid", grid)
         values["density"] = posterior.density(grid).unflatten(0, lead)
         dims["density"] = ["grid"]
-        points = torch.as_tensor(grid).numpy()
+        points = grid.numpy()
         flat = points.ndim == 1 or points.shape[-1] == 1
         coords["grid"] = points.ravel() if flat else np.arange(len(points))
     with seeded(seed):

@@ -21,6 +21,7 @@ from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.random.draws import randn
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 
 MOST_COORDINATES = 10  # of guide "lse_icnn": in more, its rejection sampler accepts too few draws
 LSE_MODES = 4  # at most, of guide "lse_icnn": in the frame a posterior is nearly normal
@@ -33,6 +34,7 @@ GUIDES = (*NORMAL, "laplace", "lse_icnn")
 
 
 @checked
+@with_gradients()
 def fit_posterior(
     x: Any,
     *,

@@ -13,6 +13,7 @@ from lse_vi.bayesian.fit import check_modes, fit_posterior
 from lse_vi.bayesian.result import DensityPosterior, probability_line
 from lse_vi.checks import check_count
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 
 UNLIKELY = 7.0  # nats of log evidence below the best K: a thousandth of its probability
 
@@ -41,7 +42,7 @@ class ModeCount:
         probabilities: P(m peaks | x) by m.
 
     Raises:
-        ValueError: if a posterior has no evidence, such as one by NUTS.
+        ValueError: if there are none, or if one has no evidence, such as one by NUTS.
 
     Example:
         >>> options = {"guide": "laplace", "draws": 50, "progress": False}
@@ -53,6 +54,8 @@ class ModeCount:
 
     @checked
     def __init__(self, posteriors: Mapping[int, DensityPosterior]) -> None:
+        if not posteriors:
+            raise ValueError("posteriors must hold one posterior or more, but got {}")
         self.posteriors = dict(posteriors)
         log_p = torch.tensor([_log_evidence(k, p) for k, p in self.posteriors.items()])
         weights = torch.softmax(log_p, 0).tolist()
@@ -117,6 +120,7 @@ class ModeCount:
 
 
 @checked
+@with_gradients()
 def count_modes(
     x: Any,
     *,

@@ -14,14 +14,22 @@ from pyro.nn import PyroModule
 from torch import Size, Tensor
 
 from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
-from lse_vi.checks import check_count, check_counts, check_enough, check_spread
+from lse_vi.checks import (
+    check_count,
+    check_counts,
+    check_enough,
+    check_points,
+    check_size,
+    check_spread,
+    shown,
+)
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.arrays import as_data
+from lse_vi.numerics.arrays import as_data, as_floats
 from lse_vi.numerics.clusters import clusters
 from lse_vi.random.draws import randn
 from lse_vi.signatures.checked import checked
@@ -87,6 +95,7 @@ class BayesianDensity(PyroModule):
         self.coordinates = ModeCoordinates(
             shift, scale, modes=check_count("modes", modes), hidden=hidden, prior=prior
         )
+        check_size("modes and hidden", self.coordinates.size**2)  # covariances of theta
         self.register_buffer("unit_x", self.coordinates.place(data))
         self.register_buffer("center", self.coordinates.prior_mean)
         self.register_buffer("root", self.coordinates.prior_sd.diag())
@@ -147,11 +156,13 @@ class BayesianDensity(PyroModule):
     @checked
     def theta(self, z: Tensor) -> Tensor:
         """Coordinates (*batch, size) at ``z`` (*batch, size)."""
+        check_points("z", z, self.size, self.x.dtype)
         return self.center + z @ self.root.mT
 
     @checked
     def potential(self, theta: Tensor) -> LSEICNN:
         """Potentials with exp(-E) normalised, in the units of the data, batch shape (*batch,)."""
+        check_points("theta", theta, self.size, self.x.dtype)
         return self.coordinates.potential(theta)
 
     @checked
@@ -163,8 +174,9 @@ class BayesianDensity(PyroModule):
     def sample(self, theta: Tensor, n: int) -> Tensor:
         """``n`` exact draws of each density, (n, *batch, dim)."""
         at = self.coordinates
+        check_points("theta", theta, self.size, self.x.dtype)
         q = LSEDensity(at.standardised.potential(theta).requires_grad_(False))
-        return at.shift + at.scale * q.sample(Size((n,)))
+        return at.shift + at.scale * q.sample(Size((check_count("n", n, 0),)))
 
     @checked
     def likelihood(self, theta: Tensor) -> LSEDensity:
@@ -174,11 +186,13 @@ class BayesianDensity(PyroModule):
     @checked
     def log_likelihood(self, theta: Tensor) -> Tensor:
         """log q(x_i; theta) for theta (*batch, size): (n, *batch)."""
+        check_points("theta", theta, self.size, self.x.dtype)
         return self._unit_log_likelihood(theta) - self.coordinates.log_volume
 
     @checked
     def log_prior(self, theta: Tensor) -> Tensor:
         """log p(theta), (*batch,)."""
+        check_points("theta", theta, self.size, self.x.dtype)
         sd = self.coordinates.prior_sd
         e = (theta - self.coordinates.prior_mean) / sd
         return (-0.5 * e.square() - sd.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -203,11 +217,13 @@ class BayesianDensity(PyroModule):
     def prior_sample(self, count: int) -> Tensor:
         """Draws of theta from the prior, (count, size)."""
         at = self.coordinates
+        check_count("count", count)
         return at.prior_mean + at.prior_sd * randn(count, at.size).to(at.prior_sd)
 
     @checked
     def starts(self, count: int, seed: int = 0) -> Tensor:
         """Coordinates (count, size) with the modes on clusters of the data (k-means++)."""
+        check_count("count", count)
         at, rng = self.coordinates, np.random.default_rng(seed)
         points, worth = self.unit_x.numpy(), self.weights.numpy()
         given = None if (worth == 1).all() else worth
@@ -235,7 +251,9 @@ class BayesianDensity(PyroModule):
 def _units(units: tuple[Any, Any], data: Tensor) -> tuple[Tensor, Tensor]:
     """Shift and scale of the user, (dim,) each."""
     dim = data.shape[-1]
-    shift, scale = (torch.as_tensor(part).to(data) for part in units)
+    if not isinstance(units, (tuple, list)) or len(units) != 2:
+        raise TypeError(f"units must be (shift, scale), but got {shown(units)}")
+    shift, scale = (as_floats("units", part).to(data) for part in units)
     if shift.shape not in ((), (dim,)) or scale.shape not in ((), (dim,)) or not (scale > 0).all():
         raise ValueError(
             f"units must be (shift, scale), each a number or {dim} numbers, with scale > 0, "

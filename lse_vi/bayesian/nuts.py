@@ -20,6 +20,7 @@ from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 
 TARGET = 0.9  # acceptance to which the step size adapts: above Pyro's 0.8, against divergences
 DEPTH = 6  # of the tree, at most 2^6 - 1 leapfrog steps: in a white frame, short paths are enough
@@ -28,6 +29,7 @@ SEED_STRIDE = 1000  # between the seeds of two fits: up to so many chains share 
 
 
 @checked
+@with_gradients()
 def sample_posterior(
     fit: DensityPosterior,
     *,
@@ -60,7 +62,7 @@ def sample_posterior(
         A posterior with draws (chains, draws, size), and ``stats["diverging"]``, (chains, draws).
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a number is below 1, or there are fewer than four draws.
 
     Example:
         >>> from lse_vi import fit_posterior
@@ -68,8 +70,8 @@ def sample_posterior(
         >>> sample_posterior(fit, chains=2, draws=10, warmup=10, progress=False).theta.shape
         torch.Size([2, 10, 3])
     """
-    for name, value in (("chains", chains), ("draws", draws), ("warmup", warmup)):
-        check_count(name, value)
+    for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup, 1)):
+        check_count(name, value, least)  # of draws, Pyro's diagnostics need four
     past = fit.draws
     center = past.mean(0)
     framed = fit.model.in_frame(center, covariance_root(past))

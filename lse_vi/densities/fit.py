@@ -35,6 +35,7 @@ from lse_vi.fitting.starts import start_on_clusters
 from lse_vi.network.icnn import ICNN, WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 from lse_vi.tables.table import Table
 
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
@@ -45,6 +46,7 @@ NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal po
 
 
 @checked
+@with_gradients()
 def fit_density(
     x: Any,
     *,

@@ -14,6 +14,7 @@ from lse_vi.checks import (
     check_fraction,
     check_number,
     check_object,
+    check_parameters,
 )
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.box import Box
@@ -81,6 +82,7 @@ class Settings(NamedTuple):
             pot = LSEICNN(
                 len(like), self.modes, hidden=self.hidden, network=self.network, rho=rho, **kind
             )
+        check_parameters("hidden and modes", sum(p.numel() for p in pot.parameters()))
         if recipe.period is not None:
             whitened(pot.network, "period")
             pot.units.set_(period=recipe.period)

@@ -10,7 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from lse_vi.checks import check_object
+from lse_vi.checks import check_count, check_object, shown
 from lse_vi.distribution.bounds import UpperBound, upper_bound
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.importance import MomentMixture
@@ -201,6 +201,12 @@ class LSEDensity(TorchDistribution):
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Exact draws, (*sample, *batch, dim)."""
+        if not isinstance(sample_shape, (tuple, list)):
+            raise TypeError(
+                f"sample_shape must be a tuple of integers, but got {shown(sample_shape)}; "
+                "sample((100,)) gives 100 draws"
+            )
+        sample_shape = [check_count("sample_shape", n, 0) for n in sample_shape]
         own = self.potential.batch_shape
         depth = len(own)
         split = len(self.batch_shape) - depth

@@ -46,6 +46,7 @@ class ExactDraws:
         check_count("samples", self.samples, 2)
 
     @torch.no_grad()
+    @checked
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
         """The draws, each of weight Z exp(E) / samples."""
         density = LSEDensity(pot, box, method=self.scale)

@@ -64,6 +64,7 @@ class Envelope:
         check_count("samples", self.samples, 2)
 
     @torch.no_grad()
+    @checked
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
         """Weighted points for exp(-E), with the error of log Z."""
         bound = upper_bound(pot, box)
@@ -88,6 +89,7 @@ class _Mixture:
         check_positive("defensive", check_fraction("defensive", self.defensive))
 
     @torch.no_grad()
+    @checked
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
         """Weighted points for exp(-E), with the error of log Z."""
         if not isinstance(pot.network, WhitenedICNN):

@@ -79,6 +79,7 @@ class Quadrature:
         check_count("max_nodes", self.max_nodes)
 
     @torch.no_grad()
+    @checked
     def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
         """Weighted points for exp(-E), with the error of log Z."""
         if pot.dim > 2:

@@ -71,8 +71,9 @@ class EnergyELBO(Trace_ELBO):
         super().__init__()
         self.method = method
 
+    @checked
     def differentiable_loss(
-        self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
+        self, model: Callable[..., Any], guide: Any, *args: Any, **kwargs: Any
     ) -> Tensor:
         """Minus the ELBO, a scalar tensor in nats, differentiable."""
         if not isinstance(guide, AutoLSEICNN):
@@ -89,15 +90,15 @@ class EnergyELBO(Trace_ELBO):
         rule = self.method.rule(potential, None)
         return -rule_elbo(rule, potential(rule.points), log_joint(rule.points))
 
-    def loss(
-        self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
-    ) -> float:
+    @checked
+    def loss(self, model: Callable[..., Any], guide: Any, *args: Any, **kwargs: Any) -> float:
         """Minus the ELBO, in nats."""
         with torch.no_grad():
             return float(self.differentiable_loss(model, guide, *args, **kwargs))
 
+    @checked
     def loss_and_grads(
-        self, model: Callable[..., Any], guide: AutoLSEICNN, *args: Any, **kwargs: Any
+        self, model: Callable[..., Any], guide: Any, *args: Any, **kwargs: Any
     ) -> float:
         """Minus the ELBO, in nats; its gradient is added to those of the parameters."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)

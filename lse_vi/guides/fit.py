@@ -27,6 +27,7 @@ from lse_vi.guides.training import GuideRecipe, train
 from lse_vi.network.potential import LSEICNN
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import check_trainable, usable, with_gradients
 
 # Nats of KL(p||q) that a training may cost, as it is known to no more; more if KL(q||p) falls more.
 LOST = 0.05
@@ -35,6 +36,7 @@ NEGLIGIBLE = 1e-4  # mass of all modes together that are dropped, so that each d
 
 
 @checked
+@with_gradients()
 def fit_guide(
     model: Callable[..., Any],
     guide: AutoLSEICNN,
@@ -80,6 +82,7 @@ def fit_guide(
         (torch.Size([2]), True)
     """
     check_guide(guide, model)
+    args, kwargs = usable((args, kwargs))
     recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
     file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
     with taking_turns(), seeded(recipe.seed):
@@ -114,6 +117,7 @@ def check_guide(guide: Any, model: Callable[..., Any]) -> None:
     """``guide`` must be an :class:`AutoLSEICNN` of ``model``."""
     if not isinstance(guide, AutoLSEICNN):
         raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
+    check_trainable("guide", guide)
     if not guide.is_for(model):
         raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
 

@@ -12,7 +12,7 @@ import torch
 from pyro.infer.autoguide import init_to_median
 from torch import Tensor
 
-from lse_vi.checks import check_count, check_counts, check_positive
+from lse_vi.checks import as_levels, check_count, check_counts, check_positive
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
@@ -31,6 +31,7 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
 from lse_vi.random.draws import randn
 from lse_vi.random.turns import own_draws, taking_turns
+from lse_vi.signatures.checked import checked
 
 FLAT_STARTS = 16  # of descents that find the units of a model with an improper prior
 FRESH_MODES = 8  # of a guide before its modes are known, if no number is given
@@ -77,6 +78,7 @@ class AutoLSEICNN(LatentSites):
 
     potential: LSEICNN
 
+    @checked
     def __init__(
         self,
         model: Callable[..., Any],
@@ -121,6 +123,7 @@ class AutoLSEICNN(LatentSites):
         """The guide's density over the unconstrained latent vector, an :class:`LSEDensity`."""
         if self._pyro_context.active:  # called by Pyro, which looks the parameters up by name
             self.claim_name()
+        self._check_met()
         pot = self.potential
         # A density caches log Z, so the same one is returned until a parameter changes.
         version = [(id(p), p._version) for p in pot.parameters()]
@@ -133,6 +136,7 @@ class AutoLSEICNN(LatentSites):
         """Median of each unconstrained coordinate, from draws, mapped to the sites' supports."""
         return {name: value[0] for name, value in self.quantiles([0.5], *args, **kwargs).items()}
 
+    @checked
     @torch.no_grad()
     def quantiles(
         self, quantiles: Sequence[float] | Tensor, *args: Any, **kwargs: Any
@@ -144,10 +148,10 @@ class AutoLSEICNN(LatentSites):
         """
         with seeded(0):
             draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
-        levels = torch.as_tensor(quantiles).to(draws)
+        levels = as_levels("quantiles", quantiles).to(draws)
         if self.moving:  # the value of one site at a quantile depends on those of others
-            each = self.values(draws)
-            return {name: torch.quantile(value, levels, dim=0) for name, value in each.items()}
+            each = self.values(draws).items()
+            return {name: torch.quantile(value, levels, dim=0) for name, value in each}
         return self.values(torch.quantile(draws, levels, dim=0))
 
     # -- modes ----------------------------------------------------------------------------------

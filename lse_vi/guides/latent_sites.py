@@ -16,6 +16,7 @@ from pyro.infer.autoguide.guides import prototype_hide_fn
 from torch import Tensor
 from torch.distributions import biject_to
 
+from lse_vi.checks import check_dim
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.quadrature import Quadrature
@@ -34,6 +35,7 @@ from lse_vi.joint.masks import Free, dead_entries
 from lse_vi.joint.refusals import check_continuous
 from lse_vi.joint.runs import Program
 from lse_vi.random.turns import taking_turns
+from lse_vi.signatures.checked import checked
 
 RULE_MAX_DIM = 2  # dimensions up to which the default rule is quadrature, the limit of that class
 GUIDE_TOLERANCE = 1e-5  # nats of log Z by that quadrature: far below the misfit that is reached
@@ -195,19 +197,31 @@ class LatentSites(AutoContinuous):
         self._last = LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
         return self._last
 
+    @checked
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites at an unconstrained vector ``z`` (dim,)."""
         return {name: value[0] for name, value in self.values(z.unsqueeze(0)).items()}
 
+    @checked
     def values(self, z: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites, (*lead, *shape), at unconstrained vectors (*lead, dim).
 
         Where the support of a site depends on other sites, the model runs with the arguments that
         it had last.
         """
+        self._check_met()
+        check_dim("z", z, self.latent_dim)
         if self.moving:
             return self._with_model().values(z)
         return still_values(self._unpack_latent, z)
+
+    def _check_met(self) -> None:
+        """The guide must have met its model: its latents are not known before."""
+        if self.prototype_trace is None:
+            raise ValueError(
+                "guide: it has not met its model yet; call fit_guide(model, guide, ...), or "
+                "guide(...) with the arguments of the model, first"
+            )
 
     def _with_model(self) -> LogJoint:
         """The log joint with the arguments that the model had last."""
@@ -218,6 +232,7 @@ class LatentSites(AutoContinuous):
             )
         return self._last
 
+    @checked
     @torch.no_grad()
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """The unconstrained vectors (*lead, dim) at values of the sites, each (*lead, *shape).
@@ -225,6 +240,7 @@ class LatentSites(AutoContinuous):
         Raises:
             ValueError: if a site is missing, or of another shape.
         """
+        self._check_met()
         given = checked_values(self.prototype_trace, values)
         if not self.moving:
             return self._kept(still_vectors(self.prototype_trace, given))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lse_vi.checks import check_dim
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
 from lse_vi.guides.diagnostics import Cover, Importance, Missed
@@ -87,6 +88,7 @@ class GuideResult:
             ValueError: if a site is missing, or of another shape.
         """
         z = values if isinstance(values, Tensor) else self.guide.unconstrain(values)
+        check_dim("values", z, self.guide.latent_dim)
         with torch.no_grad():
             part = self.guide.potential.responsibilities(z.to(self.guide.potential.alpha))
             return self.mode_of_part[part.argmax(-1)]

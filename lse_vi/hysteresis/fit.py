@@ -26,6 +26,7 @@ from lse_vi.materials.fit import fit_memory as fit_model
 from lse_vi.materials.play import Play
 from lse_vi.materials.result import MemoryFit
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 
 # Error over scatter above which phases are given networks: below it nothing is left to learn.
 MISFIT = 1.05
@@ -42,6 +43,7 @@ def fit_memory(tests: Elastic, strain: Any, stress: Any, **settings: Any) -> Mem
 
 
 @checked
+@with_gradients()
 def fit_memory(
     tests: Any, strain: Any = "strain", stress: Any = "stress", **settings: Any
 ) -> HysteresisFit | MemoryFit:

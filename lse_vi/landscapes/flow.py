@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from lse_vi.checks import check_count, check_positive
+from lse_vi.checks import check_count, check_finite, check_positive
 from lse_vi.landscapes.blend import Blend
 from lse_vi.landscapes.landscape import Landscape, OwnUnits, check_sample
 from lse_vi.network.circle import apart
@@ -19,6 +19,7 @@ from lse_vi.signatures.checked import checked
 FLOW_TOLERANCE = 1e-8  # relative, of a step
 SMALL = 1e-3  # share of the distance from 0 that counts as a size, where the starts have no spread
 
+EVALUATIONS = 100_000  # of the slope in one flow: some 20 seconds for a network of usual size
 RELAXATIONS = 10.0  # first time of a flow, in slowest relaxation times: exp(-10) = 5e-5 remains
 # Least error of the flow's end, in sizes of the region: a hundred times the default tolerance
 # of a step. In float32 the root of the machine epsilon is larger.
@@ -59,6 +60,7 @@ def gradient_flow(
     check_sample("x0", x0, dim)
     check_positive("tolerance", tolerance)
     t = as_floats("times", times).to(x0.device, torch.float64)
+    check_finite("times", t)
     if t.dim() != 1 or len(t) < 2 or not bool((t.diff() > 0).all()):
         raise ValueError(f"times must be at least two increasing numbers, but got {t.tolist()}")
     if isinstance(landscape, Blend):
@@ -76,10 +78,26 @@ def _follow(
     flat = x0.reshape(-1, x0.shape[-1])
     size = (flat.amax(0) - flat.amin(0)).norm() + SMALL * flat.norm(dim=-1).amax()
     error = tolerance * (float(size) or 1.0)
-    return odeint(
-        lambda now, x: -slope(float(now), x), x0, t.to(x0), rtol=tolerance, atol=error,
-        method="dopri5",
-    )  # fmt: skip
+    evaluations = 0
+
+    def velocity(now: Tensor, x: Tensor) -> Tensor:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > EVALUATIONS:
+            raise ValueError(
+                f"times: after {EVALUATIONS:,} evaluations the flow is at {float(now):.3g} of "
+                f"{t.tolist()[-1]:.3g}, as steps must be short where the landscape is steep; end "
+                "earlier, or choose a larger tolerance"
+            )
+        return -slope(float(now), x)
+
+    try:
+        return odeint(velocity, x0, t.to(x0), rtol=tolerance, atol=error, method="dopri5")
+    except AssertionError as failure:  # of torchdiffeq, which says "underflow in dt"
+        raise ValueError(
+            f"tolerance: no step is short enough for {tolerance:.3g} ({failure}); choose a larger "
+            "one, or starts where the landscape is less steep"
+        ) from failure
 
 
 @checked

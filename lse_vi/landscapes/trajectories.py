@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,8 @@ def rates_from_trajectories(
     check_finite("paths", data)
     if len(t) < LEAST_TIMES or not bool((t.diff() > 0).all()):
         raise ValueError(f"times must be at least nine increasing numbers, but got {t.tolist()}")
+    if smoothing is not None and not 0 <= smoothing < math.inf:
+        raise ValueError(f"smoothing must be a finite number >= 0, but got {smoothing}")
     ticks = t.double().cpu().numpy()
     columns = data.double().cpu().numpy().reshape(len(t), -1)
     splines = [make_smoothing_spline(ticks, column, lam=smoothing) for column in columns.T]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lse_vi.checks import check_positive
-from lse_vi.materials.invariants import Invariants, check_strain
+from lse_vi.materials.invariants import Invariants, check_beside, check_strain
 from lse_vi.materials.paths import Strains, restore
 from lse_vi.network.potential import LSEICNN
 from lse_vi.signatures.checked import checked
@@ -102,6 +102,8 @@ class Elastic(nn.Module):
     @checked
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:
         """Psi(E, h): (*shape, *event) and (*shape, states) -> (*shape)."""
+        event = tuple(self.invariants.event_shape)
+        check_beside(strain, "state", state, event, (self.states,))
         x = self.invariants(strain / self.strain_unit)
         unit = self.strain_unit * self.stress_unit
         return unit * self.potential(torch.cat([x, state], dim=-1))

@@ -69,6 +69,7 @@ class Isotropic:
     @checked
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
         """I(E) and the invariants of the rate: (*shape, 9)."""
+        check_beside(strain, "rate", rate, self.event_shape, self.event_shape)
         square, rate_square = strain @ strain, rate @ rate
         mixed = [
             _trace(rate),
@@ -83,6 +84,7 @@ class Isotropic:
     @checked
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
         """The stress slope_1 I + 2 slope_2 E + 3 slope_3 E^2: (*shape, 3, 3)."""
+        check_beside(strain, "slope", slope, self.event_shape, (self.dim,))
         first, second, third = slope[..., None, None].unbind(-3)
         eye = torch.eye(3, dtype=strain.dtype, device=strain.device)
         return first * eye + 2 * second * strain + 3 * third * (strain @ strain)
@@ -123,8 +125,10 @@ class TransverselyIsotropic:
         fibre = [along @ self.axis.to(strain), _square(along)]
         return torch.cat([self.isotropic(strain), torch.stack(fibre, dim=-1)], dim=-1)
 
+    @checked
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
         """I(E) and the invariants of the rate: (*shape, 14)."""
+        check_beside(strain, "rate", rate, self.event_shape, self.event_shape)
         along, rate_along = self._along(strain), self._along(rate)
         a = self.axis.to(strain)
         fibre = [along @ a, _square(along), rate_along @ a, _square(rate_along)]
@@ -132,8 +136,10 @@ class TransverselyIsotropic:
         isotropic = self.isotropic.with_rate(strain, rate)
         return torch.cat([isotropic, torch.stack(fibre, dim=-1)], dim=-1)
 
+    @checked
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
         """The isotropic stress + slope_4 a a + slope_5 (a Ea + Ea a): (*shape, 3, 3)."""
+        check_beside(strain, "slope", slope, self.event_shape, (self.dim,))
         a = self.axis.to(strain)
         outer = a * self._along(strain).unsqueeze(-1)  # (E a)_i a_j
         first, second = slope[..., 3, None, None], slope[..., 4, None, None]
@@ -174,11 +180,13 @@ class Components:
     @checked
     def with_rate(self, strain: Tensor, rate: Tensor) -> Tensor:
         """Input and rate side by side: (*shape, 2 dim)."""
+        check_beside(strain, "rate", rate, self.event_shape, self.event_shape)
         return torch.cat([strain, rate], dim=-1)
 
     @checked
     def stress(self, strain: Tensor, slope: Tensor) -> Tensor:
         """The slopes themselves."""
+        check_beside(strain, "slope", slope, self.event_shape, self.event_shape)
         return slope
 
 
@@ -209,6 +217,26 @@ def check_strain(name: str, strain: Any, event_shape: tuple[int, ...]) -> Tensor
         if skew > ASYMMETRY * float(e.abs().amax()):
             raise ValueError(f"{name} must be symmetric, but differs from its transpose by {skew}")
     return strain
+
+
+def check_beside(
+    strain: Tensor, name: str, other: Tensor, event: tuple[int, ...], own: tuple[int, ...]
+) -> None:
+    """``strain`` must have shape (*shape, *event), and ``other`` (*shape, *own)."""
+    for label, tensor, ending in (("strain", strain, event), (name, other, own)):
+        if tuple(tensor.shape[max(tensor.dim() - len(ending), 0) :]) != tuple(ending):
+            raise ValueError(
+                f"{label} must have a shape that ends in {tuple(ending)}, but got "
+                f"{tuple(tensor.shape)}"
+            )
+    lead = strain.shape[: strain.dim() - len(event)], other.shape[: other.dim() - len(own)]
+    try:
+        torch.broadcast_shapes(*lead)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} must be beside strain, but they have shapes {tuple(other.shape)} and "
+            f"{tuple(strain.shape)}"
+        ) from error
 
 
 def _trace(a: Tensor) -> Tensor:

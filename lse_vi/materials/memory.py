@@ -9,16 +9,17 @@ here are those of a material: x is a strain, E the free energy Psi, and y a stre
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from lse_vi.checks import check_finite
+from lse_vi.checks import check_finite, check_object, check_tensor
 from lse_vi.materials.clocks import ArcLength, Clock
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.grids import Grid, SampleSteps, Steps, arrival, last, pick, read
 from lse_vi.materials.invariants import Invariants
 from lse_vi.materials.paths import Drives, restore
-from lse_vi.materials.rates import Rate, RelaxationRate
 from lse_vi.materials.steppers import Exponential, Stepper
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.unroll import unroll
@@ -68,7 +69,7 @@ class Memory(Elastic):
         self,
         potential: LSEICNN,
         invariants: Invariants,
-        rate: Rate | RelaxationRate,
+        rate: Any,
         *,
         stepper: Stepper,
         clock: Clock | None = None,
@@ -76,6 +77,7 @@ class Memory(Elastic):
         strain_unit: float = 1.0,
         stress_unit: float = 1.0,
     ) -> None:
+        check_object("rate", rate, "read", "Rate(...) or RelaxationRate(...)")
         self.states = rate.states
         units = {"strain_unit": strain_unit, "stress_unit": stress_unit}
         super().__init__(potential, invariants, **units)
@@ -160,6 +162,7 @@ class Memory(Elastic):
 
 def _check_times(times: Tensor, lead: torch.Size) -> Tensor:
     """``times`` as (paths, times), which must increase."""
+    check_tensor("times", times)
     if times.shape not in (lead, lead[-1:]):
         raise ValueError(
             f"times must have shape {tuple(lead[-1:])} or {tuple(lead)}, as the strain, but got "

@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 
 from lse_vi.checks import check_count
 from lse_vi.materials.elastic import Elastic
-from lse_vi.materials.invariants import Invariants
+from lse_vi.materials.invariants import Invariants, check_beside
 from lse_vi.materials.paths import Strains
 from lse_vi.network.icnn import ICNN, softplus_inverse
 from lse_vi.network.potential import LSEICNN
@@ -184,6 +184,8 @@ class Play(Elastic):
     @checked
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:
         """Psi(E, h): (*shape, *event) and (*shape, transitions) -> (*shape)."""
+        event = tuple(self.invariants.event_shape)
+        check_beside(strain, "state", state, event, (self.states,))
         phases = self._phases(self.invariants(strain / self.strain_unit))
         psi = (self._shares(state) * phases).sum(-1)
         psi = psi - 0.5 * (self.mixing * state * (1 - state)).sum(-1)

@@ -18,12 +18,14 @@ from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.result import MemoryFit
 from lse_vi.materials.training import RECORD_STEPS, Paths, as_given, fingerprint
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 
 LBFGS_MEMORY = 50  # pairs of steps and gradients that model the curvature, which cost little memory
 LOSS_EVALUATIONS = 2  # per step of L-BFGS, at most: most line searches need one
 
 
 @checked
+@with_gradients()
 def polish_memory(
     model: Elastic,
     strain: Tensor,

@@ -21,6 +21,7 @@ from lse_vi.fitting.recipe import Recipe
 from lse_vi.fitting.schedule import warm_up
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.paths import select
+from lse_vi.signatures.gradients import check_trainable, usable
 
 RECORD_STEPS = 50  # steps between entries of the history, means of so many losses, and checkpoints
 RISE_SHARE = 0.2  # of the steps, in which the learning rate rises: random states need a slow start
@@ -63,6 +64,8 @@ class Paths(NamedTuple):
             TypeError: for strains or stresses that are no tensors.
             ValueError: for shapes that disagree, no paths, or entries that are not finite.
         """
+        check_trainable("model", model)
+        strain, stress, times = usable((strain, stress, times))
         shape = ("paths", "times", *model.invariants.event_shape)
         for name, given in (("strain", strain), ("stress", stress)):
             if not isinstance(given, Tensor):

@@ -66,7 +66,7 @@ def as_period(given: Any, dim: int) -> Tensor:
         >>> as_period([360, None], 2)
         tensor([360.,  inf], dtype=torch.float64)
     """
-    one = given is None or not hasattr(given, "__len__")
+    one = given is None or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0
     entries = [given] * dim if one else list(given)
     if len(entries) != dim:
         raise ValueError(

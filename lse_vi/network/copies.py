@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lse_vi.checks import check_finite
+from lse_vi.checks import check_finite, shown
 from lse_vi.network.circle import apart, wrapped
 from lse_vi.network.gates import CLOSED
 from lse_vi.network.icnn import in_units
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from lse_vi.network.potential import LSEICNN
 
 
-def prune(pot: LSEICNN, keep: Tensor) -> LSEICNN:
+def prune(pot: LSEICNN, keep: Any) -> LSEICNN:
     """See :meth:`LSEICNN.prune`."""
+    try:
+        keep = torch.as_tensor(keep, device=pot.alpha.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"keep must be a boolean mask, but got {shown(keep)}") from error
     mask = keep.dtype == torch.bool and keep.shape == pot.alpha.shape
     if not mask or not bool(keep.any(-1).all()):
         raise ValueError(
@@ -88,6 +92,12 @@ def select(pot: LSEICNN, index: tuple[int, ...]) -> LSEICNN:
 def resized(pot: LSEICNN, modes: int, batch_shape: Sequence[int] | None) -> LSEICNN:
     """See :meth:`LSEICNN.resized`."""
     one = pot.blank(modes, batch_shape)
+    batch, wide = tuple(pot.batch_shape), tuple(one.batch_shape)
+    if modes > pot.modes or wide[max(len(wide) - len(batch), 0) :] != batch:
+        raise ValueError(
+            f"modes must be at most {pot.modes} and batch_shape must end in {batch}, but got "
+            f"{modes} and {wide}"
+        )
     one.log_rho.copy_(pot.log_rho)
     one.alpha.copy_(pot.alpha[..., :modes])
     for own, model in zip(one.parameters(), pot.parameters(), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from lse_vi.checks import check_count, check_counts
+from lse_vi.checks import check_count, check_counts, check_size, check_tensor
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.substitution import substitute
 from lse_vi.random.draws import generator, randn_like
@@ -77,6 +78,9 @@ class ICNN(nn.Module):
         check_count("modes", modes)
         lead = (*check_counts("batch_shape", batch_shape), modes)
         widths = (*check_counts("hidden", hidden), 1)
+        check_size("dim, modes, hidden and batch_shape", math.prod(lead) * sum(widths) * dim)
+        for above, below in pairwise(widths):
+            check_size("hidden, modes and batch_shape", math.prod(lead) * above * below)
         like: dict[str, Any] = {"dtype": dtype, "device": device}
         self.weight = nn.Parameter(torch.empty(*lead, sum(widths), dim, **like))
         self.bias = nn.Parameter(torch.empty(*lead, sum(widths), **like))
@@ -158,6 +162,7 @@ class ICNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
+        check_tensor("x", x)
         stack, layout = self.stack().place(x)
         return layout.restore(stack.forward(layout.x)[0])
 
@@ -199,6 +204,7 @@ class WhitenedICNN(nn.Module):
         like: dict[str, Any] = {"dtype": dtype, "device": device}
         self.icnn = ICNN(dim, modes, hidden=hidden, batch_shape=batch_shape, **like)
         lead = (*batch_shape, modes)
+        check_size("dim, modes and batch_shape", math.prod(lead) * dim**2)
         self.loc = nn.Parameter(torch.empty(*lead, dim, **like))
         self.log_diagonal = nn.Parameter(torch.empty(*lead, dim, **like))
         self.off_diagonal = nn.Parameter(torch.empty(*lead, dim, dim, **like))
@@ -285,6 +291,7 @@ class WhitenedICNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
+        check_tensor("x", x)
         stack, layout = self.stack().place(x)
         return layout.restore(stack.forward(layout.x)[0])
 

@@ -17,6 +17,7 @@ from lse_vi.checks import (
     check_count,
     check_counts,
     check_fraction,
+    check_index,
     check_points,
     check_positive,
 )
@@ -31,6 +32,7 @@ from lse_vi.network.units import Units
 from lse_vi.numerics.jacobian import jacobian
 from lse_vi.numerics.minima import Minima
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import usable, with_gradients
 
 ACTIVE = 0.01  # least mean responsibility of a mode that counts: it carries 1 % of the data
 LAYER_BYTES = 2**21  # largest layer that is evaluated at once, in bytes: it must fit in the cache
@@ -182,8 +184,8 @@ class LSEICNN(nn.Module):
         self._check(x)
         keep = torch.is_grad_enabled()
         lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
-        with torch.enable_grad():
-            points = x.expand(*lead, self.dim)
+        with with_gradients():
+            points = usable(x).expand(*lead, self.dim)
             points = points if points.requires_grad else points.detach().requires_grad_()
             return jacobian(self.gradient(points), points, create_graph=keep)
 
@@ -253,14 +255,13 @@ class LSEICNN(nn.Module):
         self._check(starts, "starts")
         return copies.minima(self, starts, separation)
 
-    @checked
     def prune(self, keep: Any) -> LSEICNN:
         """A potential with only the modes in the mask ``keep`` (*batch, modes), to drop idle ones.
 
         The modes kept contribute to E as before. In a batch each potential keeps its own modes;
         where one has fewer than another, the gates of its spare modes are closed.
         """
-        return copies.prune(self, torch.as_tensor(keep, device=self.alpha.device))
+        return copies.prune(self, keep)
 
     def add_offset_(self, offset: Any) -> None:
         """Add ``offset`` (*batch,), finite, to E, in place."""
@@ -272,7 +273,6 @@ class LSEICNN(nn.Module):
 
     # -- copies ---------------------------------------------------------------------------------
 
-    @checked
     def blank(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
         """A new potential of the same kind, with its own random parameters.
 
@@ -316,7 +316,7 @@ class LSEICNN(nn.Module):
     @checked
     def select(self, index: int | tuple[int, ...]) -> LSEICNN:
         """A copy of the potential at ``index`` of the batch, for what needs a single one."""
-        return copies.select(self, (index,) if isinstance(index, int) else index)
+        return copies.select(self, check_index("index", index, self.batch_shape))
 
     @checked
     def with_parameters(self, tensors: Mapping[str, Tensor]) -> LSEICNN:

@@ -35,7 +35,7 @@ def substitute(module: Module, tensors: Mapping[str, Tensor], *, batch_dims: int
     own = dict(module.named_parameters())
     unknown = set(tensors) - set(own)
     if unknown:
-        raise ValueError(f"no parameter is named {sorted(unknown)}")
+        raise ValueError(f"tensors: no parameter is named {sorted(unknown)}")
     merged, batches = {**own, **tensors}, []
     for name, tensor in merged.items():
         event = own[name].shape[batch_dims:]

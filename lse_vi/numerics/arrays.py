@@ -39,11 +39,17 @@ def read(name: str, x: Any) -> Numbers:
     if isinstance(x, Tensor):
         if x.dtype == torch.bool or x.is_complex():
             raise _no_numbers(name, "booleans" if x.dtype == torch.bool else "complex numbers")
+        x = x.clone() if x.is_inference() and not torch.is_inference_mode_enabled() else x
         floats = x.detach() if x.is_floating_point() else x.detach().to(torch.float64)
         return Numbers(floats.float() if floats.element_size() < 4 else floats, None)
+    if x is None:
+        raise _no_numbers(name, "None")
     masked = np.ma.isMaskedArray(x)
     missing = np.ma.getmaskarray(x) if masked else _not_available(x)
-    array = np.asarray(np.ma.getdata(x) if masked else x)
+    try:
+        array = np.asarray(np.ma.getdata(x) if masked else x)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name} must have rows of one length ({error})") from error
     if array.dtype == object:
         array, missing = _of_objects(name, x, array, missing)
     if array.dtype.kind in "mM":

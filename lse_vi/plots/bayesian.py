@@ -165,6 +165,7 @@ def plot_check(
         >>> plot_check(fit, replicates=20).get_xlabel()
         '$x$'
     """
+    check_count("replicates", replicates)
     dim = posterior.model.dim
     if check_count("axis", axis, 0) >= dim:
         raise ValueError(f"axis must be below the {dim} dimensions of the data, but got {axis}")

@@ -20,6 +20,7 @@ from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.numerics.arrays import as_points as read_points
 from lse_vi.plots.style import COLORS, GREY
+from lse_vi.potentials.result import PotentialFit
 
 WINDOW_MARGIN = 0.05  # on each side of a window, as a share of its range: no point is on the edge
 
@@ -52,6 +53,12 @@ def shown(given: LSEDensity | FitResult) -> tuple[LSEDensity, Sequence[str]]:
         given, names = given.density, given.names
     dim = given.potential.dim
     return given, names or (["$x$"] if dim == 1 else [f"$x_{i + 1}$" for i in range(dim)])
+
+
+def potential_of(given: LSEICNN | LSEDensity | FitResult | PotentialFit) -> LSEICNN:
+    """A potential, or that of a density or of a fit."""
+    density = given.density if isinstance(given, FitResult) else given
+    return density if isinstance(density, LSEICNN) else density.potential
 
 
 def one_turn(points: Tensor, potential: LSEICNN) -> Tensor:

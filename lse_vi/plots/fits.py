@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from lse_vi.checks import shown
+from lse_vi.numerics.arrays import as_floats
 from lse_vi.plots.style import BLACK, COLORS, GREY, legend_below, new_axes, second_axis
 from lse_vi.signatures.checked import checked
 
@@ -19,17 +21,17 @@ ASIDE = ("step", "active_modes", "rho", "gates", "shares")  # series of a histor
 
 
 @checked
-def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None) -> Axes:
+def plot_history(history: Any, *, ax: Axes | None = None) -> Axes:
     """Training curves: losses on the left axis, the number of active modes on the right.
 
     Use it to see whether a fit has converged.
 
     Args:
-        history: equally long series by name, such as ``result.history`` of any fit of this
-            library. ``step`` is the horizontal axis (0, 1, ... without it), and ``active_modes``
-            has the right axis; ``rho``, ``gates`` and ``shares`` are left out. All other series
-            are losses on the left axis, which is logarithmic if they are positive and span two
-            decades. NaN means not measured.
+        history: the result of any fit of this library, or equally long series by name. ``step`` is
+            the horizontal axis (0, 1, ... without it), and ``active_modes`` has the right axis;
+            ``rho``, ``gates`` and ``shares`` are left out. All other series are losses on the left
+            axis, which is logarithmic if they are positive and span two decades. NaN means not
+            measured.
         ax: axes to draw on; a new figure by default.
 
     Returns:
@@ -43,8 +45,13 @@ def plot_history(history: Mapping[str, Sequence[Any]], *, ax: Axes | None = None
         >>> plot_history({"loss": [3.0, 2.0, 1.5], "active_modes": [5, 3, 2]}).get_ylabel()
         'loss'
     """
-    lengths = {name: len(values) for name, values in history.items()}
-    curves = {name: np.asarray(y, dtype=float) for name, y in history.items() if name not in ASIDE}
+    history = getattr(history, "history", history)
+    if not isinstance(history, Mapping):
+        raise TypeError(f"history must be a result or a mapping, but got {shown(history)}")
+    lengths = {name: len(y) if hasattr(y, "__len__") else 0 for name, y in history.items()}
+    curves = {
+        name: _numbers(f"history[{name!r}]", y) for name, y in history.items() if name not in ASIDE
+    }
     if not curves or len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise ValueError(
             "history must hold at least one curve such as 'loss', and its series must be equally "
@@ -144,9 +151,14 @@ def plot_parity(
     return ax
 
 
+def _numbers(name: str, values: Any) -> np.ndarray:
+    """``values`` as floats."""
+    return as_floats(name, values).double().cpu().numpy()
+
+
 def _series(name: str, values: Any) -> np.ndarray:
     """``values`` as an array (n, series); they must be finite and not empty."""
-    array = np.asarray(values, dtype=float)
+    array = _numbers(name, values)
     if array.ndim not in (1, 2) or array.size == 0:
         raise ValueError(f"{name} must have shape (n,) or (n, series), but got {array.shape}")
     if not np.isfinite(array).all():

@@ -15,7 +15,9 @@ from mpl_toolkits.mplot3d import Axes3D
 from torch import Tensor
 
 from lse_vi.checks import check_count
+from lse_vi.densities.result import FitResult
 from lse_vi.distribution.box import Box
+from lse_vi.distribution.density import LSEDensity
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.plots.canvas import (
@@ -29,9 +31,11 @@ from lse_vi.plots.canvas import (
     one_turn,
     padded,
     planes,
+    potential_of,
     scatter,
 )
 from lse_vi.plots.style import FIT, GREY, HEIGHTS, NAMED, STYLE, legend_below, new_axes
+from lse_vi.potentials.result import PotentialFit
 from lse_vi.signatures.checked import checked
 
 # Starts per axis of the search for minima, by dimension: close enough that each well has one.
@@ -42,7 +46,7 @@ SHOWN_QUANTILE = 0.8  # of E in the plane: contour lines end there, or walls wou
 
 @checked
 def plot_potential(
-    potential: LSEICNN,
+    potential: LSEICNN | LSEDensity | FitResult | PotentialFit,
     *,
     bounds: Any = None,
     data: Any = None,
@@ -60,7 +64,7 @@ def plot_potential(
     is one period, [-P/2, P/2].
 
     Args:
-        potential: E, without batch dimensions.
+        potential: E, without batch dimensions; or a density or a result that has it.
         bounds: (low, high) of the window, each a number or ``dim`` numbers.
         data: points (n, dim) or (n,) to show; without ``bounds`` they set the window.
         ax: axes to draw on; a new figure by default.
@@ -77,6 +81,7 @@ def plot_potential(
         >>> plot_potential(LSEICNN(1, 2), bounds=(-3, 3)).get_ylabel()
         'potential $E(x)$'
     """
+    potential = potential_of(potential)
     check_plottable("potential", potential.dim, potential.batch_shape)
     points = None if data is None else as_points(data, potential)
     points = points if points is None or bounds is not None else one_turn(points, potential)
@@ -120,7 +125,7 @@ def plot_potential(
 
 @checked
 def plot_surface(
-    potential: LSEICNN,
+    potential: LSEICNN | LSEDensity | FitResult | PotentialFit,
     *,
     bounds: Any = None,
     data: Any = None,
@@ -134,7 +139,7 @@ def plot_surface(
     :func:`plot_potential`.
 
     Args:
-        potential: E of two dimensions, without batch dimensions.
+        potential: E of two dimensions, without batch dimensions; or what has it.
         bounds: (low, high) of the window, each a number or two numbers.
         data: points (n, 2); without ``bounds`` they set the window.
         ax: axes made with ``projection="3d"``; a new figure by default.
@@ -151,6 +156,7 @@ def plot_surface(
         >>> plot_surface(LSEICNN(2, 3), bounds=(-1, 1), grid=20).get_zlabel()
         'potential $E(x)$'
     """
+    potential = potential_of(potential)
     check_plottable("potential", potential.dim, potential.batch_shape)
     if potential.dim != 2:
         raise ValueError("potential must have 2 dimensions, but has 1; see plot_potential")

@@ -30,11 +30,13 @@ from lse_vi.potentials.targets import Targets, as_targets
 from lse_vi.potentials.training import Errors, Split, train
 from lse_vi.random.draws import randperm
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import with_gradients
 
 OUTLIER_ROUNDS = 4  # fits without outliers, each of which may readmit points
 
 
 @checked
+@with_gradients()
 def fit_potential(
     pot: LSEICNN,
     x: Any,

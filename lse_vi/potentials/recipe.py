@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lse_vi.checks import check_count, check_fraction, check_object
+from lse_vi.checks import check_count, check_fraction, check_object, check_parameters
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.fewest_modes import FewestModes
@@ -48,6 +48,8 @@ class PotentialRecipe:
                 f"{pot.units.period.tolist()}; fit one to cos(2 pi x/P) and sin(2 pi x/P) as "
                 "coordinates"
             )
+        batch = pot.batch_shape.numel()
+        check_parameters("pot", sum(p.numel() for p in pot.parameters()) // batch)
         # Starts and units write over the networks.
         frozen = [name for name, p in pot.network.named_parameters() if not p.requires_grad]
         if frozen and (self.restarts or self.standardise):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lse_vi.checks import check_index
 from lse_vi.fitting.history import History
 from lse_vi.fitting.report import number, place
 from lse_vi.network.potential import LSEICNN
@@ -75,7 +76,7 @@ class PotentialFit:
     @checked
     def select(self, index: int | tuple[int, ...]) -> PotentialFit:
         """The fit of one data set, at ``index`` of the batch."""
-        where: tuple[int, ...] = (index,) if isinstance(index, int) else index
+        where = check_index("index", index, self.potential.batch_shape)
 
         def pick(entry: Any) -> Any:
             for i in where:

@@ -25,6 +25,7 @@ from lse_vi.random.turns import taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.gradients import usable, with_gradients
 
 LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs
 SAME = 1e-3  # nats, relative: peaks whose log joint differs by more were found for other data
@@ -65,6 +66,7 @@ class SMCSettings:
 
 
 @checked
+@with_gradients()
 def sample_smc(
     model: Callable[..., Any],
     guide: AutoLSEICNN,
@@ -105,6 +107,7 @@ def sample_smc(
         (torch.Size([4, 100]), 2)
     """
     check_guide(guide, model)
+    args, kwargs = usable((args, kwargs))
     chosen, kwargs = settle("settings", SMCSettings, settings, model, args, kwargs)
     with taking_turns(), seeded(chosen.seed), torch.no_grad():
         log_joint, prior = guide.in_units(*args, **kwargs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lse_vi.checks import (
     as_number,
@@ -22,6 +22,7 @@ from lse_vi.checks import (
     check_kind,
     check_seed,
     check_tensor,
+    shown,
 )
 
 Check = Callable[[str, Any], Any]  # of a name and a value; returns the value, converted
@@ -72,25 +73,55 @@ def check_of(name: str, kind: Any) -> Check | None:
     if origin in (None, type(None)):
         return known(lambda value: value is None, "None")
     if origin is collections.abc.Callable:
-        return known(callable, "callable")
+        return known(_is_function, "a function, or an object that can be called")
+    of = (*typing.get_args(kind), None, None)
     if origin in (Mapping, dict):
-        return known(lambda value: isinstance(value, Mapping), "a mapping")
+        ours = str(getattr(of[1], "__module__", "")).startswith("lse_vi.")
+        return functools.partial(_check_mapping, of=check_of("", of[1]) if ours else None)
     if origin in (Sequence, list, tuple):
-        of = SEQUENCES.get((*typing.get_args(kind), None)[0], "")
-        return known(_is_sequence, f"a sequence{of}")
+        entry = check_of("", of[0]) if of[0] in SEQUENCES else None
+        return functools.partial(_check_sequence, entry=entry, of=SEQUENCES.get(of[0], ""))
     if origin is Any or origin in (object, type) or not isinstance(origin, type):
         return None
     if getattr(origin, "_is_protocol", False):
         members = [m for m in dir(origin) if not m.startswith("_")]
-        expected = f"an object with {' and '.join(members)}" if members else "callable"
+        expected = f"an object with {' and '.join(members or ['__call__'])}"
         return known(
-            lambda value: not isinstance(value, type) and all(hasattr(value, m) for m in members),
+            lambda value: (
+                not isinstance(value, type)
+                and all(hasattr(value, m) for m in members or ["__call__"])
+            ),
             CALLED.get(origin.__name__, expected),
         )
     if origin is Path:
         return known(lambda value: isinstance(value, os.PathLike), "a path")
     expected = CALLED.get(origin.__name__, f"of type {origin.__name__}")
     return known(lambda value: isinstance(value, origin), expected)
+
+
+def _is_function(value: Any) -> bool:
+    """Whether ``value`` can be called with arguments of ours: the class of a module cannot."""
+    return callable(value) and not (isinstance(value, type) and issubclass(value, nn.Module))
+
+
+def _check_mapping(name: str, value: Any, of: Check | None) -> Any:
+    """A mapping, whose values must pass ``of``."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, but got {shown(value)}")
+    if of is not None:
+        for key, one in value.items():
+            of(f"{name}[{key!r}]", one)
+    return value
+
+
+def _check_sequence(name: str, value: Any, entry: Check | None, of: str) -> Any:
+    """A sequence; a tuple of its entries, if these must pass ``entry``."""
+    if not _is_sequence(value):
+        raise TypeError(f"{name} must be a sequence{of}, but got {shown(value)}")
+    if entry is None:
+        return value
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(entry(name, one) for one in listed)
 
 
 def _is_sequence(value: Any) -> bool:

@@ -65,7 +65,8 @@ def test_numbers_of_other_libraries_arrive_as_those_of_python():
         ({"widths": 3}, "widths must be a sequence of integers, but got 3"),
         ({"widths": "ab"}, "widths must be a sequence of integers, but got 'ab'"),
         ({"table": [1]}, r"table must be a mapping, but got \[1\]"),
-        ({"step": 2}, "step must be callable, but got 2"),
+        ({"step": 2}, "step must be a function, or .*, but got 2"),
+        ({"step": torch.nn.Linear}, "step must be a function, or .*, but got <class"),
         ({"walker": Dog}, "walker must be an object with walk, but got <class"),
         ({"walker": 4}, "walker must be an object with walk, but got 4"),
         ({"one": 2.5}, r"one must be of type Dog or an integer, but got 2\.5"),
@@ -94,9 +95,10 @@ def test_other_values_are_refused_by_name(given, message):
 
 
 def test_what_is_right_passes():
-    own = {"word": "a", "widths": np.array([1, 2]), "table": {}, "walker": Dog(), "free": object()}
+    own = {"word": "a", "widths": (1, 2), "table": {}, "walker": Dog(), "free": object()}
     got = take(X, 2, **own, one=Dog(), device="cpu")
     assert {name: got[name] for name in own} == own
+    assert take(X, widths=np.array([1, 2]))["widths"] == (1, 2)
     assert got["device"] == torch.device("cpu")
     assert all(take(X, **{name: None})[name] is None for name in ("word", "table", "walker"))
 
