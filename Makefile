@@ -29,7 +29,7 @@ test-lowest:
 # Full settings, outputs written into the files; the tests run them with short ones.
 notebooks: $(STAMP)
 	LSE_VI_FAST= MPLBACKEND=module://matplotlib_inline.backend_inline \
-		$(BIN)/python -m pytest --overwrite notebooks
+		$(BIN)/python -m pytest -m "slow or not slow" --overwrite notebooks
 
 # The site, in docs/_build/html; a warning or a link that leads nowhere is an error.
 docs: $(DOCS_STAMP)

@@ -59,6 +59,8 @@ nitpick_ignore_regex = [
 
 _SHAPE = re.compile(r"[\w.]*\([^()`]*\*[a-z][^()`]*\)")  # such as (*sample, *batch, dim)
 
+_FITTED = re.compile(r"(?<![\w`.])[a-z]\w*_(?![\w`])")  # such as n_components_, to reST a link
+
 _as_written: dict[str, list[str]] = {}
 
 
@@ -74,7 +76,10 @@ def _as_code(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
         if ".. math::" in line:
             margin = indent
         if margin is None and ":math:" not in line:
-            lines[i] = _SHAPE.sub(r"``\g<0>``", line).replace("|", r"\|")
+            line = _SHAPE.sub(r"``\g<0>``", line)
+            if "``" not in line:
+                line = _FITTED.sub(r"``\g<0>``", line)
+            lines[i] = line.replace("|", r"\|")
     _as_written[name] = list(lines)
 
 
@@ -85,7 +90,9 @@ def _without_type(app: Any, what: str, name: str, obj: Any, options: Any, lines:
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Fields of a named tuple are told by its docstring."""
+    """Fields of a named tuple are told by its docstring; only `print` calls `extra_repr`."""
+    if name == "extra_repr":
+        return True
     return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
 
 
@@ -96,6 +103,8 @@ class LinkNames(SphinxTransform):
 
     def apply(self, **options: Any) -> None:
         """Wrap each such literal in a reference."""
+        if self.env.docname == "changelog":  # which names what is gone, too
+            return
         for node in list(self.document.findall(nodes.literal)):
             name, parent = node.astext(), node.parent
             taken = isinstance(parent, pending_xref | nodes.reference | nodes.title)

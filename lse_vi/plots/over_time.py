@@ -104,7 +104,7 @@ def draw_columns(
         ax.scatter([], [], s=AREA * part, color=FIT, label=f"mode of mass {part:g}")
     if not numeric:
         ax.set_xticks(times, labels)
-    legend_below(ax, columns=3)
+    legend_below(ax)
     return times
 
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 COLORS = ("#0B6FCB", "#C98404", "#04634E", "#DD3D9E", "#5520A8", "#57500A")
 """The colours of modes and of series of your own beside those of this library.
 
-Truths are :data:`BLACK`, data :data:`GREY` and the fit as a whole :data:`FIT` in every figure.
+Truths are ``BLACK``, data ``GREY`` and the fit as a whole ``FIT`` in every figure.
 """
 
 BLUE, ORANGE, GREEN, PINK, VIOLET, OLIVE = COLORS

@@ -33,7 +33,7 @@ class TestParity:
             [[1.0, 7.0], [2.0, 8.0], [4.0, 9.0]],
             [[1.0, 7.5], [2.5, 8.0], [4.0, 9.0]],
         )
-        ax = plot_parity(exact, predicted)
+        ax = plot_parity(exact, torch.tensor(predicted, requires_grad=True))  # as fits give it
         points = drawn_points(ax)
         expected = np.stack([np.ravel(exact), np.ravel(predicted)], -1)
         assert np.array_equal(points[points[:, 0].argsort()], expected[expected[:, 0].argsort()])
