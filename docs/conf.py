@@ -59,7 +59,7 @@ nitpick_ignore_regex = [
 
 _SHAPE = re.compile(r"[\w.]*\([^()`]*\*[a-z][^()`]*\)")  # such as (*sample, *batch, dim)
 
-_FITTED = re.compile(r"(?<![\w`.])[a-z]\w*_(?![\w`])")  # such as n_components_, to reST a link
+_FITTED = re.compile(r"(?<![\w`.])[a-z]\w{3,}_(?![\w`])")  # such as n_components_, to reST a link
 
 _as_written: dict[str, list[str]] = {}
 
