@@ -13,7 +13,7 @@ from lse_vi.bayesian.laplace import find_mode, laplace_root
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.normal_guides import NORMAL, train
 from lse_vi.bayesian.proposals import MOST_MODES, InFrame, Proposal, Student
-from lse_vi.bayesian.result import DensityPosterior, Evidence
+from lse_vi.bayesian.result import DensityPosterior, Evidence, moved_likelihood
 from lse_vi.checks import check_count, check_options
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.fit import fit_guide
@@ -22,6 +22,7 @@ from lse_vi.random.draws import randn
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
+from lse_vi.tables.table import Table
 
 MOST_COORDINATES = 10  # of guide "lse_icnn": in more, its rejection sampler accepts too few draws
 LSE_MODES = 4  # at most, of guide "lse_icnn": in the frame a posterior is nearly normal
@@ -38,6 +39,7 @@ GUIDES = (*NORMAL, "laplace", "lse_icnn")
 def fit_posterior(
     x: Any,
     *,
+    value: str | Sequence[str] | None = None,
     weights: Any = None,
     modes: int = 2,
     hidden: Sequence[int] | None = None,
@@ -60,10 +62,14 @@ def fit_posterior(
     (Del Moral, Doucet & Jasra 2006) carries the guide's draws to the posterior.
 
     Args:
-        x: data (n, dim) or (n,), dim from 1 to 3.
-        weights: of the points, (n,): integers are counts, floating numbers are relative, as for
-            :func:`~lse_vi.fit_density`. Under relative weights the posterior is one of a
-            pseudo-likelihood, and its width that of (sum w)^2 / sum w^2 points.
+        x: data (n, dim) or (n,), dim from 1 to 3, or a DataFrame. More than 2,048 points (8,192 in
+            two dimensions, 16,384 in three) are gathered in cells of few for the fit; the evidence
+            is corrected for it, and ``print`` says by how much.
+        value: where ``x`` is a DataFrame, the columns that hold the points; rows that miss an entry
+            are left out.
+        weights: of the points, (n,), or the name of a column: integers are counts, floating numbers
+            are relative, as for :func:`~lse_vi.fit_density`. Under relative weights the posterior
+            is one of a pseudo-likelihood, and its width that of (sum w)^2 / sum w^2 points.
         modes: number of modes K, at most 6.
         hidden: widths of the hidden layers of each mode's shape; (2 dim,) by default.
         prior: priors for standardised data; weakly informative by default.
@@ -97,15 +103,16 @@ def fit_posterior(
     check_count("steps", steps)
     check_modes(modes)
     with taking_turns(), seeded(seed):
-        model = BayesianDensity(
-            x, modes=modes, weights=weights, hidden=hidden, prior=prior, units=units
-        )
+        table = Table.of(x, weights, value)
+        kind: dict[str, Any] = {"hidden": hidden, "prior": prior, "units": units}
+        model = BayesianDensity(table.x, modes=modes, weights=table.weights, **kind)
         if guide == "lse_icnn" and model.size > MOST_COORDINATES:
             raise ValueError(
                 f"guide 'lse_icnn' draws exactly by rejection, from at most {MOST_COORDINATES} "
                 f"coordinates, but {modes} modes with hidden={model.coordinates.hidden} have "
                 f"{model.size}; take guide='full', fewer modes or hidden=()"
             )
+        whole, model = model, model.gathered()
         center = find_mode(model, seed=seed, progress=progress)
         root = laplace_root(model.unit_log_joint, center, model.coordinates.prior_sd)
         near: Proposal
@@ -131,11 +138,14 @@ def fit_posterior(
             theta = near.sample(draws)
         else:
             theta = loc + randn(draws, model.size).to(loc) @ factor.mT
+        moved = moved_likelihood(whole, model, carried.theta)
     return DensityPosterior(
-        model,
+        whole,
         theta.unsqueeze(0),
         source=f"guide {guide}" + (", annealed" if annealed else ""),
-        evidence=Evidence(carried.log_evidence, carried.log_evidence_error, k_hat),
+        evidence=moved.corrected(Evidence(carried.log_evidence, carried.log_evidence_error, k_hat)),
+        gathered=moved if whole is not model else None,
+        names=table.names,
     )
 
 

@@ -124,6 +124,7 @@ class ModeCount:
 def count_modes(
     x: Any,
     *,
+    value: str | Sequence[str] | None = None,
     weights: Any = None,
     modes: int = 5,
     hidden: Sequence[int] | None = None,
@@ -140,9 +141,11 @@ def count_modes(
     two K are each a thousand times less probable than the best K.
 
     Args:
-        x: data (n, dim) or (n,), dim from 1 to 3.
+        x: data (n, dim) or (n,), dim from 1 to 3, or a DataFrame, as for
+            :func:`~lse_vi.fit_posterior`.
         modes: the largest K, at most 6.
-        weights, hidden, prior, guide, draws, seed, progress: as for :func:`~lse_vi.fit_posterior`.
+        value, weights, hidden, prior, guide, draws, seed, progress: as for
+            :func:`~lse_vi.fit_posterior`.
 
     Raises:
         ValueError: as :func:`~lse_vi.fit_posterior`.
@@ -155,7 +158,7 @@ def count_modes(
     posteriors: dict[int, DensityPosterior] = {}
     log_p: list[float] = []
     options: dict[str, Any] = {"hidden": hidden, "prior": prior, "guide": guide, "draws": draws}
-    options["weights"] = weights
+    options |= {"weights": weights, "value": value}
     for k in range(1, check_modes(modes) + 1):
         posteriors[k] = fit_posterior(x, modes=k, seed=seed, progress=progress, **options)
         log_p.append(_log_evidence(k, posteriors[k]))

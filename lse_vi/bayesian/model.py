@@ -30,10 +30,13 @@ from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_data, as_floats
-from lse_vi.numerics.clusters import clusters
+from lse_vi.numerics.clusters import clusters, gather
 from lse_vi.random.draws import randn
 from lse_vi.signatures.checked import checked
 
+# Cells into which points are gathered, by dimension, and the points per cell from which on they
+# are: then the likelihood is that much cheaper, and a mode still extends over tens of cells.
+CELLS, MANY = {1: 512, 2: 2048, 3: 4096}, 4
 # At the start of a search a mode gets the covariance of its cluster, plus a variance that keeps it
 # from becoming a spike. Both widths are in standard deviations of the data.
 CLUSTER_FLOOR = 0.05  # added width for a cluster with enough points for a covariance
@@ -143,14 +146,29 @@ class BayesianDensity(PyroModule):
             center: (size,).
             root: lower triangular, (size, size).
         """
+        return self._with(center=center, root=root)
+
+    def gathered(self) -> BayesianDensity:
+        """The same model of fewer points, see :func:`~lse_vi.numerics.clusters.gather`.
+
+        Itself, where there are not many more points than cells. Its likelihood is cheap, and nearly
+        that of all points.
+        """
+        cells = CELLS[self.dim]
+        if len(self.x) <= MANY * cells:
+            return self
+        means, worth = gather(self.unit_x.numpy(), self.weights.numpy(), cells)
+        unit, at = torch.as_tensor(means), self.coordinates
+        x = at.shift + at.scale * unit
+        return self._with(x=x, unit_x=unit, weights=torch.as_tensor(worth))
+
+    def _with(self, **buffers: Tensor) -> BayesianDensity:
+        """The same model with some buffers replaced."""
         other = self.__class__.__new__(self.__class__)
         PyroModule.__init__(other)
-        other.register_buffer("x", self.x)
-        other.register_buffer("weights", self.weights)
-        other.register_buffer("unit_x", self.unit_x)
+        for name in ("x", "weights", "unit_x", "center", "root"):
+            other.register_buffer(name, buffers.get(name, getattr(self, name)))
         other.coordinates = self.coordinates
-        other.register_buffer("center", center)
-        other.register_buffer("root", root)
         return other
 
     @checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -24,6 +25,10 @@ CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF: about 0.01 standard d
 CDF_MARGIN = 3.0  # standard deviations by which its range exceeds the data: hardly any mass is left
 REFERENCE_DRAWS = 200  # in which the likeliest is sought: any draw of a high log joint serves
 LEAST_SHOWN = 5e-4  # smallest probability that is printed: less is 0.0 % with one decimal
+
+
+COMPARED = 64  # draws at which the likelihood of all points is compared with that of the cells
+COMPARED_AT_ONCE = 8  # of them, for the memory
 
 
 class Evidence(NamedTuple):
@@ -85,6 +90,8 @@ class DensityPosterior:
         source: where the draws come from, e.g. the guide's name.
         evidence: log evidence and k-hat, or None for a Markov chain.
         stats: sampler statistics, each (chain, draw).
+        gathered: what gathering many points in cells changed; None where all were used.
+        names: of the coordinates, where the data had names.
 
     Example:
         >>> model = BayesianDensity(torch.randn(20), modes=2)
@@ -102,9 +109,12 @@ class DensityPosterior:
         source: str,
         evidence: Evidence | None = None,
         stats: dict[str, Any] | None = None,
+        gathered: object | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         self.model, self.theta, self.source = model, theta, source
         self.evidence, self.stats = evidence, stats or {}
+        self.gathered, self.names = gathered, tuple(names)
 
     @property
     def draws(self) -> Tensor:
@@ -226,6 +236,8 @@ class DensityPosterior:
                 f"log evidence {self.evidence.log_evidence:.2f} +- {self.evidence.error:.2f} nats, "
                 f"k-hat {self.evidence.k_hat:.2f}"
             )
+        if self.gathered is not None:
+            lines.append(str(self.gathered))
         lines.append(probability_line(self.mode_probabilities))
         for peak in self.peak_table():
             rows = torch.stack([peak.location, peak.location_low, peak.location_high], dim=-1)
@@ -273,3 +285,51 @@ def probability_line(probabilities: dict[int, float]) -> str:
     """The probability of each number of peaks, as a line of text."""
     parts = [f"{m}: {p:.1%}" for m, p in sorted(probabilities.items()) if p >= LEAST_SHOWN]
     return "number of peaks " + ", ".join(parts)
+
+
+class Moved(NamedTuple):
+    """By how much the log-likelihood of cells differs from that of the points.
+
+    Attributes:
+        cells: their number.
+        points: that of the points.
+        mean: of log p(points) - log p(cells) over draws of the posterior, in nats.
+        spread: its standard deviation over these draws: what the draws do not know. A constant
+            alone changes no posterior.
+
+    Example:
+        >>> Moved(512, 20_000, mean=-1.2, spread=0.01).corrected(Evidence(-10.0, 0.1, 0.5))[0]
+        -11.19995
+    """
+
+    cells: int
+    points: int
+    mean: float
+    spread: float
+
+    def corrected(self, evidence: Evidence) -> Evidence:
+        """The evidence of the points, log E[exp(difference)] above that of the cells.
+
+        For a normal difference that is its mean and half its variance; the half is added to the
+        error.
+        """
+        half = 0.5 * self.spread**2
+        error = math.hypot(evidence.error, half, self.spread / math.sqrt(COMPARED))
+        return evidence._replace(log_evidence=evidence.log_evidence + self.mean + half, error=error)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.points:,} points were gathered in {self.cells:,} cells: the log-likelihood "
+            f"moved by {-self.mean:.2g} nats, which is corrected, and by {self.spread:.2g} nats "
+            "between draws, which is not"
+        )
+
+
+@torch.no_grad()
+def moved_likelihood(whole: BayesianDensity, cells: BayesianDensity, theta: Tensor) -> Moved:
+    """Compare two models at draws ``theta`` (n, size) of the posterior."""
+    if whole is cells:
+        return Moved(len(whole.x), len(whole.x), 0.0, 0.0)
+    parts = theta[:: max(1, len(theta) // COMPARED)][:COMPARED].split(COMPARED_AT_ONCE)
+    gap = torch.cat([whole.unit_log_joint(at) - cells.unit_log_joint(at) for at in parts])
+    return Moved(len(cells.x), len(whole.x), float(gap.mean()), float(gap.std()))

@@ -87,6 +87,7 @@ def plot_posterior(
     else:
         _draw_plane(ax, x, ticks, q, peaks)
     legend_below(ax)
+    ax.set(**dict(zip(("xlabel", "ylabel")[:dim], one.names, strict=False)))
     return ax
 
 

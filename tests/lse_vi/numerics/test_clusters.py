@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from lse_vi.numerics.clusters import clusters, gaussian_mixture
+from lse_vi.numerics.clusters import clusters, gather, gaussian_mixture
 
 
 def groups(rng, n=600):
@@ -63,3 +63,34 @@ def test_equal_points_make_no_spike():
     factor = gaussian_mixture(x, 1, rng)[3]
     assert np.isfinite(factor).all()
     assert 10 < factor[0, 1, 1] < 100  # one over a deviation of 0.03
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_mass_and_mean_are_kept_and_the_error_is_the_curvature_term(dim):
+    rng = np.random.default_rng(dim)
+    x, w = rng.standard_normal((4000, dim)), rng.integers(1, 5, 4000).astype(float)
+    means, worth = gather(x, w, 300)
+    assert 300 <= len(worth) <= 600
+    assert worth.sum() == pytest.approx(w.sum(), rel=1e-12)
+    np.testing.assert_allclose(worth @ means, w @ x, rtol=1e-9, atol=1e-9)
+    # Of -|x|^2/2, whose Hessian is -1, the leading term is all: half the variance inside cells.
+    inside = (w @ x**2).sum() - (worth @ means**2).sum()
+    moved = -0.5 * (worth @ means**2).sum() + 0.5 * (w @ x**2).sum()
+    assert moved == pytest.approx(0.5 * inside)
+    assert 0 < inside < 0.05 * (w @ x**2).sum()
+
+
+def test_a_narrow_group_has_cells_of_its_own():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal(9000), 5 + 1e-4 * rng.standard_normal(1000)])[:, None]
+    means, worth = gather(x, np.ones(10_000), 500)
+    near = np.abs(means[:, 0] - 5) < 1e-3
+    assert near.sum() > 40
+    spread = np.sqrt(worth[near] @ (means[near, 0] - 5) ** 2 / worth[near].sum())
+    assert spread == pytest.approx(1e-4, rel=0.1)
+
+
+def test_equal_points_are_one_cell():
+    means, worth = gather(np.zeros((50, 2)), np.ones(50), 10)
+    assert means.tolist() == [[0.0, 0.0]]
+    assert worth.tolist() == [50.0]
