@@ -39,7 +39,7 @@ def test_the_evidence_is_that_of_all_points(points, monkeypatch):
     error = np.hypot(near.evidence.error, exact.evidence.error)
     gap = near.evidence.log_evidence - exact.evidence.log_evidence
     assert abs(gap) < 4.5 * error
-    assert near.gathered.spread < 0.3
+    assert near.gathered.spread < 1.0  # with 64 cells only
     assert "375 points were gathered in" in str(near)
     assert exact.gathered is None
     assert len(near.model.x) == 375
