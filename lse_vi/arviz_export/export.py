@@ -20,6 +20,7 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.result import GuideResult
 from lse_vi.guides.weighted_draws import weighted_draws
+from lse_vi.joint.plates import whole_plates
 from lse_vi.random.turns import own_draws, taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.signatures.checked import checked
@@ -107,7 +108,7 @@ def to_arviz(
                 "resample needs importance weights, which only an AutoLSEICNN of this very model "
                 f"has, but posterior is {type(posterior).__name__}"
             )
-        with own_draws():
+        with own_draws(), whole_plates():
             groups = gather(
                 partial(posterior, *args, **kwargs) if callable(posterior) else posterior,
                 partial(model, *args, **kwargs),

@@ -12,6 +12,7 @@ from torch import Tensor
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.guides.guide import AutoLSEICNN
+from lse_vi.guides.latent_sites import in_training
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.signatures.checked import checked
 
@@ -83,6 +84,8 @@ class EnergyELBO(Trace_ELBO):
             )
         if guide.prototype_trace is None:
             guide(*args, **kwargs)
+        if in_training():
+            guide.place_once(*args, **kwargs)
         with guide._pyro_context:  # registers the guide's parameters with SVI
             guide.claim_name()
             potential = guide.potential

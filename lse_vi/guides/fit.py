@@ -24,6 +24,7 @@ from lse_vi.guides.peak_search import find_peaks
 from lse_vi.guides.proposal import Proposal
 from lse_vi.guides.result import GuideResult, report
 from lse_vi.guides.training import GuideRecipe, train
+from lse_vi.joint.refusals import check_parameters
 from lse_vi.network.potential import LSEICNN
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
@@ -65,9 +66,10 @@ def fit_guide(
 
     Raises:
         TypeError: for a guide or a recipe of another type.
-        ValueError: for discrete latents whose values cannot be listed, a subsampled plate, a log
-            joint that is NaN, unbounded or no function of the latents alone, and for a checkpoint
-            of a model with an argument whose content has no fingerprint (a lambda, say).
+        ValueError: for discrete latents whose values cannot be listed, parameters of the model, a
+            subsampled plate around a latent, a log joint that is NaN, unbounded or no function of
+            the latents alone, and for a checkpoint of a model with an argument whose content has
+            no fingerprint (a lambda, say).
         NonFiniteLossError: when the loss stops being finite, with the last good state.
 
     Example:
@@ -87,6 +89,8 @@ def fit_guide(
     file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
     with taking_turns(), seeded(recipe.seed):
         log_joint, prior = guide.in_units(*args, **kwargs)
+        log_joint(prior[:1])
+        check_parameters(log_joint.program.parameters)
         search = find_peaks(log_joint, prior)
         pot = guide.placed_on(search.peaks, log_joint, prior)
         cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)

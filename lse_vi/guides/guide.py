@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from lse_vi.checks import as_levels, check_count, check_counts, check_positive
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.rule import Method
 from lse_vi.fitting.random_state import seeded
-from lse_vi.guides.latent_sites import LatentDensity, LatentSites, default_method
+from lse_vi.guides.latent_sites import LatentDensity, LatentSites, default_method, in_training
 from lse_vi.guides.peak_search import Search, find_peaks, nearest_normal
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.placement import place
@@ -26,6 +27,7 @@ from lse_vi.joint.latents import (
     prior_draws,
 )
 from lse_vi.joint.log_joint import LogJoint
+from lse_vi.joint.refusals import check_whole
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
@@ -96,6 +98,7 @@ class AutoLSEICNN(LatentSites):
         self.method = method
         self._density: tuple[Any, LSEDensity] | None = None
         self.search: Search | None = None
+        self._fresh = True  # until its modes are found, or its parameters loaded
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_density": None}
@@ -105,6 +108,7 @@ class AutoLSEICNN(LatentSites):
         alpha = state.get(f"{prefix}potential.alpha")
         if alpha is not None and self.prototype_trace is not None:
             self.install(self._blank(len(alpha), like=self.potential.alpha))
+            self._fresh = False
         super()._load_from_state_dict(state, prefix, *rest)
 
     # -- Pyro's interface -----------------------------------------------------------------------
@@ -118,6 +122,29 @@ class AutoLSEICNN(LatentSites):
         factor = torch.eye(self.latent_dim).to(loc) / self.init_scale
         pot.network.reset_parameters(centers, factor.expand(modes, -1, -1))
         self.install(pot)
+        self._fresh = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """A draw of each site; in a first step of ``SVI`` the modes are found before."""
+        if self.prototype_trace is None:
+            self._setup_prototype(*args, **kwargs)
+        if in_training():
+            self.place_once(*args, **kwargs)
+        drawn: dict[str, Tensor] = super().forward(*args, **kwargs)
+        return drawn
+
+    def place_once(self, *args: Any, **kwargs: Any) -> None:
+        """:meth:`find_modes`, unless the guide was placed, trained or loaded before."""
+        if self._fresh:
+            self._fresh = False
+            try:
+                self.find_modes(*args, **kwargs)
+            except (ValueError, RuntimeError) as error:
+                warnings.warn(
+                    "AutoLSEICNN: its modes start near one point, and may all end in one, as "
+                    f"find_modes was not called before the first step and fails now: {error}",
+                    stacklevel=2,
+                )
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> LSEDensity:
         """The guide's density over the unconstrained latent vector, an :class:`LSEDensity`."""
@@ -164,6 +191,8 @@ class AutoLSEICNN(LatentSites):
         the curvature at a peak, and the draws are normal about it.
         """
         log_joint, start = self.log_joint(*args, **kwargs), self._init_loc()
+        for name, site in self.prototype_trace.iter_stochastic_nodes():
+            check_whole(name, site)
         prior = prior_draws(self._prior[0], self._names, args, kwargs)
         if prior is None:
             starts = start + randn(FLAT_STARTS, len(start)).to(start)
@@ -238,6 +267,7 @@ class AutoLSEICNN(LatentSites):
         potential.log_rho.requires_grad_(False)
         potential.eval()  # else Pyro warns that log_rho is not trained
         self.potential = potential
+        self._fresh = False
         self.claim_name()
 
     @taking_turns()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pyro
@@ -13,6 +13,8 @@ from pyro import poutine
 from pyro.distributions.score_parts import ScoreParts
 from pyro.infer.autoguide import AutoContinuous
 from pyro.infer.autoguide.guides import prototype_hide_fn
+from pyro.ops.provenance import detach_provenance, get_provenance, track_provenance
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.distributions import biject_to
 
@@ -34,6 +36,7 @@ from lse_vi.joint.log_joint import LogJoint
 from lse_vi.joint.masks import Free, dead_entries
 from lse_vi.joint.refusals import check_continuous
 from lse_vi.joint.runs import Program
+from lse_vi.joint.supports import check_support
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
 
@@ -54,7 +57,15 @@ class LatentDensity(LSEDensity):
     def score_parts(self, x: Tensor, *args: Any, **kwargs: Any) -> ScoreParts:
         """log q with its score and the entropy term."""
         log_q = self.log_prob(x)
-        return ScoreParts(log_q, score_function=log_q, entropy_term=0.5 * log_q.square())
+        # TraceGraph_ELBO, which marks its draws, lets log q take part in the weight of the score.
+        term = torch.zeros_like(log_q) if get_provenance(x) else 0.5 * log_q.square()
+        return ScoreParts(log_q, score_function=log_q, entropy_term=term)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log q(x); marks of ``TraceGraph_ELBO`` on x, a subclass of tensors, pass through."""
+        if marks := get_provenance(x):
+            return track_provenance(super().log_prob(detach_provenance(x)), marks)
+        return super().log_prob(x)
 
 
 def default_method(dim: int) -> Method:
@@ -72,10 +83,16 @@ def feasible(init_loc_fn: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
             return init_loc_fn(site)
         except NotImplementedError:
             fn = site["fn"]
+            check_support(site["name"], site)
             transform = biject_to(fn.support)
             return transform(torch.zeros(transform.inverse_shape(fn.shape())))
 
     return init
+
+
+def in_training() -> bool:
+    """Whether a step of ``SVI`` is at work, which looks for parameters only."""
+    return any(getattr(handler, "param_only", False) for handler in _PYRO_STACK)
 
 
 def sample_sites(
@@ -140,9 +157,15 @@ class LatentSites(AutoContinuous):
         try:
             super()._setup_prototype(*args, **kwargs)
         except (ValueError, NotImplementedError):
-            for name, site in self.prototype_trace.iter_stochastic_nodes():
+            sites = self.prototype_trace.iter_stochastic_nodes() if self.prototype_trace else ()
+            for name, site in sites:
                 check_continuous(name, site)
+                check_support(name, site)
             raise
+        except ZeroDivisionError as error:
+            raise ValueError("model: a pyro.plate has size zero; are its data empty?") from error
+        if any(frame.size < (frame.full_size or 0) for frame in self._prototype_frames.values()):
+            return  # only SVI on subsamples can train such a guide; a fit refuses it by name
         program = Program(self._prior[0], self._unpack_latent, args, kwargs)
         start = self._init_loc()
         self.moving = supports_move(program, start)
@@ -154,6 +177,11 @@ class LatentSites(AutoContinuous):
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """A draw of each site, as for all autoguides."""
+        if torch.jit.is_tracing():
+            raise NotImplementedError(
+                "AutoLSEICNN cannot be compiled, so JitTrace_ELBO would freeze its log Z; use "
+                "Trace_ELBO or lse_vi.EnergyELBO"
+            )
         if self.prototype_trace is None:
             self._setup_prototype(*args, **kwargs)
         if not self.moving and self._free is None:
@@ -161,7 +189,9 @@ class LatentSites(AutoContinuous):
             return drawn
         latent, plates = self.sample_latent(*args, **kwargs), self._create_plates(*args, **kwargs)
         if self.moving:
-            values, log_dets = self.log_joint(*args, **kwargs).placed(latent)
+            marks = get_provenance(latent)
+            values, log_dets = self.log_joint(*args, **kwargs).placed(detach_provenance(latent))
+            values = {name: track_provenance(value, marks) for name, value in values.items()}
         else:
             values, log_dets = still_placed(self._unpack_latent(latent))
         return sample_sites(self._unpack_latent(latent), values, log_dets, plates)
@@ -194,8 +224,28 @@ class LatentSites(AutoContinuous):
         """The model's log joint over the unconstrained latent vector, given its arguments."""
         if self.prototype_trace is None:
             self(*args, **kwargs)
-        self._last = LogJoint(self._prior[0], self._unpack_latent, args, kwargs)
+        model = self._prior[0] if self.master is None else self._whole_model(args, kwargs)
+        self._last = LogJoint(model, self._unpack_latent, args, kwargs)
         return self._last
+
+    def _whole_model(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The model of an ``AutoGuideList`` that holds this guide, the sites of others given.
+
+        These are at the medians of their guides, or as they were in a first run.
+        """
+        whole = self.master()
+        if whole.prototype_trace is None:
+            whole._setup_prototype(*args, **kwargs)
+        sites = whole.prototype_trace.iter_stochastic_nodes()
+        given = {name: site["value"] for name, site in sites if not is_summed(site)}
+        for part in whole:
+            if part is not self:
+                with suppress(NotImplementedError), poutine.block():  # a median may make sites
+                    if part.prototype_trace is None:
+                        part._setup_prototype(*args, **kwargs)
+                    given |= part.median(*args, **kwargs)
+        others = {name: x.detach() for name, x in given.items() if name not in self._names}
+        return poutine.condition(whole.model, data=others)
 
     @checked
     def constrain(self, z: Tensor) -> dict[str, Tensor]:

@@ -33,6 +33,9 @@ LEAST_ROUNDS = 2  # of a search: a peak that one start in 200 reaches is then mi
 # the mass: those not met at all then hold about as little, if they are like them (Good 1953).
 RARE_HITS, RARE_MASS = 2, 1e-3
 UNSEEN = 0.01  # share of the mass that a search may not have met, from which on it is said
+# Ends of ascents that are asked whether they are at an edge, and how far ahead the edge may be: of
+# ascents that stopped short of it, in units in which the prior is of order one.
+EDGE_ENDS, EDGE_STEPS = 64, (1e-6, 1e-4, 1e-2, 0.1)
 NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
 FIRST_STEPS = 200  # of Newton from where nothing is known: a scale grows by a factor e in each
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
@@ -53,12 +56,14 @@ class Search(NamedTuple):
         lost: number of starts without a finite log joint, or whose ascent did not converge.
         unseen: share of the mass that the search may not have met: that of the peaks which few
             ascents reached, by Laplace's approximation (Good 1953).
+        edge: whether an ascent ended at an edge, beyond which there is no density.
     """
 
     peaks: Peaks
     starts: int
     lost: int
     unseen: float
+    edge: bool = False
 
     def doubts(self) -> list[str]:
         """What the search may have missed, in words; empty if nothing."""
@@ -69,7 +74,13 @@ class Search(NamedTuple):
                 f"{100 * self.unseen:.1f} % of the mass: peaks that none has reached may hold as "
                 "much. The error of the log evidence allows for it."
             )
-        if not bool(self.peaks.real.proper.all()):
+        if self.edge:
+            doubts.append(
+                "the log joint ends at an edge, beyond which it is minus infinity: draws beyond it "
+                "are lost, and the ELBO is minus infinity if there are any. Write the edge as the "
+                "support of a site (Uniform, ImproperUniform) in place of a factor."
+            )
+        elif not bool(self.peaks.real.proper.all()):
             doubts.append(
                 "the log joint has no maximum in some direction (as in the neck of a funnel), so "
                 "modes start from points on the way, and mass beyond them may be missing. "
@@ -94,12 +105,13 @@ def find_peaks(
     Raises:
         ValueError: if the log joint is NaN or infinite at every start, or cannot be normalised.
     """
-    peaks, lost, unseen = None, 0, 1.0
+    peaks, lost, unseen, edge = None, 0, 1.0, False
     for done in range(1, rounds + 1):
         ends = _ascend(log_joint, _starts(prior, peaks, ROUND_STARTS))
         found = _distinct(log_joint, ends)
         if peaks is None:
-            found = _join(found, _stray(log_joint, ends, alone=found is None))
+            edge = _at_edge(log_joint, ends)
+            found = _join(found, _stray(log_joint, ends, alone=found is None, edge=edge))
         peaks = _join(peaks, found)
         if peaks is None:
             raise ValueError(
@@ -112,7 +124,7 @@ def find_peaks(
         if done >= LEAST_ROUNDS and unseen < RARE_MASS:
             break
     assert peaks is not None  # there is at least one round
-    return Search(_heavy(peaks), done * ROUND_STARTS, lost, unseen)
+    return Search(_heavy(peaks), done * ROUND_STARTS, lost, unseen, edge)
 
 
 @torch.no_grad()
@@ -208,7 +220,18 @@ def _newton(log_joint: LogJoint, x: Tensor, *, steps: int) -> Descent:
     )
 
 
-def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool) -> Peaks | None:
+def _at_edge(log_joint: LogJoint, ends: Ends) -> bool:
+    """Whether most ascents without convergence stopped where a step up leads to no density."""
+    at = (~ends.converged).nonzero().squeeze(1)[:EDGE_ENDS]
+    if not len(at):
+        return False
+    up = torch.nn.functional.normalize(ends.gradient[at], dim=-1).unsqueeze(1)
+    ahead = ends.x[at].unsqueeze(1) + up * up.new_tensor(EDGE_STEPS).unsqueeze(1)
+    beyond = log_joint(ahead.flatten(0, 1)).unflatten(0, (len(at), -1)) == -torch.inf
+    return float(beyond.any(1).double().mean()) > 0.5
+
+
+def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool, edge: bool) -> Peaks | None:
     """The point of largest Laplace mass on the paths of ascents that did not converge.
 
     None if there is no such path, or if the mass is largest at the end of its path, where it may
@@ -218,6 +241,7 @@ def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool) -> Peaks | None:
         log_joint: of the model.
         ends: of the ascents.
         alone: whether no ascent reached a peak.
+        edge: whether the paths ended at an edge, where no mass can grow.
 
     Raises:
         ValueError: if the mass is largest at the end of its path, and no ascent reached a peak.
@@ -228,7 +252,7 @@ def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool) -> Peaks | None:
     mass, value, _ = _weigh(log_joint, points)
     best = int(mass.argmax())
     last = len(points) - paths + best % paths  # the end of the same path
-    grows = bool(mass[last].isfinite()) and bool(mass[last] >= mass[best])
+    grows = not edge and bool(mass[last].isfinite()) and bool(mass[last] >= mass[best])
     if not grows:
         return _heaviest(log_joint, points[best], hits=paths)
     if alone:

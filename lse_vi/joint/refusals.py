@@ -29,8 +29,9 @@ def check_whole(name: str, site: Any) -> None:
         if frame.full_size is not None and frame.size < frame.full_size:
             raise ValueError(
                 f"model: plate {frame.name!r} around site {name!r} is subsampled, {frame.size} of "
-                f"{frame.full_size}; the posterior needs all data at once. Run it without "
-                "subsampling; only SVI with Trace_ELBO can train a guide on subsamples"
+                f"{frame.full_size}; the posterior needs all data at once. A plate with "
+                "subsample_size is made whole where no latent is in it; else run it without "
+                "subsampling: only SVI with Trace_ELBO can train a guide on subsamples"
             )
 
 
@@ -45,6 +46,18 @@ def check_sites(trace: Trace) -> None:
                 f"model: site {name!r} is latent, but the guide does not cover it; a guide for a "
                 "part of a model can only be trained by SVI with Trace_ELBO"
             )
+
+
+def check_parameters(names: Collection[str]) -> None:
+    """A fit of the posterior has nothing to train parameters of the model with."""
+    if names:
+        shown = ", ".join(repr(name) for name in names)
+        raise ValueError(
+            f"model: it has parameters ({shown}), which a fit of the posterior would leave as they "
+            "are. Give each a prior by pyro.sample; or train them by SVI with lse_vi.EnergyELBO, "
+            "and fit a guide for poutine.block(model, hide_types=['param']), where they are "
+            "constants"
+        )
 
 
 def masks_of(site: Any) -> list[Tensor]:

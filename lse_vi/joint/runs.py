@@ -17,7 +17,8 @@ from torch.distributions import biject_to
 
 from lse_vi.joint.effects import Placed, Unplaced
 from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum
-from lse_vi.joint.refusals import chance, check_mask, check_sites
+from lse_vi.joint.plates import whole_plates
+from lse_vi.joint.refusals import chance, check_mask, check_sites, check_whole
 from lse_vi.joint.torch_modes import Arrays
 
 # Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
@@ -40,6 +41,11 @@ class Program:
         model, args, kwargs: the Pyro model and what it is called with.
         unpack: splits vectors (*lead, dim) into (site, unconstrained value), as ``AutoContinuous``
             does.
+
+    Attributes:
+        depth: number of dimensions, from the right, that the model itself uses.
+        summed: names of its discrete sites, which are summed out.
+        parameters: names of its ``pyro.param``, which stay as they are.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Program:
         self.model, self.unpack, self.args, self.kwargs = model, unpack, args, kwargs
         self.depth = 0
         self.summed: tuple[str, ...] = ()
+        self.parameters: tuple[str, ...] = ()
 
     def place(self, z: Tensor) -> Placed:
         """The effect that puts latent sites at vectors ``z``."""
@@ -66,11 +73,13 @@ class Program:
             ValueError: if it has a latent site that is not in ``z`` and cannot be summed out, or a
                 plate that is subsampled.
         """
+        for site, _ in self.unpack(z):
+            check_whole(site["name"], site)  # a latent in a plate that is made whole would not fit
         trace = self._trace(self.place(z))
         check_sites(trace)
         for site, _ in self.unpack(z):
             check_mask(site, trace.nodes[site["name"]])
-        self.depth = depth_of(trace)
+        self.depth, self.parameters = depth_of(trace), tuple(trace.param_nodes)
         self.summed = tuple(name for name, site in trace.nodes.items() if is_summed(site))
 
     def at(self, z: Tensor) -> Tensor:
@@ -134,6 +143,7 @@ class Program:
     def _trace(self, *effects: Any) -> Trace:
         """A run within ``effects``; parameters of the model stay visible, so that SVI can train."""
         with ExitStack() as stack:
+            stack.enter_context(whole_plates())
             # By hide_types, Pyro would let observed sites through, which ours are once placed.
             stack.enter_context(poutine.block(hide_fn=lambda site: site["type"] == "sample"))
             tracer = stack.enter_context(poutine.trace())

@@ -155,6 +155,8 @@ def _report(
             f"R-hat is {float(r_hat.max()):.3f}: the islands disagree. Take more draws, or fit the "
             "guide first."
         )
+    if names := log_joint.program.parameters:
+        doubts.append(f"parameters of the model stay as they are: {', '.join(names)}.")
     doubts += search.doubts()
     return PosteriorDraws(
         samples=values,

@@ -54,13 +54,13 @@ def test_an_unbounded_joint():
         fit_guide(model, AutoLSEICNN(model), progress=False)
 
 
-def test_a_subsampled_plate():
+def test_a_latent_in_a_subsampled_plate():
     def model(y):
-        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
         with pyro.plate("data", len(y), subsample_size=2) as i:
+            mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
             pyro.sample("y", dist.Normal(mu, 1.0), obs=y[i])
 
-    with pytest.raises(ValueError, match=r"plate 'data' around site 'y' is subsampled, 2 of 6"):
+    with pytest.raises(ValueError, match=r"plate 'data' around site 'mu' is subsampled, 2 of 6"):
         fit_guide(model, AutoLSEICNN(model), torch.zeros(6), progress=False)
 
 
