@@ -51,10 +51,10 @@ def plot_loops(
             f"{type(result).__name__}"
         )
     shown = min(len(result.tests), MOST)
-    across = min(ACROSS, max(shown, 2))
+    across = min(ACROSS, shown)
     down = -(-shown // across)
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(PANEL[0] * across, PANEL[1] * (down + 1)))
+        figure = plt.figure(figsize=(PANEL[0] * max(across, 2), PANEL[1] * (down + 1)))
         rows = figure.add_gridspec(down + 1, 1)
         for row in range(down):
             cells = rows[row].subgridspec(1, across)
