@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from lse_vi.checks import check_count, check_counts, check_size, check_tensor
+from lse_vi.checks import check_count, check_counts, check_points, check_size
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.substitution import substitute
 from lse_vi.random.draws import generator, randn_like
@@ -162,7 +162,7 @@ class ICNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
-        check_tensor("x", x)
+        check_points("x", x, self.weight.shape[-1], self.weight.dtype)
         stack, layout = self.stack().place(x)
         return layout.restore(stack.forward(layout.x)[0])
 
@@ -291,7 +291,7 @@ class WhitenedICNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(*sample, *batch, dim) -> (*sample, *batch, modes)."""
-        check_tensor("x", x)
+        check_points("x", x, self.loc.shape[-1], self.loc.dtype)
         stack, layout = self.stack().place(x)
         return layout.restore(stack.forward(layout.x)[0])
 
