@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lse_vi.network.archive import check_writable, read_archive, write_archive
+
+ROUNDING = 1e-6  # relative, of numbers that another version or number of threads may round anew
 
 
 class Checkpoint:
@@ -52,7 +55,7 @@ class Checkpoint:
                 f"checkpoint: {self.path} is not a checkpoint of this library or is corrupt; "
                 "delete it to start afresh"
             ) from error
-        different = [k for k, v in self.fingerprint.items() if fingerprint.get(k) != v]
+        different = [k for k, v in self.fingerprint.items() if not _same(fingerprint.get(k), v)]
         if different:
             raise ValueError(
                 f"checkpoint: {self.path} belongs to another fit (different: "
@@ -66,3 +69,13 @@ class Checkpoint:
             return
         content = {"fingerprint": self.fingerprint, "state": state}
         write_archive("checkpoint", content, self.path)
+
+
+def _same(saved: Any, own: Any) -> bool:
+    """Whether two entries of fingerprints agree; lists of numbers up to rounding."""
+    if not (isinstance(saved, list) and isinstance(own, list)):
+        return bool(saved == own)
+    return len(saved) == len(own) and all(
+        math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING) or (a != a and b != b)
+        for a, b in zip(saved, own, strict=True)
+    )

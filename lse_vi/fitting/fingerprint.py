@@ -43,7 +43,9 @@ def _pieces(part: Any, seen: set[int]) -> Iterable[bytes]:
     if isinstance(part, PLAIN):
         yield f"{type(part).__name__} {part!r};".encode()
     elif isinstance(part, Tensor):
-        yield f"tensor {tuple(part.shape)} {part.dtype};".encode()
+        # A parameter that is frozen stays where it is: that decides the result too.
+        frozen = " frozen" if isinstance(part, nn.Parameter) and not part.requires_grad else ""
+        yield f"tensor {tuple(part.shape)} {part.dtype}{frozen};".encode()
         # Copy: a tensor of one entry counts as contiguous whatever its stride, but view needs one.
         bits = part.detach().cpu().clone(memory_format=torch.contiguous_format)
         yield bits.reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -33,6 +33,7 @@ from lse_vi.signatures.gradients import check_trainable, usable, with_gradients
 # Nats of KL(p||q) that a training may cost, as it is known to no more; more if KL(q||p) falls more.
 LOST = 0.05
 RARE = 0.005  # least acceptance of exact draws from the guide: with less they take minutes
+PROBES = 16  # draws of the prior at which the log joint is compared with that of a checkpoint
 NEGLIGIBLE = 1e-4  # mass of all modes together that are dropped, so that each draw costs less
 
 
@@ -86,11 +87,16 @@ def fit_guide(
     check_guide(guide, model)
     args, kwargs = usable((args, kwargs))
     recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
-    file = Checkpoint(recipe.checkpoint, lambda: _fingerprint(guide, recipe, args, kwargs))
+    settings = _fingerprint(guide, recipe, args, kwargs) if recipe.checkpoint else {}
     with taking_turns(), seeded(recipe.seed):
+        guide.forget()
         log_joint, prior = guide.in_units(*args, **kwargs)
         log_joint(prior[:1])
         check_parameters(log_joint.program.parameters)
+        probe = prior[:PROBES]  # where the log joint says what the model's code reads
+        file = Checkpoint(
+            recipe.checkpoint, lambda: {**settings, "model": log_joint(probe).double().tolist()}
+        )
         search = find_peaks(log_joint, prior)
         pot = guide.placed_on(search.peaks, log_joint, prior)
         cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
@@ -122,6 +128,7 @@ def check_guide(guide: Any, model: Callable[..., Any]) -> None:
     if not isinstance(guide, AutoLSEICNN):
         raise TypeError(f"guide must be an AutoLSEICNN, but got {type(guide).__name__}")
     check_trainable("guide", guide)
+    guide.adopt(model)
     if not guide.is_for(model):
         raise ValueError("model must be the one that the guide was made for: AutoLSEICNN(model)")
 
@@ -157,7 +164,7 @@ def _pruned(pot: LSEICNN, weights: Tensor) -> LSEICNN:
 def _fingerprint(
     guide: AutoLSEICNN, recipe: GuideRecipe, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Fingerprints of all that the fit depends on, except for the model's code."""
+    """Fingerprints of all that the fit depends on, except for the model."""
     of_guide = (guide.modes, guide.hidden, guide.init_scale, guide.method)
     return {
         "data": digest([args, kwargs]),

@@ -11,8 +11,9 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions.score_parts import ScoreParts
-from pyro.infer.autoguide import AutoContinuous
+from pyro.infer.autoguide import AutoContinuous, init_to_median
 from pyro.infer.autoguide.guides import prototype_hide_fn
+from pyro.infer.autoguide.initialization import InitMessenger
 from pyro.ops.provenance import detach_provenance, get_provenance, track_provenance
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
@@ -139,6 +140,7 @@ class LatentSites(AutoContinuous):
 
     def __init__(self, model: Callable[..., Any], init_loc_fn: Callable[[Any], Tensor]) -> None:
         super().__init__(model, init_loc_fn=feasible(init_loc_fn))
+        self._init_loc_fn: Callable[[Any], Tensor] | None = init_loc_fn
         self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
         self._last: LogJoint | None = None  # with the arguments that the model had last
         self._free: Free | None = None  # None where all entries of the sites are latents
@@ -146,7 +148,23 @@ class LatentSites(AutoContinuous):
 
     def __getstate__(self) -> dict[str, Any]:
         # As in Pyro's autoguides the model is left out: it is often a closure, which has no pickle.
-        return {**super().__getstate__(), "_prior": (None,), "_last": None}
+        # Pyro takes it from the guide itself too, which must not lose it by being copied.
+        own = {name: vars(self)[name] for name in ("_model", "master")}
+        try:
+            left_out = {"_prior": (None,), "_last": None, "_init_loc_fn": None, "_model": (None,)}
+            return {**super().__getstate__(), **left_out}
+        finally:
+            self.__dict__.update(own)
+
+    def adopt(self, model: Callable[..., Any]) -> None:
+        """Give its model to a guide that has none, such as one from a pickle."""
+        if self._prior[0] is None:
+            start = feasible(self._init_loc_fn or init_to_median)
+            self._model, self._prior = (InitMessenger(start)(model),), (model,)
+
+    def forget(self) -> None:
+        """Meet the model anew at the next call: so a fit does not depend on what came before."""
+        self.__dict__.update(prototype_trace=None, _free=None, _last=None, moving=False)
 
     @staticmethod
     def _prototype_hide_fn(msg: Any) -> bool:

@@ -37,6 +37,10 @@ UNSEEN = 0.01  # share of the mass that a search may not have met, from which on
 # ascents that stopped short of it, in units in which the prior is of order one.
 EDGE_ENDS, EDGE_STEPS = 64, (1e-6, 1e-4, 1e-2, 0.1)
 NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
+# Multiples of the highest point, and by how much the log joint grows from one to the next if it is
+# unbounded: by two if it is linear, by four if it is quadratic.
+SUPERLINEAR = 3.0
+BEYOND = torch.tensor([1.0, 2.0, 4.0, 8.0])
 FIRST_STEPS = 200  # of Newton from where nothing is known: a scale grows by a factor e in each
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
 # around the prior's median, in units of 1; and steps off a peak, in its standard deviations.
@@ -108,6 +112,7 @@ def find_peaks(
     peaks, lost, unseen, edge = None, 0, 1.0, False
     for done in range(1, rounds + 1):
         ends = _ascend(log_joint, _starts(prior, peaks, ROUND_STARTS))
+        _check_bounded(log_joint, ends.x[ends.value.argmax()])
         found = _distinct(log_joint, ends)
         if peaks is None:
             edge = _at_edge(log_joint, ends)
@@ -125,6 +130,23 @@ def find_peaks(
             break
     assert peaks is not None  # there is at least one round
     return Search(_heavy(peaks), done * ROUND_STARTS, lost, unseen, edge)
+
+
+def _check_bounded(log_joint: LogJoint, top: Tensor) -> None:
+    """The log joint must not grow on and on behind ``top`` (dim,), the highest point reached.
+
+    Where it grows as a power, an ascent ends when its steps drown in rounding, and looks like one
+    at a peak. Growth in proportion to the distance is left to the mass: a funnel's neck has it.
+    """
+    beyond = log_joint(BEYOND.to(top).unsqueeze(-1) * top)
+    grows = (beyond[1:] == torch.inf) | (beyond[1:] > SUPERLINEAR * beyond[:-1].abs())
+    if bool(grows.all()):
+        raise ValueError(
+            f"model: the log joint is unbounded: it is {float(beyond[0]):.3g} where the search "
+            f"ended, {float(beyond[1]):.3g} twice as far from the prior's median, and so on. The "
+            "posterior is improper: check the signs of factors, and give every latent variable a "
+            "proper prior."
+        )
 
 
 @torch.no_grad()
