@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lse_vi.bayesian.coordinates import Prior
 from lse_vi.bayesian.fit import check_modes, fit_posterior
-from lse_vi.bayesian.result import DensityPosterior, probability_line
+from lse_vi.bayesian.result import LEAST_SHOWN, DensityPosterior, probability_line
 from lse_vi.checks import check_count
+from lse_vi.fitting.report import page
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 
@@ -105,6 +106,13 @@ class ModeCount:
                 f"{e.k_hat:8.2f}"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the probability of each number of peaks, and where they are."""
+        number = self.most_probable
+        rows = [[str(m), f"{p:.1%}"] for m, p in self.probabilities.items() if p >= LEAST_SHOWN]
+        title = f"most probably {number} peak{'s' * (number != 1)}"
+        return page(title, ["peaks", "probability"], rows)
 
     def _share(self, draws: int) -> dict[int, int]:
         """How many of ``draws`` each K gives, by K."""

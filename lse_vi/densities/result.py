@@ -14,7 +14,7 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.wrapping import lowest, mode_moments
 from lse_vi.fitting.history import History, join
 from lse_vi.fitting.mode_search import Candidate
-from lse_vi.fitting.report import place
+from lse_vi.fitting.report import curve, page, place
 from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE
 from lse_vi.tables.table import Table
@@ -28,6 +28,8 @@ PRINTED_MASS = 1e-3  # share of the mass from which on a mode is printed: three 
 # others set the deviation, and beyond every tail but a Cauchy's or the like.
 FAR = 20.0
 UNSURE = 0.05  # nats of error of log Z from which on a density is doubted: 5 % of every height
+# Share of the mass on each side that the small picture of a notebook leaves out, and its points.
+SHOWN, CURVE_POINTS = 0.002, 130
 BLOCK_POINTS = 2**12  # points evaluated at once, which bounds the memory for their responsibilities
 
 
@@ -123,6 +125,34 @@ class FitResult:
         said = "relative weights, worth " if self.weights_read else ""
         return f"{said}{points:.4g} effective points"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the modes, with the numbers that figures give them."""
+        batch = self.active_modes.shape
+        rows = []
+        for index in np.ndindex(*batch):
+            label = self.labels[index[0]] if self.labels else ", ".join(map(str, index))
+            weights, locations = self.mode_weights[index], self.mode_locations[index]
+            for k in weights.argsort(descending=True).tolist():
+                if weights[k] > PRINTED_MASS:
+                    at = place(locations[k].tolist(), self.spread.tolist())
+                    own = [str(k), f"{float(weights[k]):.3f}", at]
+                    rows.append([label, *own] if batch else own)
+        group = [self.by or "data set"] if batch else []
+        where = "mean" + f" of {', '.join(self.names)}" * bool(self.names)
+        title = "densities" if batch else f"density with {int(self.active_modes)} modes"
+        picture = "" if batch or self.density.potential.dim > 1 else curve(*self._curve())
+        header = [*group, "mode", "weight", where]
+        return page(title, header, rows, picture=picture, warnings=self.warnings)
+
+    @torch.no_grad()
+    def _curve(self) -> tuple[Tensor, Tensor]:
+        """Points over nearly all of the mass, and the density there, of a single fit in 1-D."""
+        x, order = self.density.rule.points.squeeze(-1).sort()
+        mass = self.density.rule.probabilities(self.density.potential)[order].cumsum(0)
+        ends = [x[int((mass < p).sum().clamp_max(len(x) - 1))] for p in (SHOWN, 1 - SHOWN)]
+        ticks = torch.linspace(float(ends[0]), float(ends[1]), CURVE_POINTS).to(x)
+        return ticks, self.density.log_prob(ticks.unsqueeze(-1)).exp()
+
     def __str__(self) -> str:
         lines = [f"fit of {self.density}"]
         batch = self.active_modes.shape
@@ -146,10 +176,10 @@ class FitResult:
                 lines[-1] += f", {self._worth(float(self.ess[index]))}"
             for k in shown:
                 at = place(locations[k].tolist(), self.spread.tolist())
-                lines.append(f"    weight {float(weights[k]):.3f}  mean ({at})")
+                lines.append(f"    mode {k}  weight {float(weights[k]):.3f}  mean ({at})")
             if self.background is not None:
                 lines.append(
-                    f"    weight {float(weights[-1]):.3f}  background, as wide as the data"
+                    f"    beside  weight {float(weights[-1]):.3f}  background, as wide as the data"
                 )
         lines += [f"WARNING: {text}" for text in self.warnings]
         return "\n".join(lines)
