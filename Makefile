@@ -35,6 +35,7 @@ notebooks: $(STAMP)
 docs: $(DOCS_STAMP)
 	rm -rf docs/_build
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+	$(BIN)/python docs/check.py
 
 # Ratios of quick benchmarks against those committed: fails when one fell by a third.
 bench-check: $(STAMP)

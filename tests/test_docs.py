@@ -15,7 +15,7 @@ from lse_vi import plots
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("howto/*.md")])
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 
 
@@ -92,6 +92,34 @@ def test_notebooks_are_executed_small_and_end_with_what_can_go_wrong(notebook):
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell["outputs"]]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+    for cell in code:  # what is seen is said, for those who do not see it
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 30
+
+
+@pytest.mark.parametrize("name", [name for name in plots.__all__ if name.startswith("plot")])
+def test_every_plot_has_a_picture_with_its_code(name):
+    """In the gallery and in the API; docs/gallery/draw.py draws it."""
+    code = (DOCS / "gallery" / f"{name}.py").read_text()
+    assert f"{name}(" in code
+    assert len(code.splitlines()) <= 25
+    assert (DOCS / "gallery" / f"{name}.png").read_bytes()[1:4] == b"PNG"
+    for page in ("gallery.md", "api/plots.rst"):
+        assert f"gallery/{name}.png" in (DOCS / page).read_text()
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_pictures_say_what_is_seen(page):
+    for text, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text()):
+        assert len(text) > 30, target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", sorted(DOCS.glob("howto/*.md")), ids=lambda page: page.name)
+def test_the_code_of_a_how_to_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(compile(code, page.name, "exec"), {"__name__": "__main__"})
 
 
 def test_every_equation_figure_and_table_of_the_paper_has_one_row():
