@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+FEWEST_TIMES = 4  # columns named by increasing numbers that look like times, not like coordinates
 
 
 class Table(NamedTuple):
@@ -59,7 +62,10 @@ class Table(NamedTuple):
         """
         given = weights is not None
         if value is None and by is None and not isinstance(weights, str):
-            return cls(x, weights, names=_names(x), weighted=given)
+            names = _names(x)
+            if not isinstance(getattr(x, "columns", None), pd.RangeIndex):  # which nobody named
+                _ask_about_times(names)
+            return cls(x, weights, names=names, weighted=given)
         if not isinstance(x, pd.DataFrame):
             raise TypeError(
                 "value, by and weights can name columns of a DataFrame, but x is "
@@ -107,6 +113,22 @@ def check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
             near = get_close_matches(str(name), there, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"there is no column {name!r} in {', '.join(there)}{hint}")
+
+
+def _ask_about_times(names: Sequence[str]) -> None:
+    """A wide table of tracks has a column for each time: as points it would mean something else."""
+    try:
+        numbers = np.array([float(name) for name in names])
+    except ValueError:
+        return
+    if len(numbers) >= FEWEST_TIMES and bool((np.diff(numbers) > 0).all()):
+        warnings.warn(
+            f"x has {len(names)} columns named {names[0]}, {names[1]}, ... {names[-1]}, and is "
+            f"taken as points in {len(names)} dimensions. If these are times, give each a fit: "
+            'fit_density(x.melt(var_name="time", value_name="y"), value="y", by="time")',
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _names(x: Any) -> tuple[str, ...]:

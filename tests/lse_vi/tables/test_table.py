@@ -80,3 +80,16 @@ def test_parts_that_are_not_there(fit):
         fit["4.0"]
     with pytest.raises(TypeError, match="this is a single fit"):
         fit[0][0]
+
+
+def test_columns_that_look_like_times_are_asked_about():
+    plain = pd.DataFrame(np.random.default_rng(0).standard_normal((30, 5)))
+    assert len(Table.of(plain).names) == 5  # nobody has named these columns
+    wide = plain.set_axis([0, 1, 2, 3, 4], axis=1)
+    wide.columns = pd.Index(list(wide.columns))
+    with pytest.warns(UserWarning, match=r"5 columns named 0, 1, ... 4, and is taken as points"):
+        Table.of(wide)
+    long = wide.melt(var_name="time", value_name="y")
+    assert Table.of(long, value="y", by="time").labels == ("0", "1", "2", "3", "4")
+    for columns in (list("abcde"), [3, 1, 4, 1.5, 9]):
+        assert len(Table.of(wide.set_axis(columns, axis=1)).names) == 5
