@@ -23,8 +23,10 @@ from data_gen.networks import Propensities
 u64: Any = numba.uint64  # a uint64 meets only its like: with an int64 numba makes a float64
 Word = Any  # a uint64 in compiled code
 
-DONE, EVENT_LIMIT, BAD_PROPENSITY, NEGATIVE_COUNT = range(4)
+DONE, EVENT_LIMIT, BAD_PROPENSITY, NEGATIVE_COUNT, STOPPED = range(5)
 """How a trajectory can end."""
+
+LOOK = 2**16 - 1  # a trajectory looks at its flag every 65,536 events: some milliseconds
 
 
 class Tables(NamedTuple):
@@ -180,8 +182,11 @@ def trajectory(
     grid: IntArray,
     event_times: FloatArray,
     event_counts: IntArray,
+    stop: IntArray,
 ) -> tuple[int, int, float, int]:
     """Run one trajectory past the last of `times`; return (ending, events, time, reaction).
+
+    It gives up soon after `stop` (1,) is not zero any more.
 
     The state at each of `times` goes to grid (times, species), the first events to `event_times`
     (capacity,) and `event_counts` (capacity, species). A trajectory that cannot go on leaves its
@@ -228,6 +233,9 @@ def trajectory(
         if events == max_events:
             ending = EVENT_LIMIT
             break
+        if events & LOOK == 0 and stop[0] != 0:
+            ending = STOPPED
+            break
 
         j = _choose(cumulative, _fraction(_bits(state)) * total)
         lowest = _change(j, x, tables)
@@ -262,6 +270,7 @@ def batch(
     grids: IntArray,
     endings: IntArray,
     stops: FloatArray,
+    stop: IntArray,
 ) -> None:
     """Trajectories first, first + 1, ... into grids (trajectories, times, species).
 
@@ -270,8 +279,11 @@ def batch(
     no_times, no_counts = np.empty(0), np.empty((0, 0), np.int64)
     for i in range(len(grids)):
         ending, _, t, j = trajectory(
-            first + i, key, x0, tables, function, max_events, times, grids[i], no_times, no_counts
-        )
+            first + i, key, x0, tables, function, max_events, times, grids[i], no_times, no_counts,
+            stop,
+        )  # fmt: skip
+        if ending == STOPPED:
+            return
         endings[i, 0] = ending
         endings[i, 1] = j
         stops[i] = t

@@ -79,24 +79,29 @@ def simulate(
     key, (x, tables, function) = _key(seed), _compiled(network, start)
 
     def run(rows: slice) -> None:
-        out = (counts[rows], endings[rows], stops[rows])
+        out = (counts[rows], endings[rows], stops[rows], stop)
         _direct.batch(offset + rows.start, key, x, tables, function, limit, grid_times, *out)
 
     # Python's threads will do, as the compiled code releases the interpreter's lock. Numba's are
     # OpenMP's, as torch's are, and numba would reset the number of threads that torch takes.
     counts = np.empty((n, len(grid_times), len(network.species)), np.int64)
     endings, stops = np.empty((n, 2), np.int64), np.empty(n)
+    stop = np.zeros(1, np.int64)
     bar = tqdm(total=n, unit="trajectory", disable=not progress)
     with bar, ThreadPoolExecutor(workers) as pool:
         for begin in range(0, n, _BATCH):
-            stop = min(begin + _BATCH, n)
-            chunks = [slice(i, min(i + _CHUNK, stop)) for i in range(begin, stop, _CHUNK)]
-            list(pool.map(run, chunks))
-            for failed in (np.flatnonzero(endings[begin:stop, 0]) + begin).tolist():
+            end = min(begin + _BATCH, n)
+            chunks = [slice(i, min(i + _CHUNK, end)) for i in range(begin, end, _CHUNK)]
+            try:
+                list(pool.map(run, chunks))
+            except BaseException:  # Ctrl-C: the compiled code does not see it
+                stop[0] = 1
+                raise
+            for failed in (np.flatnonzero(endings[begin:end, 0]) + begin).tolist():
                 ending, j = endings[failed].tolist()
                 number = offset + failed
                 _fail(network, ending, number, stops[failed], j, counts[failed, -1], limit)
-            bar.update(stop - begin)
+            bar.update(end - begin)
     return counts
 
 
@@ -164,15 +169,23 @@ def simulate_path(
     index = whole_number("trajectory", trajectory, minimum=0)
     limit = whole_number("max_events", max_events, minimum=1)
     key, (x, tables, function) = _key(seed), _compiled(network, start)
+    stop = np.zeros(1, np.int64)
 
     def run(capacity: int) -> tuple[int, FloatArray, IntArray]:
         grid = np.empty((1, len(start)), np.int64)
         event_times, event_counts = np.empty(capacity), np.empty((capacity, len(start)), np.int64)
-        ending, events, stop, j = _direct.trajectory(
-            index, key, x, tables, function, limit, times, grid, event_times, event_counts
-        )
+        with ThreadPoolExecutor(1) as pool:  # this thread waits for Ctrl-C
+            work = pool.submit(
+                _direct.trajectory, index, key, x, tables, function, limit, times, grid,
+                event_times, event_counts, stop,
+            )  # fmt: skip
+            try:
+                ending, events, ended, j = work.result()
+            except BaseException:
+                stop[0] = 1
+                raise
         if ending != _direct.DONE:
-            _fail(network, ending, index, stop, j, grid[0], limit)
+            _fail(network, ending, index, ended, j, grid[0], limit)
         return events, event_times, event_counts
 
     events, _, _ = run(capacity=0)
@@ -221,6 +234,7 @@ def _compiled(
         rates = kinetics.scales
     else:
         x, function = start, kinetics.compiled
+        kinetics.check_bounds(start.astype(np.float64), network.reactions)
         factors = np.empty((0, 0, 2), np.int64)
         dependents = []
         rates = kinetics.rates

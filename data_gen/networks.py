@@ -18,6 +18,9 @@ from numpy.typing import ArrayLike
 from data_gen._validate import non_negative, real_array, whole_array
 from data_gen.arrays import FloatArray, IntArray
 
+LARGEST_ORDER = 100
+"""Copies of one reactant: nature has three, and m! of 171 is beyond float64."""
+
 Array = TypeVar("Array", FloatArray, IntArray)
 Propensities = Callable[[FloatArray, FloatArray, FloatArray], None]
 """A function of counts, rates and the array that it writes the propensities into."""
@@ -51,6 +54,11 @@ class MassAction:
         self.orders = _frozen(whole_array("orders", orders, ndim=2))
         non_negative("rates", self.rates)
         non_negative("orders", self.orders)
+        if self.orders.size and self.orders.max() > LARGEST_ORDER:
+            raise ValueError(
+                f"orders must be at most {LARGEST_ORDER} copies of a reactant, but got "
+                f"{self.orders.max()}"
+            )
         if len(self.rates) != len(self.orders):
             raise ValueError(
                 f"rates and orders must have one row per reaction, but got "
@@ -123,6 +131,22 @@ class CustomKinetics:
                 f"function {self.function.__name__!r} must be compilable by numba as "
                 f"f(counts, rates, out), but numba said: {error}"
             ) from error
+
+    def check_bounds(self, counts: FloatArray, reactions: int) -> None:
+        """The function must stay inside its arrays at counts (species,).
+
+        Compiled code does not look, and would write into other memory. Python does; what else it
+        raises is not asked here, as compiled code answers with NaN, which the simulator reports.
+        """
+        try:
+            self.fill(counts.reshape(1, -1), np.full((1, reactions), np.nan))
+        except IndexError as error:
+            raise ValueError(
+                f"function must stay inside its arrays of {len(counts)} counts, {len(self.rates)} "
+                f"rates and {reactions} propensities, but {error}"
+            ) from error
+        except (ArithmeticError, ValueError):
+            return
 
     def fill(self, counts: FloatArray, out: FloatArray) -> None:
         """Write the propensities at counts (points, species) into out (points, reactions)."""

@@ -30,8 +30,12 @@ def read_columns(path: str | Path, columns: Sequence[str] = ()) -> tuple[FloatAr
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"--data: there is no file {path}")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [(i, row) for i, row in enumerate(csv.reader(file), 1) if any(map(str.strip, row))]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            read = enumerate(csv.reader(file), 1)
+            rows = [(i, row) for i, row in read if any(map(str.strip, row))]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
     if not rows:
         raise ValueError(f"{path} is empty")
     header = [name.strip() for name in rows[0][1]]
@@ -58,6 +62,11 @@ def _choose(path: Path, header: list[str], columns: Sequence[str]) -> list[str]:
     if unknown:
         raise ValueError(f"{path} has no column {unknown[0]!r}, but {', '.join(header)}")
     chosen = list(columns) or header
+    twice = [name for name in chosen if header.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"{path} has {header.count(twice[0])} columns named {twice[0]!r}; rename one"
+        )
     if len(chosen) > MOST:
         raise ValueError(
             f"{path}: one or two columns are needed, so name them by --column; "

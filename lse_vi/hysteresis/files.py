@@ -67,11 +67,14 @@ def read_file(path: str | Path, *, strain: str, stress: str, time: str | None = 
     if clock is not None:
         wanted["time"] = clock
     places = {role: _place(path, start, header, name) for role, name in wanted.items()}
-    rows = [
-        (number, row)
-        for number, row in enumerate(csv.reader(lines[start:], delimiter=separator), start + 1)
-        if any(cell.strip() for cell in row)
-    ]
+    try:
+        rows = [
+            (number, row)
+            for number, row in enumerate(csv.reader(lines[start:], delimiter=separator), start + 1)
+            if any(cell.strip() for cell in row)
+        ]
+    except csv.Error as error:  # such as a field of 200,000 characters
+        raise ValueError(f"{path} cannot be read as a table: {error}") from error
     units = ("", "")
     if rows and _are_units(rows[0][1], places.values(), separator):
         units = tuple(_cell(rows[0][1], places[r]).strip("[]() ") for r in ("strain", "stress"))  # type: ignore[assignment]

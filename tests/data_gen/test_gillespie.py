@@ -4,6 +4,9 @@ Its laws are tested in test_gillespie_laws.py.
 """
 
 import multiprocessing
+import signal
+import subprocess
+import sys
 import time
 
 import numba
@@ -335,3 +338,35 @@ def test_processes_can_share_the_trajectories_of_a_seed():
     parts = [simulate(network, schlogl.X0, times, 3, seed=3)]
     parts.append(simulate(network, schlogl.X0, times, 4, seed=3, first=3))
     assert np.array_equal(np.concatenate(parts), whole)
+
+
+ENDLESS = """
+import sys, time
+from data_gen.gillespie import simulate, simulate_path
+from data_gen.networks import MassAction, ReactionNetwork
+walk = ReactionNetwork(["A"], [[1], [-1]], MassAction([1e9, 1e9], [[0], [1]]))
+simulate(walk, 1, [1e-9], 1)  # compiled, or read from the cache
+simulate_path(walk, 1, 1e-9)
+print("ready", flush=True)
+run = {"grid": lambda: simulate(walk, 1, [1e6], 40, threads=2),
+       "path": lambda: simulate_path(walk, 1, 1e6, max_events=10**12)}
+try:
+    run[sys.argv[1]]()
+except KeyboardInterrupt:
+    print(time.time(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["grid", "path"])
+def test_ctrl_c_is_answered_within_two_seconds(kind):
+    command = [sys.executable, "-c", ENDLESS, kind]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        begun = time.time()
+        answered, errors = child.communicate(timeout=20)
+    assert errors == ""
+    assert float(answered) - begun < 2

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import comb
 
+from data_gen.gillespie import simulate
 from data_gen.networks import CustomKinetics, MassAction, ReactionNetwork
 
 
@@ -97,3 +98,19 @@ def test_counts_of_another_width(counts):
     network = ReactionNetwork(["A"], [[1]], MassAction([1], [[0]]))
     with pytest.raises(ValueError, match=r"counts must have shape \(\.\.\., 1\), but got"):
         network.propensities(counts)
+
+
+def test_a_function_that_writes_outside_its_arrays_is_refused():
+    """Compiled code checks no bounds: it would write into other memory."""
+
+    def beyond(counts, rates, out):
+        out[7] = rates[0]
+
+    network = ReactionNetwork(["A"], [[1]], CustomKinetics([1.0], beyond))
+    with pytest.raises(ValueError, match="function must stay inside its arrays of 1 counts"):
+        simulate(network, 3, [1.0], 1)
+
+
+def test_orders_that_no_reaction_has():
+    with pytest.raises(ValueError, match="orders must be at most 100 copies"):
+        MassAction([1.0], [[2**40]])
