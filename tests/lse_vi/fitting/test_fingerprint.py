@@ -78,3 +78,18 @@ def test_a_container_that_holds_itself_comes_to_an_end():
     ring = [1.0]
     ring.append(ring)
     assert digest([ring]) != digest([[1.0]])
+
+
+def test_what_is_frozen_counts():
+    pot = LSEICNN(1, 2)
+    before = digest([pot])
+    pot.log_rho.requires_grad_(False)
+    assert digest([pot]) != before
+
+
+def test_numbers_count_past_the_digits_that_are_shown():
+    """As the bounds of a fit, which are tensors."""
+    low = torch.tensor([1 / 3], dtype=torch.float64)
+    near = torch.nextafter(low, torch.ones_like(low))
+    assert repr(low) == repr(near)
+    assert digest([low]) != digest([near])
