@@ -28,6 +28,7 @@ from lse_vi.joint.latents import (
 )
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.joint.refusals import check_whole
+from lse_vi.joint.supports import is_angle
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
@@ -176,7 +177,9 @@ class AutoLSEICNN(LatentSites):
         with seeded(0):
             draws = self.get_posterior(*args, **kwargs).sample((SUMMARY_DRAWS,))
         levels = as_levels("quantiles", quantiles).to(draws)
-        if self.moving:  # the value of one site at a quantile depends on those of others
+        sites = self.prototype_trace.nodes.values()
+        if self.moving or any(is_angle(site) for site in sites if "fn" in site):
+            # The value of a site at a quantile of one coordinate depends on other coordinates.
             each = self.values(draws).items()
             return {name: torch.quantile(value, levels, dim=0) for name, value in each}
         return self.values(torch.quantile(draws, levels, dim=0))

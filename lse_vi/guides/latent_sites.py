@@ -37,7 +37,7 @@ from lse_vi.joint.log_joint import LogJoint
 from lse_vi.joint.masks import Free, dead_entries
 from lse_vi.joint.refusals import check_continuous
 from lse_vi.joint.runs import Program
-from lse_vi.joint.supports import check_support
+from lse_vi.joint.supports import OnCircles, check_support
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
 
@@ -139,7 +139,7 @@ class LatentSites(AutoContinuous):
     """
 
     def __init__(self, model: Callable[..., Any], init_loc_fn: Callable[[Any], Tensor]) -> None:
-        super().__init__(model, init_loc_fn=feasible(init_loc_fn))
+        super().__init__(OnCircles()(model), init_loc_fn=feasible(init_loc_fn))
         self._init_loc_fn: Callable[[Any], Tensor] | None = init_loc_fn
         self._prior: tuple[Any, ...] = (model,)  # as given: autoguides wrap it with init_loc_fn
         self._last: LogJoint | None = None  # with the arguments that the model had last
@@ -160,7 +160,7 @@ class LatentSites(AutoContinuous):
         """Give its model to a guide that has none, such as one from a pickle."""
         if self._prior[0] is None:
             start = feasible(self._init_loc_fn or init_to_median)
-            self._model, self._prior = (InitMessenger(start)(model),), (model,)
+            self._model, self._prior = (InitMessenger(start)(OnCircles()(model)),), (model,)
 
     def forget(self) -> None:
         """Meet the model anew at the next call: so a fit does not depend on what came before."""

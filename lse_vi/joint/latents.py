@@ -15,6 +15,7 @@ from torch.distributions import biject_to
 from lse_vi.joint.effects import log_det_of
 from lse_vi.joint.plates import whole_plates
 from lse_vi.joint.runs import Program
+from lse_vi.joint.supports import OnCircles
 from lse_vi.joint.torch_modes import FailedFactorsAreNaN
 from lse_vi.random.turns import own_draws
 
@@ -44,7 +45,7 @@ def prior_draws(
     try:
         for _ in range(PRIOR_DRAWS):
             with poutine.block(), pyro.validation_enabled(False), whole_plates():
-                trace = poutine.trace(model).get_trace(*args, **kwargs)
+                trace = poutine.trace(OnCircles()(model)).get_trace(*args, **kwargs)
             draws.append(unconstrained(trace, names))
     except NotImplementedError:
         return None

@@ -19,6 +19,7 @@ from lse_vi.joint.effects import Placed, Unplaced
 from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum
 from lse_vi.joint.plates import whole_plates
 from lse_vi.joint.refusals import chance, check_mask, check_sites, check_whole
+from lse_vi.joint.supports import OnCircles
 from lse_vi.joint.torch_modes import Arrays
 
 # Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
@@ -149,6 +150,7 @@ class Program:
             tracer = stack.enter_context(poutine.trace())
             for effect in effects:
                 stack.enter_context(effect)
+            stack.enter_context(OnCircles())
             self.model(*self.args, **self.kwargs)
         return tracer.trace
 

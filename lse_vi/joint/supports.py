@@ -1,11 +1,115 @@
-"""Supports that torch cannot map to the real line, taught to its registry of transforms."""
+r"""Supports that torch cannot map to the real line: circles, and those of mixtures.
+
+An angle is the direction of a point in the plane, so that no seam cuts a mode.
+
+The point has a length of its own, whose law is independent of the angle: that of a normal point in
+three dimensions, whose density in the plane vanishes at the origin, where no angle is. With p the
+density of the angle a(z) at a point z,
+
+.. math:: \int p(a(z)) \, |z| e^{-|z|^2 / 2} \, dz = \sqrt{\pi / 2} \int p(a) \, da,
+
+so the evidence is that of the model with the angle.
+"""
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import Any
 
-from torch import Tensor
-from torch.distributions import biject_to, constraints
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Size, Tensor
+from torch.distributions import Transform, biject_to, constraints
+
+
+class _Circle(constraints.Constraint):
+    """Angles, modulo a turn."""
+
+    def check(self, value: Tensor) -> Tensor:
+        return value.isfinite()
+
+
+circle = _Circle()
+
+
+class PointToAngle(Transform):
+    """The angle of points in the plane, (*batch, 2) -> (*batch); back to points of length one.
+
+    Example:
+        >>> PointToAngle()(torch.tensor([0.0, 3.0]))
+        tensor(1.5708)
+    """
+
+    domain, codomain = constraints.real_vector, circle
+    bijective = True  # but for the length, whose law is in the Jacobian
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PointToAngle)
+
+    def __hash__(self) -> int:
+        return hash(PointToAngle)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return torch.atan2(x[..., 1], x[..., 0])
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return torch.stack([y.cos(), y.sin()], -1)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """log |x| - |x|^2 / 2, normalised so that angles keep their density."""
+        square = x.square().sum(-1)
+        return 0.5 * (square.log() - square - math.log(math.pi / 2))
+
+    def forward_shape(self, shape: Any) -> Size:
+        """The shape of angles of points of ``shape``."""
+        return torch.Size(shape[:-1])
+
+    def inverse_shape(self, shape: Any) -> Size:
+        """The shape of points with angles of ``shape``."""
+        return torch.Size((*shape, 2))
+
+
+biject_to.register(_Circle, lambda constraint: PointToAngle())
+
+
+class AngleVonMises(dist.VonMises):
+    """Von Mises' law, whose support is the circle and not the real line."""
+
+    support = circle
+
+
+class OnCircles(Messenger):
+    """Latent sites with von Mises' law have the circle as their support."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"]:
+            msg["fn"] = _on_circle(msg["fn"])
+
+
+def is_angle(site: Any) -> bool:
+    """Whether a site of a run within :class:`OnCircles` is an angle."""
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, AngleVonMises)
+
+
+def _on_circle(fn: Any) -> Any:
+    """A law with that of von Mises, in plates or under masks, put on the circle."""
+    if isinstance(fn, dist.VonMises):
+        other = copy.copy(fn)
+        other.__class__ = AngleVonMises
+        return other
+    base = getattr(fn, "base_dist", None)
+    if base is None or isinstance(fn, dist.TransformedDistribution):
+        return fn
+    if (on_circle := _on_circle(base)) is base:
+        return fn
+    other = copy.copy(fn)
+    other.base_dist = on_circle
+    return other
 
 
 def transform_of_mixture(constraint: Any) -> Any:
