@@ -31,7 +31,7 @@ tree = lse_vi.density_to_arviz(posterior)
 at = torch.linspace(-2, 2, 50).unsqueeze(-1)
 pot = lse_vi.LSEICNN(dim=1, modes=2)
 lse_vi.fit_potential(pot, at, gradient=4 * at**3 - 4 * at, progress=False)
-lse_vi.plots.plot_potential(pot, x=at)
+lse_vi.plots.plot_potential(pot, data=at)
 
 y = torch.tensor([2.0, 2.1])
 guide = lse_vi.AutoLSEICNN(model)
