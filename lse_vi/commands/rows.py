@@ -14,7 +14,8 @@ import pandas as pd
 from lse_vi.tables.table import check_columns
 
 FORMATS = ("png", "pdf", "svg")
-SEPARATORS = {".csv": None, ".txt": None, ".tsv": "\t", ".tab": "\t"}  # None: found from the file
+ENDINGS = (".csv", ".txt", ".tsv", ".tab")
+SEPARATORS = ",;\t"  # the one that the header has most often
 FEWEST = 10  # rows of a group: with fewer there is nothing to ask about modes
 # Names of a column that says what a row was measured on, as a word of the name.
 UNITS = re.compile(
@@ -107,10 +108,12 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if ending in (".parquet", ".pq"):
             return pd.read_parquet(path)
-        if ending not in SEPARATORS:
-            raise ValueError("its name must end in " + ", ".join([*SEPARATORS, ".parquet"]))
-        engine: dict[str, Any] = {"sep": SEPARATORS[ending], "engine": "python"}
-        return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, **engine)
+        if ending not in ENDINGS:
+            raise ValueError("its name must end in " + ", ".join([*ENDINGS, ".parquet"]))
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = max(SEPARATORS, key=header.count)
+        return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, sep=separator)
     except ImportError as error:
         raise ValueError(
             f"{path}: pandas reads Parquet with pyarrow: pip install pyarrow"

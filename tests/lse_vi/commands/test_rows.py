@@ -37,6 +37,12 @@ def test_a_table_is_read_whatever_parts_its_columns(table, tmp_path, ending, sep
     pd.testing.assert_series_equal(rows.table.gfp, table.gfp.dropna().reset_index(drop=True))
 
 
+def test_a_table_of_one_column_has_no_separator(tmp_path):
+    path = tmp_path / "angles.csv"
+    pd.DataFrame({"angle_deg": np.arange(20.0)}).to_csv(path, index=False)
+    assert rows_of(path, "--value", "angle_deg").table.columns.tolist() == ["angle_deg"]
+
+
 def test_rows_are_chosen_by_a_condition(table, tmp_path):
     path = tmp_path / "tracks.csv"
     table.to_csv(path, index=False)
