@@ -109,6 +109,17 @@ def check_tensor(name: str, x: Any) -> Tensor:
     return x
 
 
+def check_broadcast(name: str, x: Tensor, batch_shape: torch.Size) -> torch.Size:
+    """The shape (*sample, *batch) of points (*sample, *batch, dim) beside ``batch_shape``."""
+    try:
+        return torch.broadcast_shapes(x.shape[:-1], batch_shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} must broadcast to (*sample, *batch, dim), but got shape {tuple(x.shape)} for "
+            f"batch_shape {tuple(batch_shape)}"
+        ) from error
+
+
 def check_points(name: str, x: Any, dim: int, dtype: torch.dtype) -> None:
     """``x`` must be a tensor (..., dim) of ``dtype``."""
     check_tensor(name, x)

@@ -14,6 +14,7 @@ import lse_vi.network.copies as copies
 import lse_vi.network.in_place as in_place
 from lse_vi.checks import (
     as_number,
+    check_broadcast,
     check_count,
     check_counts,
     check_fraction,
@@ -183,7 +184,7 @@ class LSEICNN(nn.Module):
         """Second derivatives of E: (*sample, *batch, dim) -> (*sample, *batch, dim, dim)."""
         self._check(x)
         keep = torch.is_grad_enabled()
-        lead = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
+        lead = check_broadcast("x", x, self.batch_shape)
         with with_gradients():
             points = usable(x).expand(*lead, self.dim)
             points = points if points.requires_grad else points.detach().requires_grad_()
@@ -288,7 +289,6 @@ class LSEICNN(nn.Module):
             one.units.set_(period=self.units.period)
         return one
 
-    @checked
     def resized(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:
         """A :meth:`blank` potential with this one's rho and gates, and the same parameters trained.
 
