@@ -149,7 +149,7 @@ class BayesianDensity(PyroModule):
         return self._with(center=center, root=root)
 
     def gathered(self) -> BayesianDensity:
-        """The same model of fewer points, see ``lse_vi.numerics.clusters.gather``.
+        """The same model of fewer points, see ``gather`` in ``numerics.clusters``.
 
         Itself, where there are not many more points than cells. Its likelihood is cheap, and nearly
         that of all points.
