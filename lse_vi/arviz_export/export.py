@@ -6,7 +6,7 @@ a posterior and its model into plain arrays, and the installed ArviZ turns these
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,7 @@ ELSEWHERE = {
 
 @checked
 def to_arviz(
-    posterior: Callable[..., Any] | Mapping[str, Any] | GuideResult | PosteriorDraws | MCMC,
+    posterior: Any,  # of the kinds below; for other results it names the function that is theirs
     model: Callable[..., Any],
     *args: Any,
     settings: ExportSettings | None = None,

@@ -185,7 +185,7 @@ class Play(Elastic):
     def energy(self, strain: Tensor, state: Tensor) -> Tensor:
         """Psi(E, h): (*shape, *event) and (*shape, transitions) -> (*shape)."""
         event = tuple(self.invariants.event_shape)
-        check_beside(strain, "state", state, event, (self.states,))
+        check_beside(strain, "state", state, event, (self.potential.modes - 1,))
         phases = self._phases(self.invariants(strain / self.strain_unit))
         psi = (self._shares(state) * phases).sum(-1)
         psi = psi - 0.5 * (self.mixing * state * (1 - state)).sum(-1)

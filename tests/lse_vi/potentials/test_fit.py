@@ -298,7 +298,7 @@ def test_bad_input_is_named(arguments, message):
         ({"pot": "pot"}, "pot must be an LSEICNN, but got 'pot'"),
         ({"solver": "adam"}, r"solver must be .* Adam\(\), but got 'adam'"),
         ({"solver": Adam}, "solver must be an object .* but got <class"),
-        ({"discovery": True}, r"discovery must be FewestModes\(\) or None, but got True"),
+        ({"discovery": True}, r"discovery must be of type FewestModes, but got True"),
         ({"seed": 0.5}, r"seed must be an integer, but got 0\.5"),
     ],
 )

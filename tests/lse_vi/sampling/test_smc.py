@@ -213,5 +213,5 @@ def test_wrong_arguments(square, nine):
         sample_smc(square, guide, nine, islands=1)
     with pytest.raises(ValueError, match="draws must be at least 16"):
         SMCSettings(draws=10)
-    with pytest.raises(TypeError, match="settings must be of SMCSettings"):
+    with pytest.raises(TypeError, match="settings must be of type SMCSettings"):
         sample_smc(square, guide, nine, settings={"draws": 100})
