@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 
-import pyro
 import torch
 from pyro.infer import MCMC, NUTS
-from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor
 
 from lse_vi.bayesian.annealing import covariance_root
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count
-from lse_vi.random.turns import taking_turns
+from lse_vi.fitting.random_state import seeded
+from lse_vi.random.turns import own_draws, taking_turns
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 
@@ -101,16 +100,14 @@ class Energy:
 
 
 @contextmanager
-def _isolated(seed: int) -> Iterator[None]:
-    """Within: one thread, and all random generators seeded. Afterwards both are as before."""
-    threads, states = torch.get_num_threads(), get_rng_state()
+def _one_thread() -> Iterator[None]:
+    """Within, torch computes on one thread."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    pyro.set_rng_seed(seed)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        set_rng_state(states)
 
 
 def _chain(
@@ -123,7 +120,7 @@ def _chain(
         job: where the chain starts, (size,), and its seed.
     """
     start, seed = job
-    with taking_turns(), _isolated(seed):
+    with taking_turns(), _one_thread(), seeded(seed), own_draws():
         kernel = NUTS(
             potential_fn=Energy(model),
             step_size=FIRST_STEP,

@@ -65,6 +65,7 @@ FEW = [(kind, 0) for kind in (density, potential, guide)]
 def run(job):
     kind, seed = job
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)  # in which fits draw; a new process has torch's own
     return kind(seed).tolist()
 
 
