@@ -102,8 +102,9 @@ class Cover(NamedTuple):
     def draw(cls, proposal: Proposal, log_joint: LogJoint, *, samples: int = 10_000) -> Cover:
         """``samples`` draws of ``proposal``."""
         draws, _ = proposal.sample(samples)
-        value = log_joint(draws).nan_to_num(-torch.inf, posinf=-torch.inf)
-        return cls(draws, value, value - proposal.log_prob(draws))
+        value, log_prior = log_joint.with_prior(draws)
+        value = value.nan_to_num(-torch.inf, posinf=-torch.inf)
+        return cls(draws, value, value - proposal.log_prob(draws, log_prior))
 
     @property
     def log_evidence(self) -> float:

@@ -91,13 +91,13 @@ def fit_guide(
     with taking_turns(), seeded(recipe.seed):
         guide.forget()
         log_joint, prior = guide.in_units(*args, **kwargs)
-        log_joint(prior[:1])
+        log_joint(prior.draws[:1])
         check_parameters(log_joint.program.parameters)
-        probe = prior[:PROBES]  # where the log joint says what the model's code reads
+        probe = prior.draws[:PROBES]  # where the log joint says what the model's code reads
         file = Checkpoint(
             recipe.checkpoint, lambda: {**settings, "model": log_joint(probe).double().tolist()}
         )
-        search = find_peaks(log_joint, prior)
+        search = find_peaks(log_joint, prior.draws)
         pot = guide.placed_on(search.peaks, log_joint, prior)
         cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
         _balance_(pot, guide.density(pot), cover)

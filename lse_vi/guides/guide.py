@@ -21,7 +21,7 @@ from lse_vi.guides.latent_sites import LatentDensity, LatentSites, default_metho
 from lse_vi.guides.peak_search import Search, find_peaks, nearest_normal
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.placement import place
-from lse_vi.guides.proposal import prior_units
+from lse_vi.guides.proposal import Prior, prior_units
 from lse_vi.joint.latents import (
     PRIOR_DRAWS,
     prior_draws,
@@ -187,8 +187,8 @@ class AutoLSEICNN(LatentSites):
     # -- modes ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def in_units(self, *args: Any, **kwargs: Any) -> tuple[LogJoint, Tensor]:
-        """The log joint in coordinates of order one, and draws (n, dim) from the prior in them.
+    def in_units(self, *args: Any, **kwargs: Any) -> tuple[LogJoint, Prior]:
+        """The log joint in coordinates of order one, and the prior in them.
 
         The prior's draws have median 0 and spread 1. With an improper prior, the units are those of
         the curvature at a peak, and the draws are normal about it.
@@ -196,17 +196,18 @@ class AutoLSEICNN(LatentSites):
         log_joint, start = self.log_joint(*args, **kwargs), self._init_loc()
         for name, site in self.prototype_trace.iter_stochastic_nodes():
             check_whole(name, site)
-        prior = prior_draws(self._prior[0], self._names, args, kwargs)
-        if prior is None:
+        drawn = prior_draws(self._prior[0], self._names, args, kwargs)
+        if drawn is None:
             starts = start + randn(FLAT_STARTS, len(start)).to(start)
             shift, root = nearest_normal(log_joint, starts)
             scale = root.norm(dim=1)
             draws = randn(PRIOR_DRAWS, len(start)).to(start) @ (root / scale.unsqueeze(1)).mT
-            return log_joint.in_units(shift, scale), draws
-        prior = torch.cat([start.unsqueeze(0), self._kept(prior)])
-        prior = prior[prior.isfinite().all(-1)]
-        shift, scale = prior_units(prior)
-        return log_joint.in_units(shift, scale), (prior - shift) / scale
+            return log_joint.in_units(shift, scale), Prior(draws)
+        drawn = torch.cat([start.unsqueeze(0), self._kept(drawn)])
+        drawn = drawn[drawn.isfinite().all(-1)]
+        shift, scale = prior_units(drawn)
+        log_joint = log_joint.in_units(shift, scale)
+        return log_joint, Prior.of(log_joint, (drawn - shift) / scale)
 
     def find_modes(self, *args: Any, **kwargs: Any) -> Search:
         """Search for the peaks of the log joint and start the guide on them, by Laplace's method.
@@ -218,16 +219,16 @@ class AutoLSEICNN(LatentSites):
             ValueError: for a log joint that is nowhere finite or unbounded, or a subsampled plate.
         """
         log_joint, prior = self.in_units(*args, **kwargs)
-        return self.start_on(find_peaks(log_joint, prior), log_joint, prior)
+        return self.start_on(find_peaks(log_joint, prior.draws), log_joint, prior)
 
-    def start_on(self, search: Search, log_joint: LogJoint, prior: Tensor) -> Search:
+    def start_on(self, search: Search, log_joint: LogJoint, prior: Prior) -> Search:
         """Put the guide on the peaks of a search, in the units of ``log_joint``; return it."""
         self.install(self.placed_on(search.peaks, log_joint, prior), log_joint)
         self.search = search._replace(peaks=search.peaks.outside(log_joint))
         return self.search
 
     @torch.no_grad()
-    def placed_on(self, peaks: Peaks, log_joint: LogJoint, prior: Tensor) -> LSEICNN:
+    def placed_on(self, peaks: Peaks, log_joint: LogJoint, prior: Prior) -> LSEICNN:
         """A potential with a mode on each peak, and more where peaks are not Gaussian.
 
         Args:

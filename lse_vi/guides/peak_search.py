@@ -118,6 +118,7 @@ def find_peaks(
             edge = _at_edge(log_joint, ends)
             found = _join(found, _stray(log_joint, ends, alone=found is None, edge=edge))
         peaks = _join(peaks, found)
+        peaks = peaks and peaks.sound
         if peaks is None:
             raise ValueError(
                 f"model: none of {ROUND_STARTS} ascents of the log joint came to an end; is it "

@@ -10,6 +10,9 @@ from torch import Tensor
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.linear_algebra import laplace_mass, scale_tril
 
+# Log share beside a point on a path to infinity; its mass by Laplace may be far off, not so far.
+MADE_BY_ROUNDING = -48.0
+
 
 @dataclass(frozen=True)
 class Peaks:
@@ -45,6 +48,17 @@ class Peaks:
         mode, and its mass by Laplace's approximation may be far off.
         """
         return self.select(self.proper) if bool(self.proper.any()) else self
+
+    @property
+    def sound(self) -> Peaks:
+        """All but maxima that weigh nothing beside a point on a path to infinity.
+
+        Rounding makes such maxima far down in the neck of a funnel, where the scale is near zero.
+        """
+        strays = self.log_mass[~self.proper]
+        if not len(strays):
+            return self
+        return self.select(~self.proper | (self.log_mass > strays.amax() + MADE_BY_ROUNDING))
 
     @property
     def scale_tril(self) -> Tensor:

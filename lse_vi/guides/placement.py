@@ -8,6 +8,9 @@ one of these draws, with the curvature of log p there. It is added to the mixtur
 that maximises
 
 .. math:: \sum_i v_i \log\big((1 - a)\, q(x_i) + a\, N(x_i)\big) \approx E_p \log q + \text{gain}.
+
+Where the mixture still is no good fit, its means and covariances are moved to the weighted draws,
+which are drawn anew around them (population Monte Carlo, Cappé et al. 2008).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.guides.peaks import Peaks
-from lse_vi.guides.proposal import WIDER, Proposal
+from lse_vi.guides.proposal import WIDER, Prior, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 from lse_vi.random.draws import generator
@@ -49,6 +52,11 @@ EM_UPDATES = 20  # of the shares of the mixture: gains and shares change little 
 LEAST_SHARE = 1e-6  # of the mixture, for any Gaussian: keeps logarithms finite
 MOST_SHARE = 0.9  # of the mixture, for a new Gaussian: the others keep some mass
 FIRST_SHARE = 0.2  # of a new Gaussian before EM, which moves it from any start
+# Rounds of moving Gaussians to the mass, with as many updates of EM in each, unless the mixture is
+# as good a fit as this, in nats of KL(p||q): nine in ten of its draws count then.
+ROUNDS, MOVES, GOOD_FIT = 6, 5, 0.05
+REACH = 4.0  # beyond the typical radius of a Gaussian, sqrt(dim), in its deviations
+KNOWN_BEFORE = 2  # draws for each dimension that the covariance so far is worth against new ones
 MOST_LOG_RATIO = 50.0  # of a new Gaussian's density to the mixture's: e^50 cannot overflow
 
 
@@ -78,6 +86,12 @@ class Placement:
         constant = 0.5 * x.shape[1] * math.log(2 * math.pi)
         return (log_det(root).unsqueeze(-1) - 0.5 * white.square().sum(-1) - constant).mT
 
+    def log_prob_at(self, radius: float) -> Tensor:
+        """Log density of each Gaussian so many deviations from its mean, (modes,)."""
+        root = torch.linalg.cholesky(self.precision)
+        dim = self.loc.shape[1]
+        return log_det(root) - 0.5 * radius**2 - 0.5 * dim * math.log(2 * math.pi)
+
     def add(self, other: Placement, share: Tensor) -> Placement:
         """The mixture of both, in which ``other`` has the share ``share``."""
         log_share = torch.cat([self.log_share + torch.log1p(-share), other.log_share + share.log()])
@@ -100,7 +114,7 @@ class Placement:
 
 
 @torch.no_grad()
-def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -> Placement:
+def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Prior) -> Placement:
     """Gaussians on the peaks that hold the mass, the heaviest first, and those worth adding.
 
     Args:
@@ -108,7 +122,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
         log_joint: of the model.
         modes: the largest number of Gaussians; None for what the peaks need, and at most eight
             more.
-        prior: draws, (n, dim), in coordinates in which they are of order one.
+        prior: in coordinates in which its draws are of order one.
     """
     real = peaks.real
     needed = int((torch.softmax(real.log_mass, 0).cumsum(0) < COVERED).sum()) + 1
@@ -127,7 +141,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
         weights = pool.weights
         placed = replace(placed, log_share=_shares(each, weights, placed.log_share))
         if len(placed.loc) == limit:
-            return placed
+            return _adapted(placed, pool, log_joint, prior)
         at = torch.multinomial(weights, CANDIDATES, True, generator=generator(weights.device))
         trial = _candidates(placed, log_joint, pool.x[at], prior)
         there, count = trial.log_prob(pool.x), len(placed.loc)
@@ -147,7 +161,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Tensor) -
             each = torch.cat([each, there[:, best]], 1)
         fresh = placed.select(torch.arange(count, len(placed.loc)))
         if not len(fresh.loc):
-            return placed
+            return _adapted(placed, pool, log_joint, prior)
         law = Proposal(fresh.loc, math.sqrt(WIDER) * fresh.scale_tril, fresh.even)
         more = _Pool.draw(law, FRESH_DRAWS * len(fresh.loc), log_joint)
         each = torch.cat([each, placed.log_prob(more.x)])
@@ -162,19 +176,23 @@ class _Pool:
         laws: with the number of draws of each.
         x: the draws, (n, dim).
         log_joint: l there, in nats, minus infinity where it is not finite, (n,).
+        log_prior: log density of the prior there, (n,); NaN where it is not known.
         log_density: log of the laws' densities there, each times its number of draws, (n,).
     """
 
     laws: tuple[tuple[Proposal, int], ...]
     x: Tensor
     log_joint: Tensor
+    log_prior: Tensor
     log_density: Tensor
 
     @classmethod
     def draw(cls, law: Proposal, n: int, log_joint: LogJoint) -> _Pool:
         """``n`` draws of one law."""
         x, _ = law.sample(n)
-        return cls(((law, n),), x, _finite(log_joint(x)), law.log_prob(x) + math.log(n))
+        value, log_prior = log_joint.with_prior(x)
+        log_density = law.log_prob(x, log_prior) + math.log(n)
+        return cls(((law, n),), x, _finite(value), log_prior, log_density)
 
     def join(self, more: _Pool) -> _Pool:
         """The draws of both, as if each were of the mixture of all laws (Owen & Zhou 2000)."""
@@ -183,12 +201,13 @@ class _Pool:
             self.laws + more.laws,
             torch.cat([self.x, more.x]),
             torch.cat([self.log_joint, more.log_joint]),
+            torch.cat([self.log_prior, more.log_prior]),
             log_density,
         )
 
     def _beside(self, more: _Pool) -> Tensor:
         """``log_density`` of the own draws, with the laws of ``more`` too."""
-        others = [law.log_prob(self.x) + math.log(n) for law, n in more.laws]
+        others = [law.log_prob(self.x, self.log_prior) + math.log(n) for law, n in more.laws]
         return torch.logsumexp(torch.stack([self.log_density, *others]), 0)
 
     @property
@@ -197,6 +216,58 @@ class _Pool:
         weights = torch.softmax(self.log_joint - self.log_density, 0)
         weights = weights.clamp_max(len(weights) ** -0.5)
         return weights / weights.sum()
+
+    def misfit(self, placed: Placement) -> float:
+        """KL(p||q) in nats, of the posterior p from the mixture q of ``placed``."""
+        log_q = torch.logsumexp(placed.log_prob(self.x) + placed.log_share, 1)
+        log_w = self.log_joint - self.log_density
+        apart = self.log_joint - log_w.logsumexp(0) - log_q
+        weights = self.weights
+        return float((weights * apart)[weights > 0].sum())
+
+
+def _adapted(placed: Placement, pool: _Pool, log_joint: LogJoint, prior: Prior) -> Placement:
+    """``placed`` with its Gaussians moved to the mass, as long as fresh draws say that it pays."""
+    n = len(pool.x)
+    for _ in range(ROUNDS):
+        if pool.misfit(placed) < GOOD_FIT:
+            break
+        moved = _moved(placed, pool)
+        around = Proposal.around(moved.loc, moved.scale_tril, moved.log_share, prior)
+        fresh = _Pool.draw(around, n, log_joint)
+        chance = CHANCE_GAIN * float(fresh.weights.square().sum())
+        if fresh.misfit(placed) - fresh.misfit(moved) < WORTH + chance:
+            break
+        placed, pool = moved, pool.join(fresh)
+    return placed
+
+
+def _moved(placed: Placement, pool: _Pool) -> Placement:
+    """Means, covariances and shares that fit the weighted draws better, by EM.
+
+    A covariance that few draws tell stays near what it was. Only draws within a Gaussian's reach
+    move it: it must not leave its peak, or cover two, where another peak has no Gaussian.
+    """
+    x, weights, dim = pool.x, pool.weights, pool.x.shape[1]
+    for _ in range(MOVES):
+        each = placed.log_prob(x)
+        own = torch.softmax(each + placed.log_share, 1) * weights.unsqueeze(1)
+        mass = own.sum(0)
+        own = own * (each > placed.log_prob_at(REACH + math.sqrt(dim)))
+        near = own.sum(0)
+        count = near.square() / own.square().sum(0).clamp_min(torch.finfo(x.dtype).tiny)
+        loc, precision = placed.loc.clone(), placed.precision.clone()
+        for k in (count > dim).nonzero().flatten().tolist():
+            loc[k] = own[:, k] @ x / near[k]
+            off = x - loc[k]
+            told = count[k] / (count[k] + KNOWN_BEFORE * dim)
+            seen = (own[:, k, None] * off).mT @ off / near[k]
+            root = torch.linalg.cholesky(precision[k])
+            before = torch.cholesky_inverse(root)
+            blend = torch.linalg.cholesky(told * seen + (1 - told) * before)
+            precision[k] = torch.cholesky_inverse(blend)
+        placed = Placement(loc, precision, torch.log_softmax((mass + LEAST_SHARE).log(), 0))
+    return placed
 
 
 def _finite(value: Tensor) -> Tensor:
@@ -212,13 +283,14 @@ def _shares(each: Tensor, weights: Tensor, log_share: Tensor) -> Tensor:
     return torch.log_softmax(log_share, 0)
 
 
-def _candidates(placed: Placement, log_joint: LogJoint, x: Tensor, prior: Tensor) -> Placement:
+def _candidates(placed: Placement, log_joint: LogJoint, x: Tensor, prior: Prior) -> Placement:
     """Two Gaussians at each point of ``x`` (n, dim), with the curvature there: wide and narrow.
 
     The nearest part bounds their width. Far from all Gaussians that is the part as wide as the
     prior.
     """
-    law = Proposal.around(placed.loc, placed.scale_tril, placed.log_share, prior)
+    wide = Prior(prior.draws)  # as wide as the prior, with a covariance of its own
+    law = Proposal.around(placed.loc, placed.scale_tril, placed.log_share, wide)
     nearest = (law.each(x) + law.log_share).argmax(1)
     hessian = -log_joint.hessian(x)
     fine = hessian.isfinite().all(-1).all(-1)

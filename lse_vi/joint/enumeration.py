@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Iterable
+from numbers import Number
 from typing import Any
 
 import torch
+from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.ops import packed
 from pyro.ops.contract import contract_to_tensor
@@ -99,6 +103,32 @@ def log_prob_sum(trace: Trace, depth: int, plate: tuple[str, int] | None = None)
             factors, dims, frozenset(kept), ring=Ring(dim_to_size=kept)
         )
     return total
+
+
+def prior_terms(trace: Trace, names: Iterable[str], depth: int) -> list[Tensor]:
+    """Log densities of the sites ``names`` of a run, whose sum is that of the prior.
+
+    They are NaN where that is not known: if a site is scaled or masked, or depends on a discrete
+    one that takes all its values.
+    """
+    terms = []
+    for name in names:
+        site = trace.nodes[name]
+        log_p = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        plain = isinstance(site["scale"], Number) and site["scale"] == 1
+        whole = (site["mask"] is None or site["mask"] is True) and not _is_masked(site["fn"])
+        alone = all(size == 1 for size in log_p.shape[: max(log_p.dim() - depth, 0)])
+        terms.append(log_p if plain and whole and alone else log_p.new_full((), math.nan))
+    return terms
+
+
+def _is_masked(law: Any) -> bool:
+    """Whether a law, or the one inside it, was made by ``law.mask(...)``."""
+    while not isinstance(law, MaskedDistribution):
+        if not hasattr(law, "base_dist"):
+            return False
+        law = law.base_dist
+    return True
 
 
 def factor(name: str, site: Any, log_p: Tensor, depth: int) -> Tensor:

@@ -113,13 +113,21 @@ class LogJoint:
 
     def __call__(self, u: Tensor) -> Tensor:
         """l in nats, (n,), at ``u`` (n, dim); differentiable."""
-        z = self.shift + self.scale * u
+        return self.with_prior(u)[0]
+
+    def with_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """l and the log density of the prior, in nats, (n,) each, at ``u`` (n, dim).
+
+        That of the prior is NaN where it is not known, see
+        :func:`~lse_vi.joint.enumeration.prior_terms`, and not normalised if a prior is improper.
+        """
+        both = self._of_latents(self.shift + self.scale * u)
         if isinstance(self.scale, Tensor):
-            return self._of_latents(z) + self.scale.log().sum()
-        return self._of_latents(z)
+            both = both + self.scale.log().sum()
+        return both[:, 0], both[:, 1]
 
     def _of_latents(self, z: Tensor) -> Tensor:
-        """l with s = 0 and c = 1."""
+        """l and the log prior, (n, 2), with s = 0 and c = 1."""
         try:
             with self._model_at_work():
                 value = self._planned(z)(z)
@@ -130,7 +138,8 @@ class LogJoint:
             self._handling = FailedFactorsAreNaN()
             return self._of_latents(z)
         if isinstance(self._handling, FailedFactorsAreNaN):
-            return value.masked_fill(value.isnan(), -torch.inf)
+            broken = value[:, :1].isnan() & value.new_tensor([True, False]).bool()
+            return value.masked_fill(broken, -torch.inf)
         return value
 
     def _planned(self, z: Tensor) -> Plan:
@@ -166,6 +175,19 @@ class LogJoint:
             value = self(z)
             (gradient,) = torch.autograd.grad(value.sum(), z)
         return value.detach(), gradient
+
+    def gradients_with_prior(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """l (n,) and its gradient (n, dim), and the same of the log prior, at ``z`` (n, dim)."""
+        pieces = []
+        for piece in self._pieces(z, 1):
+            with torch.enable_grad():
+                u = piece.detach().requires_grad_()
+                value, log_prior = self.with_prior(u)
+                (pull,) = torch.autograd.grad(log_prior.sum(), u, retain_graph=True)
+                (score,) = torch.autograd.grad(value.sum(), u)
+            pieces.append((value.detach(), score, log_prior.detach(), pull))
+        value, score, log_prior, pull = (torch.cat(each) for each in zip(*pieces, strict=True))
+        return value, score, log_prior, pull
 
     def hessian(self, z: Tensor) -> Tensor:
         """Second derivatives (n, dim, dim) at ``z`` (n, dim).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from lse_vi.joint.effects import Placed, Unplaced
-from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum
+from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum, prior_terms
 from lse_vi.joint.plates import whole_plates
 from lse_vi.joint.refusals import chance, check_mask, check_sites, check_whole
 from lse_vi.joint.supports import OnCircles
@@ -60,6 +60,7 @@ class Program:
         self.depth = 0
         self.summed: tuple[str, ...] = ()
         self.parameters: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
 
     def place(self, z: Tensor) -> Placed:
         """The effect that puts latent sites at vectors ``z``."""
@@ -78,22 +79,30 @@ class Program:
             check_whole(site["name"], site)  # a latent in a plate that is made whole would not fit
         trace = self._trace(self.place(z))
         check_sites(trace)
-        for site, _ in self.unpack(z):
+        sites = [site for site, _ in self.unpack(z)]
+        for site in sites:
             check_mask(site, trace.nodes[site["name"]])
         self.depth, self.parameters = depth_of(trace), tuple(trace.param_nodes)
+        self.names = tuple(site["name"] for site in sites)
         self.summed = tuple(name for name, site in trace.nodes.items() if is_summed(site))
 
     def at(self, z: Tensor) -> Tensor:
-        """l, a scalar, at one vector ``z`` (dim,)."""
+        """l and the log density of the prior, (2,), at one vector ``z`` (dim,)."""
         placed = self.place(z)
-        log_p = self.log_p(placed)
-        return log_p + sum(log_det.sum() for log_det in placed.log_dets.values())
+        log_p, trace = self._run(placed)
+        log_prior = sum(term.sum() for term in prior_terms(trace, placed.values, self.depth))
+        log_det = sum(each.sum() for each in placed.log_dets.values())
+        return torch.stack(torch.broadcast_tensors(log_p + log_det, log_prior + log_det))
 
     def log_p(self, placed: Placed) -> Tensor:
         """log p, a scalar, of a run at ``placed``, without Jacobians."""
+        return self._run(placed)[0]
+
+    def _run(self, placed: Placed) -> tuple[Tensor, Trace]:
+        """log p, a scalar, without Jacobians, and the run at ``placed``."""
         trace = self.trace(placed)
         check_sites(trace)
-        return log_prob_sum(trace, self.depth) if self.summed else trace.log_prob_sum()
+        return log_prob_sum(trace, self.depth) if self.summed else trace.log_prob_sum(), trace
 
     def placed(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Values of the latent sites at one vector ``z`` (dim,), in the supports of a run there.
@@ -128,18 +137,53 @@ class Program:
         return self._trace(*[Enumerate(self.depth)] if self.summed else [], effect)
 
     def at_all(self, z: Tensor) -> Tensor:
-        """l (n,) at ``z`` (n, dim) by one run in an outermost plate."""
+        """As :meth:`at`, (n, 2), at ``z`` (n, dim), by one run in an outermost plate."""
         placed, trace = self._in_plate(z)
         log_p = log_prob_sum(trace, self.depth + 1, (PLATE, len(z)))
-        dets = placed.log_dets.values()
-        return log_p + sum(x.expand(len(z), *x.shape[1:]).reshape(len(z), -1).sum(1) for x in dets)
+        terms = prior_terms(trace, placed.values, self.depth + 1)
+        log_prior, log_det = (
+            z.new_zeros(len(z))
+            + sum(x.expand(len(z), *x.shape[1:]).reshape(len(z), -1).sum(1) for x in each)
+            for each in (terms, placed.log_dets.values())
+        )
+        return torch.stack([log_p + log_det, log_prior + log_det], 1)
+
+    def drawn(self, n: int) -> tuple[Tensor, Tensor]:
+        """``n`` vectors (n, dim) from the prior, by one run in an outermost plate.
+
+        With them the log density of the prior there, (n,).
+        """
+        trace = self._trace(self._plate(n))
+        parts = dict(self._parts_of(trace))
+        terms = prior_terms(trace, parts, self.depth + 1)
+        log_prior = torch.stack([x.expand(n, *x.shape[1:]).reshape(n, -1).sum(1) for x in terms])
+        log_prior = log_prior.sum(0)
+        for name, part in parts.items():
+            site = trace.nodes[name]
+            log_det = biject_to(site["fn"].support).log_abs_det_jacobian(part, site["value"])
+            log_prior = log_prior + log_det.reshape(n, -1).sum(1)
+        return torch.cat([part.reshape(n, -1) for part in parts.values()], 1), log_prior
+
+    def drawn_alone(self) -> Tensor:
+        """A vector (dim,) from the prior, by a run."""
+        return torch.cat([part.reshape(-1) for _, part in self._parts_of(self._trace())])
+
+    def _parts_of(self, trace: Trace) -> Iterator[tuple[str, Tensor]]:
+        """The unconstrained values of the latent sites of a run, in the supports that it had."""
+        for name in self.names:
+            site = trace.nodes[name]
+            yield name, biject_to(site["fn"].support).inv(site["value"])
 
     def _in_plate(self, z: Tensor) -> tuple[Placed, Trace]:
         """A run at vectors ``z`` (n, dim) in a plate to the left of all dimensions of the model."""
         placed = self.place(z.reshape(len(z), *[1] * self.depth, -1))
         effects = [Enumerate(self.depth + 1)] if self.summed else []
-        plate = pyro.plate(PLATE, len(z), dim=-1 - self.depth)
-        return placed, self._trace(*effects, placed, plate)
+        return placed, self._trace(*effects, placed, self._plate(len(z)))
+
+    def _plate(self, n: int) -> pyro.plate:
+        """The outermost plate of ``n`` draws; handlers around us do not see it, nor its making."""
+        with poutine.block(hide_fn=lambda site: site["type"] == "sample"):
+            return pyro.plate(PLATE, n, dim=-1 - self.depth)
 
     def _trace(self, *effects: Any) -> Trace:
         """A run within ``effects``; parameters of the model stay visible, so that SVI can train."""
@@ -185,7 +229,7 @@ class Plan:
             alone += [program.at(z[0]), program.at(z[1])]
             self.seconds = (time.perf_counter() - started) / 2
             if not _alike(alone[0], alone[1], torch.finfo(z.dtype).eps ** 0.5):
-                one, two = float(alone[0]), float(alone[1])
+                one, two = float(alone[0][0]), float(alone[1][0])
                 raise chance(lambda: program.trace(program.place(z[0])), (one, two))
             self.chunk = min(max(1, CHUNK_NUMBERS // arrays.largest), CHUNK_VECTORS)
             self.piece = max(1, PIECE_NUMBERS // arrays.total)
@@ -193,7 +237,7 @@ class Plan:
             self.moving = program.moves(z)
 
     def _choose(self, z: Tensor, alone: Tensor) -> str:
-        """The fastest way that gives what single runs give, ``alone`` (2,)."""
+        """The fastest way that gives what single runs give, ``alone`` (2, 2)."""
         why = _difference(lambda: torch.vmap(self.program.at)(z), alone)
         if why is None:
             return "vmap"
@@ -208,7 +252,7 @@ class Plan:
         return "loop"
 
     def __call__(self, z: Tensor) -> Tensor:
-        """l (n,) at ``z`` (n, dim)."""
+        """l and the log density of the prior, (n, 2), at ``z`` (n, dim)."""
         if self.how == "vmap":
             return torch.vmap(self.program.at, chunk_size=self.chunk)(z)
         if self.how == "plate":
@@ -247,13 +291,14 @@ def _difference(run: Callable[[], Tensor], alone: Tensor) -> tuple[str, str] | N
     close = torch.isclose(alone, mapped, rtol=VMAP_TOLERANCE, atol=VMAP_TOLERANCE, equal_nan=True)
     if bool(close.all()):
         return None
-    at = int((~close).long().argmax())
+    at = int((~close).any(1).long().argmax())
+    there, by_itself = float(mapped[at, 0]), float(alone[at, 0])
     return (
         "comes out differently",
-        f"its log joint is {float(mapped[at]):.6g} there, but {float(alone[at]):.6g} by itself",
+        f"its log joint is {there:.6g} there, but {by_itself:.6g} by itself",
     )
 
 
 def _alike(one: Tensor, two: Tensor, tolerance: float) -> bool:
     """Whether two values of the log joint are the same but for rounding."""
-    return bool(torch.isclose(one, two, rtol=tolerance, atol=tolerance, equal_nan=True))
+    return bool(torch.isclose(one, two, rtol=tolerance, atol=tolerance, equal_nan=True).all())

@@ -24,6 +24,7 @@ ADAPTATION = 1.0  # gain of log step sizes per excess of acceptance
 # Hamiltonian steps of a proposal, and the range of a random factor of their size: together about a
 # quarter of the period of a normal law, after which its draws are new.
 LEAPS, JITTER = 3, (0.7, 1.0)
+SHORTEST = 0.01  # the same factor for draws that belong to the prior, log-uniform from here to 1
 FIRST_STEP = 0.9  # times dim^(-1/4), which keeps acceptance in any dimension (Neal 2011)
 MOVES, LAST_MOVES = 2, 8  # proposals in each stage, and in the last one, whose draws are returned
 
@@ -47,9 +48,13 @@ class FrameMoves:
 
     def look(self, x: Tensor) -> Population:
         """What is known of draws at ``x`` (n, dim): densities and slopes of p and r."""
-        value, score = self.log_joint.value_and_gradient(x)
+        if self.proposal.prior is None:
+            value, score = self.log_joint.value_and_gradient(x)
+            log_prior, pull = None, None
+        else:
+            value, score, log_prior, pull = self.log_joint.gradients_with_prior(x)
         self.evaluations += len(x)
-        each, log_r, score_r = self.proposal.value_and_gradients(x)
+        each, log_r, score_r = self.proposal.value_and_gradients(x, log_prior, pull)
         least = torch.finfo(value.dtype).min / 4  # finite where the model's density is 0 or NaN
         value = value.nan_to_num(least, posinf=least, neginf=least).clamp_min(least)
         return {
@@ -57,6 +62,7 @@ class FrameMoves:
             "each": each,
             "log_ratio": (value - log_r).clamp_min(least),
             "slope": (score - score_r).nan_to_num(0.0, 0.0, 0.0),
+            "prior_slope": torch.zeros_like(x) if pull is None else pull.nan_to_num(0.0, 0.0, 0.0),
         }
 
     def __call__(self, population: Population, power: Tensor, last: bool) -> Population:
@@ -69,17 +75,23 @@ class FrameMoves:
         """One proposal for each draw, accepted or not."""
         part = categorical(at["each"], 1)[0]
         loc, root = self.proposal.loc[part], self.proposal.root[part]
-        low, high = JITTER
-        factor = low + (high - low) * rand(len(part), 1).to(loc)
+        of_prior = torch.zeros_like(part, dtype=torch.bool)
+        if self.proposal.prior is not None:
+            of_prior = part == len(self.step) - 1
+        (low, high), chance = JITTER, rand(len(part), 1).to(loc)
+        factor = low + (high - low) * chance
+        factor = torch.where(of_prior.unsqueeze(1), SHORTEST**chance, factor)
         eps = self.step[part].unsqueeze(1) * factor
         u = torch.linalg.solve_triangular(root, (at["x"] - loc).unsqueeze(-1), upper=False)
         u, p, there = u.squeeze(-1), randn_like(loc), at
         before = _height(at, part, power) - 0.5 * p.square().sum(1)
-        p = p + 0.5 * eps * _slope(at, u, root, power)
+        p = p + 0.5 * eps * _slope(at, u, root, power, of_prior)
         for leap in range(LEAPS):
             u = u + eps * p
             there = self.look(loc + (root @ u.unsqueeze(-1)).squeeze(-1))
-            p = p + (1.0 if leap < LEAPS - 1 else 0.5) * eps * _slope(there, u, root, power)
+            p = p + (1.0 if leap < LEAPS - 1 else 0.5) * eps * _slope(
+                there, u, root, power, of_prior
+            )
         gain = _height(there, part, power) - 0.5 * p.square().sum(1) - before
         chance = gain.nan_to_num(-torch.inf).clamp_max(0.0).exp()
         accept = rand_like(chance) < chance
@@ -102,8 +114,10 @@ def _height(at: Population, part: Tensor, power: Tensor) -> Tensor:
     return power * at["log_ratio"] + at["each"].gather(1, part.unsqueeze(1)).squeeze(1)
 
 
-def _slope(at: Population, u: Tensor, root: Tensor, power: Tensor) -> Tensor:
+def _slope(at: Population, u: Tensor, root: Tensor, power: Tensor, of_prior: Tensor) -> Tensor:
     """The gradient of :func:`_height` in the frames of the parts, (n, dim)."""
     pull = (root.mT @ at["slope"].unsqueeze(-1)).squeeze(-1)
     square = u.square().sum(1, keepdim=True)
-    return power.unsqueeze(1) * pull - (FREEDOM + u.shape[1]) / (FREEDOM + square) * u
+    of_t = -(FREEDOM + u.shape[1]) / (FREEDOM + square) * u
+    prior = (root.mT @ at["prior_slope"].unsqueeze(-1)).squeeze(-1)
+    return power.unsqueeze(1) * pull + torch.where(of_prior.unsqueeze(1), prior, of_t)

@@ -18,7 +18,7 @@ from lse_vi.guides.fit import check_guide
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb, find_peaks
 from lse_vi.guides.peaks import Peaks
-from lse_vi.guides.proposal import Proposal
+from lse_vi.guides.proposal import Prior, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.tempering import Tempered, temper
 from lse_vi.random.turns import taking_turns
@@ -27,6 +27,7 @@ from lse_vi.sampling.hamiltonian import FrameMoves
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import usable, with_gradients
 
+PILOT = 1024  # draws that say how large a share the prior gets of the first draws
 LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs
 SAME = 1e-3  # nats, relative: peaks whose log joint differs by more were found for other data
 TRUSTED_R_HAT = 1.05  # above which islands disagree (Vehtari et al. 2021: 1.01 for long chains)
@@ -113,6 +114,8 @@ def sample_smc(
         log_joint, prior = guide.in_units(*args, **kwargs)
         search = _search(guide, log_joint, prior)
         proposal = Proposal.of_guide(guide.density(guide.potential_in(log_joint)), prior)
+        pilot, _ = proposal.sample(PILOT)
+        proposal = proposal.weighed(pilot, *log_joint.with_prior(pilot))
         moves, n = FrameMoves(log_joint, proposal), chosen.draws // chosen.islands
         starts = [proposal.sample(n)[0] for _ in range(chosen.islands)]
         population = moves.look(torch.cat(starts))
@@ -120,17 +123,17 @@ def sample_smc(
         return _report(log_joint, search, proposal, end, moves.evaluations)
 
 
-def _search(guide: AutoLSEICNN, log_joint: LogJoint, prior: Tensor) -> Search:
+def _search(guide: AutoLSEICNN, log_joint: LogJoint, prior: Prior) -> Search:
     """The search behind the guide, in the units of ``log_joint``; made anew for other data."""
     if guide.search is None:
-        search = find_peaks(log_joint, prior)
+        search = find_peaks(log_joint, prior.draws)
         guide.start_on(search, log_joint, prior)
         return search
     known = guide.search.peaks.inside(log_joint)
     value = log_joint(known.x)
     if torch.allclose(value, known.log_joint.to(value), rtol=SAME, atol=SAME):
         return guide.search._replace(peaks=known)
-    return find_peaks(log_joint, prior)
+    return find_peaks(log_joint, prior.draws)
 
 
 def _report(

@@ -34,7 +34,7 @@ def test_peaks_in_other_units_and_back():
 
     guide = AutoLSEICNN(model)
     log_joint, prior = guide.in_units()
-    peaks = find_peaks(log_joint, prior).peaks
+    peaks = find_peaks(log_joint, prior.draws).peaks
     assert len(peaks) == 4
     outside = peaks.outside(log_joint)
     torch.testing.assert_close(outside.log_mass, peaks.log_mass)  # masses have no units
@@ -54,7 +54,7 @@ def test_a_narrow_peak_within_a_broad_one_is_a_peak_of_its_own():
         pyro.factor("f", torch.logaddexp(broad, narrow - 3))
 
     log_joint, prior = AutoLSEICNN(model).in_units()
-    assert len(find_peaks(log_joint, prior).peaks) == 2
+    assert len(find_peaks(log_joint, prior.draws).peaks) == 2
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])

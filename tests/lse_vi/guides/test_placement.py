@@ -42,7 +42,7 @@ def placed(model, modes, seed=0):
     torch.manual_seed(seed)
     guide = AutoLSEICNN(model, modes=modes)
     log_joint, prior = guide.in_units()
-    placement = place(find_peaks(log_joint, prior).peaks, log_joint, modes, prior)
+    placement = place(find_peaks(log_joint, prior.draws).peaks, log_joint, modes, prior)
     precision = placement.precision / log_joint.scale / log_joint.scale.unsqueeze(1)
     return Placement(
         log_joint.shift + log_joint.scale * placement.loc, precision, placement.log_share

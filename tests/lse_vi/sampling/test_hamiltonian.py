@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lse_vi import AutoLSEICNN
-from lse_vi.guides.proposal import Proposal
+from lse_vi.guides.proposal import Prior, Proposal
 from lse_vi.sampling.hamiltonian import FrameMoves
 
 COUNT = 20_000
@@ -26,7 +26,9 @@ def two_normals():
 def test_exact_draws_stay_exact(power):
     """At b = 1 draws of the posterior, at b = 0 draws of the proposal."""
     loc = torch.tensor([[-1.5, -2.0], [2.0, 2.2]])
-    law = Proposal.around(loc, torch.eye(2).expand(2, 2, 2), torch.zeros(2), 3 * torch.randn(99, 2))
+    law = Proposal.around(
+        loc, torch.eye(2).expand(2, 2, 2), torch.zeros(2), Prior(3 * torch.randn(99, 2))
+    )
     first = torch.rand(COUNT, 1) < 0.3
     posterior = torch.where(first, -2 + torch.randn(COUNT, 2), 2 + 0.3 * torch.randn(COUNT, 2))
     x = posterior if power else law.sample(COUNT)[0]

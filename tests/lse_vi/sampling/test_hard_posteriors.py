@@ -74,3 +74,36 @@ def test_eight_schools_in_single_precision():
     draws = sample_smc(schools, guide, y, **QUIET)
     assert abs(draws.log_evidence + 31.311) < 4 * draws.log_evidence_error
     assert draws.warnings == ()
+
+
+def log_p_of_schools(y, sd, mu, log_tau):
+    """log p(y, mu, log tau) of eight schools on a grid, the effects integrated out."""
+    log_p = dist.Normal(0.0, 5.0).log_prob(mu) + dist.HalfCauchy(5.0).log_prob(log_tau.exp())
+    for each, own in zip(y, sd, strict=True):
+        log_p = log_p + dist.Normal(mu, (own**2 + (2 * log_tau).exp()).sqrt()).log_prob(each)
+    return log_p + log_tau
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
+def test_the_neck_of_a_funnel_is_met(seed):
+    """Centred eight schools: a tenth of the mass lies at small scales, where no peak is."""
+    y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], dtype=torch.float64)
+    sd = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0], dtype=torch.float64)
+
+    def model():
+        mu = pyro.sample("mu", dist.Normal(torch.zeros(()).double(), 5.0))
+        tau = pyro.sample("tau", dist.HalfCauchy(torch.tensor(5.0).double()))
+        with pyro.plate("school", 8):
+            theta = pyro.sample("theta", dist.Normal(mu, tau))
+            pyro.sample("y", dist.Normal(theta, sd), obs=y)
+
+    mu, log_tau = (
+        torch.linspace(-40, 40, 801).double()[:, None],
+        torch.linspace(-14, 9, 801).double(),
+    )
+    p = (log_p_of_schools(y, sd, mu, log_tau) + math.log(0.1 * 23 / 800)).exp()
+    draws = sample_smc(model, AutoLSEICNN(model), seed=seed, progress=False)
+    assert abs(draws.log_evidence - float(p.sum().log())) < 4 * draws.log_evidence_error
+    assert draws.log_evidence_error < 0.03
+    below = float(p[:, log_tau < math.log(0.5)].sum() / p.sum())
+    assert float((draws.samples["tau"] < 0.5).double().mean()) == pytest.approx(below, abs=0.04)
