@@ -55,7 +55,7 @@ class Memory(Elastic):
 
     Example:
         >>> from lse_vi import LSEICNN, Isotropic
-        >>> from lse_vi.materials import Exponential
+        >>> from lse_vi.materials import Exponential, RelaxationRate
         >>> material = Memory(
         ...     LSEICNN(3 + 2, 2), Isotropic(), RelaxationRate(3, 2), stepper=Exponential()
         ... )

@@ -37,6 +37,7 @@ def checked(function: Decorated) -> Decorated:
             which other libraries call one of its arguments.
 
     Example:
+        >>> from torch import Tensor
         >>> @checked
         ... def half(x: Tensor, *, seed: int = 0) -> Tensor: ...
         >>> half("a")

@@ -27,11 +27,11 @@ def interrupt_at(monkeypatch, call):
     """Ctrl-C at the given evaluation of the objective."""
     log_prior, calls = lse_vi.densities.objective.log_prior, []
 
-    def interrupted(pot):
+    def interrupted(pot, **options):
         calls.append(pot.modes)
         if len(calls) == call:
             raise KeyboardInterrupt
-        return log_prior(pot)
+        return log_prior(pot, **options)
 
     monkeypatch.setattr(lse_vi.densities.objective, "log_prior", interrupted)
 
