@@ -43,6 +43,7 @@ MOST_ALONE = 0.1
 # The end of a transition counts as seen if without it the squared error rises by so many variances
 # of a row that errs alone: 3.2 standard errors.
 DOUBT = 10.0
+EXACT = 1e-9  # error of a fit, as a share of the stress, below which it is rounding
 COMPLETE_ROWS = 5  # with the whole share, at least: fewer may be the end of a transition by chance
 
 
@@ -288,7 +289,10 @@ def _doubted(choice: Choice) -> Choice | None:
         trial, order = build(_jumps(data, elements)[0], _with(elements, j, wide), data.units)
         tried = train(trial, data, steps=AGAIN, settled=CLOSE).cost
         assert isinstance(trial, Play)
-        if order == sides and tried < cost * (1 + DOUBT * choice.together / data.count):
+        # Two fits to rounding are equal, whatever is left of them.
+        rounding = EXACT**2 * float((data.weight * data.stress.square()).sum())
+        bound = cost * (1 + DOUBT * choice.together / data.count) + rounding
+        if order == sides and tried < bound:
             opened = model = trial
     return None if opened is None else finish(opened, sides, data)
 
