@@ -35,7 +35,8 @@ def write_archive(name: str, content: Any, path: str | Path) -> None:
     try:
         try:
             with open(part, "xb") as file:
-                file.write(buffer.getbuffer())
+                with buffer.getbuffer() as view:  # released at once: the buffer must not go first
+                    file.write(view)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)
