@@ -204,10 +204,13 @@ class AutoLSEICNN(LatentSites):
             draws = randn(PRIOR_DRAWS, len(start)).to(start) @ (root / scale.unsqueeze(1)).mT
             return log_joint.in_units(shift, scale), Prior(draws)
         drawn = torch.cat([start.unsqueeze(0), self._kept(drawn)])
-        drawn = drawn[drawn.isfinite().all(-1)]
+        whole = drawn.isfinite().all(-1)
+        drawn = drawn[whole]
         shift, scale = prior_units(drawn)
         log_joint = log_joint.in_units(shift, scale)
-        return log_joint, Prior.of(log_joint, (drawn - shift) / scale)
+        drawn = (drawn - shift) / scale
+        # Draws that are not finite are left out: the density of those left is not the prior's.
+        return log_joint, Prior.of(log_joint, drawn) if bool(whole.all()) else Prior(drawn)
 
     def find_modes(self, *args: Any, **kwargs: Any) -> Search:
         """Search for the peaks of the log joint and start the guide on them, by Laplace's method.

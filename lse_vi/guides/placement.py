@@ -22,7 +22,15 @@ import torch
 from torch import Tensor
 
 from lse_vi.guides.peaks import Peaks
-from lse_vi.guides.proposal import WIDER, Prior, Proposal
+from lse_vi.guides.proposal import (
+    EM_UPDATES,
+    LEAST_SHARE,
+    WIDER,
+    Prior,
+    Proposal,
+    finite,
+    fitted_shares,
+)
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
 from lse_vi.random.draws import generator
@@ -48,8 +56,6 @@ CHANCE_GAIN = 8.0
 # precision. The small share only bounds its width. The large share makes it narrower (0.8 times as
 # wide inside a Gaussian), so that several candidates can tile the nearest Gaussian.
 WIDE, NARROW = 0.05, 0.56
-EM_UPDATES = 20  # of the shares of the mixture: gains and shares change little afterwards
-LEAST_SHARE = 1e-6  # of the mixture, for any Gaussian: keeps logarithms finite
 MOST_SHARE = 0.9  # of the mixture, for a new Gaussian: the others keep some mass
 FIRST_SHARE = 0.2  # of a new Gaussian before EM, which moves it from any start
 # Rounds of moving Gaussians to the mass, with as many updates of EM in each, unless the mixture is
@@ -139,7 +145,7 @@ def place(peaks: Peaks, log_joint: LogJoint, modes: int | None, prior: Prior) ->
     each = placed.log_prob(pool.x)
     while True:
         weights = pool.weights
-        placed = replace(placed, log_share=_shares(each, weights, placed.log_share))
+        placed = replace(placed, log_share=fitted_shares(each, weights, placed.log_share))
         if len(placed.loc) == limit:
             return _adapted(placed, pool, log_joint, prior)
         at = torch.multinomial(weights, CANDIDATES, True, generator=generator(weights.device))
@@ -192,7 +198,7 @@ class _Pool:
         x, _ = law.sample(n)
         value, log_prior = log_joint.with_prior(x)
         log_density = law.log_prob(x, log_prior) + math.log(n)
-        return cls(((law, n),), x, _finite(value), log_prior, log_density)
+        return cls(((law, n),), x, finite(value), log_prior, log_density)
 
     def join(self, more: _Pool) -> _Pool:
         """The draws of both, as if each were of the mixture of all laws (Owen & Zhou 2000)."""
@@ -262,25 +268,13 @@ def _moved(placed: Placement, pool: _Pool) -> Placement:
             off = x - loc[k]
             told = count[k] / (count[k] + KNOWN_BEFORE * dim)
             seen = (own[:, k, None] * off).mT @ off / near[k]
-            root = torch.linalg.cholesky(precision[k])
-            before = torch.cholesky_inverse(root)
-            blend = torch.linalg.cholesky(told * seen + (1 - told) * before)
-            precision[k] = torch.cholesky_inverse(blend)
+            before = torch.cholesky_inverse(torch.linalg.cholesky(precision[k]))
+            blend, failed = torch.linalg.cholesky_ex(told * seen + (1 - told) * before)
+            new = torch.cholesky_inverse(blend)
+            if not (failed or torch.linalg.cholesky_ex(new).info):  # else rounding undoes it
+                precision[k] = new
         placed = Placement(loc, precision, torch.log_softmax((mass + LEAST_SHARE).log(), 0))
     return placed
-
-
-def _finite(value: Tensor) -> Tensor:
-    """``value``, with minus infinity (no density) for NaN and plus infinity."""
-    return value.nan_to_num(-torch.inf, posinf=-torch.inf)
-
-
-def _shares(each: Tensor, weights: Tensor, log_share: Tensor) -> Tensor:
-    """Log shares that fit the weighted points best, by EM: (modes,), all finite."""
-    for _ in range(EM_UPDATES):
-        own = torch.softmax(each + log_share, 1)
-        log_share = torch.log(weights @ own + LEAST_SHARE)
-    return torch.log_softmax(log_share, 0)
 
 
 def _candidates(placed: Placement, log_joint: LogJoint, x: Tensor, prior: Prior) -> Placement:

@@ -33,7 +33,8 @@ FREEDOM = 6.0  # of t: its tails are heavier than those of most posteriors, yet 
 WIDER = 1.3  # times the covariance of a mode
 PRIOR_SHARE, PRIOR_WIDER = 0.1, 1.44  # of the part as wide as the prior; times its covariance
 MOST_PRIOR = 0.5  # its share at most: more where the data say nothing would leave the modes bare
-EM_UPDATES = 20  # of its share
+EM_UPDATES = 20  # of the shares of a mixture: they change little afterwards
+LEAST_SHARE = 1e-6  # of a mixture, for any part: keeps logarithms finite
 TRIAL = 8  # draws at which a run in a plate is compared with single runs
 SAME = 1e-3  # nats, absolute and relative: of log densities, in single precision too
 MOST_TRIES = 20  # times the draws asked for: of those, some are not finite
@@ -208,15 +209,16 @@ class Proposal:
             x: draws of r, (n, dim).
             log_joint, log_prior: at the draws, (n,).
         """
-        each = self.each(x, log_prior) + self.log_share
-        weights = torch.softmax(log_joint - each.logsumexp(1), 0)
-        odds = each[:, -1] - each[:, :-1].logsumexp(1)
-        share = self.log_share[-1].exp()
-        odds = odds - share.logit()
-        for _ in range(EM_UPDATES):
-            share = (weights @ torch.sigmoid(odds + share.logit())).clamp(PRIOR_SHARE, MOST_PRIOR)
-        others = torch.log_softmax(self.log_share[:-1], 0) + torch.log1p(-share)
-        return replace(self, log_share=torch.cat([others, share.log().reshape(1)]))
+        if not bool(log_joint.isfinite().any()):  # no draw has any density: nothing is told
+            return self
+        each = self.each(x, log_prior)
+        weights = torch.softmax(finite(log_joint) - (each + self.log_share).logsumexp(1), 0)
+        others = torch.log_softmax(self.log_share[:-1], 0)
+        two = torch.stack([(each[:, :-1] + others).logsumexp(1), each[:, -1]], 1)
+        start = torch.stack([torch.log1p(-self.log_share[-1].exp()), self.log_share[-1]])
+        share = fitted_shares(two, weights, start)[1].exp().clamp(PRIOR_SHARE, MOST_PRIOR)
+        log_share = torch.cat([others + torch.log1p(-share), share.log().reshape(1)])
+        return replace(self, log_share=log_share)
 
     def white(self, x: Tensor) -> Tensor:
         """T^-1 (x - m) for each part, (parts, n, dim)."""
@@ -265,6 +267,28 @@ class Proposal:
         # Far out, where a scale underflows, it is NaN: no draw of the prior lies there.
         log_prior = log_prior.nan_to_num(-torch.inf, neginf=-torch.inf)
         return torch.cat([each[:, :-1], log_prior.unsqueeze(1)], 1)
+
+
+def finite(value: Tensor) -> Tensor:
+    """``value``, with minus infinity (no density) for NaN and plus infinity.
+
+    Minus infinity itself becomes the least finite number.
+    """
+    return value.nan_to_num(-torch.inf, posinf=-torch.inf)
+
+
+def fitted_shares(each: Tensor, weights: Tensor, log_share: Tensor) -> Tensor:
+    """Log shares with which a mixture fits weighted points best, by EM: (parts,), all finite.
+
+    Args:
+        each: log density of each part at the points, (n, parts).
+        weights: of the points, (n,), sum one.
+        log_share: to start from, (parts,).
+    """
+    for _ in range(EM_UPDATES):
+        own = torch.softmax(each + log_share, 1)
+        log_share = torch.log(weights @ own + LEAST_SHARE)
+    return torch.log_softmax(log_share, 0)
 
 
 def wide_part(prior: Tensor) -> Proposal:

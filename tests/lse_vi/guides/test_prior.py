@@ -85,3 +85,36 @@ def test_no_density_where_a_site_depends_on_a_discrete_one():
         pyro.sample("x", dist.Normal(10 * k, 1.0))
 
     assert AutoLSEICNN(model).in_units()[1].law is None
+
+
+def test_no_density_where_draws_are_not_finite():
+    """A third of the draws has no unconstrained coordinates: the others are another law."""
+
+    class Leaky(dist.Normal):
+        def rsample(self, sample_shape=()):
+            x = super().rsample(sample_shape)
+            return torch.where(x > 0.4, torch.inf, x)
+
+        sample = rsample
+
+    def model():
+        pyro.sample("x", Leaky(0.0, 1.0))
+
+    assert AutoLSEICNN(model).in_units()[1].law is None
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_the_prior_in_any_units(scale, offset):
+    """With its own draws as importance samples the evidence is that of the conjugate model."""
+
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.tensor(offset * scale), scale))
+        pyro.sample("y", dist.Normal(x, scale), obs=torch.tensor((offset + 1.0) * scale))
+
+    log_joint, prior = AutoLSEICNN(model).in_units()
+    value, log_prior = log_joint.with_prior(prior.law.sample(COUNT))
+    weight = (value - log_prior).exp()
+    exact = math.exp(float(dist.Normal(0.0, 2**0.5).log_prob(torch.tensor(1.0)))) / scale
+    error = float(weight.std()) / math.sqrt(COUNT)
+    assert float(weight.mean()) == pytest.approx(exact, abs=4.5 * error)

@@ -1,5 +1,8 @@
 """The mixture of wide laws around a guide."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -49,3 +52,17 @@ def test_units_of_priors():
     assert float(center[0]) == pytest.approx(1e6, abs=0.3)
     assert float(scale[0]) == pytest.approx(3.0, rel=0.05)
     assert center[1] == scale[1] == 5.0  # all alike: the unit is the value itself
+
+
+def test_the_last_part_gets_the_share_that_weights_ask_for(law):
+    """The target has another share of the last part; draws without density weigh nothing."""
+    others = torch.log_softmax(law.log_share[:-1], 0) + math.log(0.7)
+    target = replace(law, log_share=torch.cat([others, torch.tensor([math.log(0.3)])]))
+    x, _ = law.sample(20_000)
+    value = target.log_prob(x)
+    assert float(law.weighed(x, value, value).log_share[-1].exp()) == pytest.approx(0.3, abs=0.02)
+    value[:100] = torch.nan
+    value[100:200] = torch.inf
+    assert float(law.weighed(x, value, value).log_share[-1].exp()) == pytest.approx(0.3, abs=0.02)
+    nowhere = torch.full_like(value, -torch.inf)
+    assert law.weighed(x, nowhere, nowhere) is law
