@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
@@ -83,6 +84,13 @@ class Unplaced(Messenger):
         value = self.values[name]
         self.parts[name] = biject_to(msg["fn"].support).inv(value)
         msg["value"], msg["is_observed"] = value, True
+
+
+def unconstrained_parts(trace: Trace, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    """The unconstrained value of each of the sites of a run, from the support that it has there."""
+    for name in names:
+        site = trace.nodes[name]
+        yield name, biject_to(site["fn"].support).inv(site["value"])
 
 
 def log_det_of(transform: Any, part: Tensor, value: Tensor, dead: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
-from lse_vi.joint.effects import log_det_of
+from lse_vi.joint.effects import log_det_of, unconstrained_parts
 from lse_vi.joint.plates import whole_plates
 from lse_vi.joint.runs import Program
 from lse_vi.joint.supports import OnCircles
@@ -25,11 +25,7 @@ APART = 0.1  # between two vectors at which supports are compared; any step serv
 
 def unconstrained(trace: Trace, names: Iterable[str]) -> Tensor:
     """The vector (dim,) of the sites ``names`` of a run, from the supports that they have in it."""
-    parts = [
-        biject_to(trace.nodes[name]["fn"].support).inv(trace.nodes[name]["value"]).reshape(-1)
-        for name in names
-    ]
-    return torch.cat(parts)
+    return torch.cat([part.reshape(-1) for _, part in unconstrained_parts(trace, names)])
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 from torch.distributions import biject_to
 
-from lse_vi.joint.effects import Placed, Unplaced
+from lse_vi.joint.effects import Placed, Unplaced, log_det_of, unconstrained_parts
 from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_sum, prior_terms
 from lse_vi.joint.plates import whole_plates
 from lse_vi.joint.refusals import chance, check_mask, check_sites, check_whole
@@ -154,25 +154,20 @@ class Program:
         With them the log density of the prior there, (n,).
         """
         trace = self._trace(self._plate(n))
-        parts = dict(self._parts_of(trace))
+        parts = dict(unconstrained_parts(trace, self.names))
         terms = prior_terms(trace, parts, self.depth + 1)
         log_prior = torch.stack([x.expand(n, *x.shape[1:]).reshape(n, -1).sum(1) for x in terms])
         log_prior = log_prior.sum(0)
         for name, part in parts.items():
             site = trace.nodes[name]
-            log_det = biject_to(site["fn"].support).log_abs_det_jacobian(part, site["value"])
+            log_det = log_det_of(biject_to(site["fn"].support), part, site["value"], None)
             log_prior = log_prior + log_det.reshape(n, -1).sum(1)
         return torch.cat([part.reshape(n, -1) for part in parts.values()], 1), log_prior
 
     def drawn_alone(self) -> Tensor:
         """A vector (dim,) from the prior, by a run."""
-        return torch.cat([part.reshape(-1) for _, part in self._parts_of(self._trace())])
-
-    def _parts_of(self, trace: Trace) -> Iterator[tuple[str, Tensor]]:
-        """The unconstrained values of the latent sites of a run, in the supports that it had."""
-        for name in self.names:
-            site = trace.nodes[name]
-            yield name, biject_to(site["fn"].support).inv(site["value"])
+        parts = unconstrained_parts(self._trace(), self.names)
+        return torch.cat([part.reshape(-1) for _, part in parts])
 
     def _in_plate(self, z: Tensor) -> tuple[Placed, Trace]:
         """A run at vectors ``z`` (n, dim) in a plate to the left of all dimensions of the model."""
