@@ -15,7 +15,6 @@ from pyro.infer import MCMC
 
 from lse_vi.arviz_export.gather import assemble, attributes, gather
 from lse_vi.arviz_export.settings import ExportSettings
-from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.result import GuideResult
@@ -24,6 +23,7 @@ from lse_vi.joint.plates import whole_plates
 from lse_vi.random.turns import own_draws, taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.signatures.checked import checked
+from lse_vi.signatures.keywords import settle
 
 # What has an export of its own, or none, by the name of its type: the room of most is above this.
 ELSEWHERE = {

@@ -11,7 +11,7 @@ from torch import Tensor
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.proposals import Proposal
 from lse_vi.numerics.pareto import smooth
-from lse_vi.numerics.tempering import Population, temper
+from lse_vi.numerics.tempering import Notes, Population, temper
 from lse_vi.random.draws import rand_like, randn_like
 
 CHUNK_NUMBERS = 20_000_000  # numbers in the largest array of one evaluation: 160 MB in float64
@@ -39,7 +39,9 @@ class Annealed(NamedTuple):
 
 
 @torch.no_grad()
-def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
+def anneal(
+    model: BayesianDensity, proposal: Proposal, draws: int, notes: Notes | None = None
+) -> Annealed:
     """Carry draws of ``proposal`` to the posterior, see :mod:`lse_vi.numerics.tempering`.
 
     Copies are moved apart by random-walk Metropolis steps. The posterior has K! copies, one for
@@ -51,6 +53,7 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
         model: log p(theta, x) is its ``log_joint``.
         proposal: the law to start from; it must reach wherever the posterior has mass.
         draws: number of draws.
+        notes: kept after each stage.
 
     Raises:
         ValueError: if the log joint is finite at none of the draws.
@@ -77,7 +80,7 @@ def anneal(model: BayesianDensity, proposal: Proposal, draws: int) -> Annealed:
             }
         return at
 
-    end = temper(start, move)
+    end = temper(start, move, notes=notes)
     # The units in which theta was annealed are those of standardised data.
     log_evidence = float(end.log_evidence) - model.points * float(model.coordinates.log_volume)
     return Annealed(end.population["theta"], log_evidence, float(end.variance.sqrt()))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyro
+from torch import Tensor
 
-from lse_vi.bayesian.annealing import anneal, tail_shape
+from lse_vi.bayesian.annealing import Annealed, anneal, tail_shape
 from lse_vi.bayesian.coordinates import Prior
 from lse_vi.bayesian.laplace import find_mode, laplace_root
-from lse_vi.bayesian.model import BayesianDensity
+from lse_vi.bayesian.model import BayesianDensity, check_density_data
 from lse_vi.bayesian.normal_guides import NORMAL, train
 from lse_vi.bayesian.proposals import MOST_MODES, InFrame, Proposal, Student
 from lse_vi.bayesian.result import DensityPosterior, Evidence, moved_likelihood
 from lse_vi.checks import check_count, check_options
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
+from lse_vi.fitting.steps import Steps
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.random.draws import randn
@@ -30,6 +36,7 @@ WIDER = (
     2.0  # width of the law that annealing starts from, in units of the guide's, often too narrow
 )
 FEWEST = 500  # least number of draws that are annealed: with fewer, the evidence is too noisy
+GUIDE_STEPS = 300  # of a guide's training: its misfit hardly falls afterwards
 TAIL_DRAWS = 4  # times ``draws``, for k-hat: it is fitted to the few largest weights alone
 GUIDES = (*NORMAL, "laplace", "lse_icnn")
 
@@ -48,9 +55,10 @@ def fit_posterior(
     guide: str = "full",
     annealed: bool = True,
     draws: int = 1000,
-    steps: int = 300,
+    steps: int = GUIDE_STEPS,
     seed: int = 0,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> DensityPosterior:
     r"""The posterior of a density with ``modes`` modes, by variational inference.
 
@@ -85,6 +93,8 @@ def fit_posterior(
         steps: number of Adam steps of the guide's training.
         seed: makes the result reproducible and leaves the global random state untouched.
         progress: show a bar with the loss.
+        checkpoint: a file to write after each part of the fit; an interrupted fit called again with
+            the same arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
         ValueError: if the data are empty, not finite, constant, too few, or of more than three
@@ -98,55 +108,119 @@ def fit_posterior(
         >>> max(post.mode_probabilities, key=post.mode_probabilities.get)
         2
     """
-    check_options("guide", guide, GUIDES)
-    check_count("draws", draws)
-    check_count("steps", steps)
-    check_modes(modes)
-    with taking_turns(), seeded(seed):
-        table = Table.of(x, weights, value)
-        kind: dict[str, Any] = {"hidden": hidden, "prior": prior, "units": units}
-        model = BayesianDensity(table.x, modes=modes, weights=table.weights, **kind)
-        if guide == "lse_icnn" and model.size > MOST_COORDINATES:
+    table = Table.of(x, weights, value)
+    given = (modes, hidden, prior, units, guide, annealed, draws, steps, seed)
+    plan = Plan(*given).check()
+    file = Checkpoint(checkpoint, lambda: plan.fingerprint(table))
+    return posterior_of(table, plan, Steps(file), progress)
+
+
+class Plan(NamedTuple):
+    """How a posterior is found: the arguments of :func:`fit_posterior` that decide it."""
+
+    modes: int
+    hidden: Sequence[int] | None
+    prior: Prior | None
+    units: tuple[Any, Any] | None
+    guide: str
+    annealed: bool
+    draws: int
+    steps: int
+    seed: int
+
+    def check(self) -> Plan:
+        """The plan, if its numbers and its guide are valid."""
+        check_options("guide", self.guide, GUIDES)
+        check_count("draws", self.draws)
+        check_count("steps", self.steps)
+        check_modes(self.modes)
+        return self
+
+    def model(self, table: Table) -> BayesianDensity:
+        """The model of the data; its size must suit the guide."""
+        kind: dict[str, Any] = {"hidden": self.hidden, "prior": self.prior, "units": self.units}
+        model = BayesianDensity(table.x, modes=self.modes, weights=table.weights, **kind)
+        if self.guide == "lse_icnn" and model.size > MOST_COORDINATES:
             raise ValueError(
                 f"guide 'lse_icnn' draws exactly by rejection, from at most {MOST_COORDINATES} "
-                f"coordinates, but {modes} modes with hidden={model.coordinates.hidden} have "
+                f"coordinates, but {self.modes} modes with hidden={model.coordinates.hidden} have "
                 f"{model.size}; take guide='full', fewer modes or hidden=()"
             )
-        whole, model = model, model.gathered()
-        center = find_mode(model, seed=seed, progress=progress)
-        root = laplace_root(model.unit_log_joint, center, model.coordinates.prior_sd)
-        near: Proposal
-        wide: Proposal
-        if guide == "lse_icnn":
-            framed = model.in_frame(center, root)
-            lse = AutoLSEICNN(framed, modes=LSE_MODES)
-            with pyro.get_param_store().scope():  # leaves the user's parameters alone
-                fit_guide(framed, lse, seed=seed, progress=progress)
-            near = wide = InFrame(lse.get_posterior(), framed)
-        else:
-            loc, factor = center, root
-            if guide in NORMAL:
-                spread = root if guide == "full" else root.square().sum(-1).sqrt().diag()
-                framed = model.in_frame(center, spread)
-                loc, factor = train(framed, NORMAL[guide], steps=steps, progress=progress)
-            near, wide = Student(loc, factor), Student(loc, WIDER * factor)
-        k_hat = tail_shape(model, near, TAIL_DRAWS * draws)
-        carried = anneal(model, wide, max(draws, FEWEST))
-        if annealed:
-            theta = carried.theta[:draws]
-        elif guide == "lse_icnn":
-            theta = near.sample(draws)
-        else:
-            theta = loc + randn(draws, model.size).to(loc) @ factor.mT
+        return model
+
+    def fingerprint(self, table: Table) -> dict[str, Any]:
+        """Fingerprints of the data and of the plan, for a checkpoint."""
+        data = check_density_data(table.x, table.weights)
+        return {"x": digest(data), "settings": digest([tuple(self)])}
+
+
+def posterior_of(table: Table, plan: Plan, taken: Steps, progress: bool) -> DensityPosterior:
+    """The posterior of :func:`fit_posterior`; the steps ``taken`` are not taken again."""
+    draws, seed = plan.draws, plan.seed
+    with taking_turns(), seeded(seed):
+        whole = plan.model(table)
+        model = whole.gathered()
+        center = taken.take("mode", lambda: find_mode(model, seed=seed, progress=progress))
+        prior_sd = model.coordinates.prior_sd
+        root = taken.take("frame", lambda: laplace_root(model.unit_log_joint, center, prior_sd))
+        loc, factor = center, root
+        if plan.guide in NORMAL:
+            spread = root if plan.guide == "full" else root.square().sum(-1).sqrt().diag()
+            framed, family = model.in_frame(center, spread), NORMAL[plan.guide]
+            kind: dict[str, Any] = {"steps": plan.steps, "progress": progress}
+            loc, factor = taken.take("guide", lambda: train(framed, family, **kind))
+        # Only where it is needed: "lse_icnn" is trained for it, anew after an interruption.
+        laws = cache(lambda: _laws(model, plan, loc, factor, progress))
+        k_hat = taken.take("k-hat", lambda: tail_shape(model, laws().near, TAIL_DRAWS * draws))
+        most = max(draws, FEWEST)
+        carried = taken.take("draws", lambda: tuple(anneal(model, laws().wide, most, taken)))
+        carried = Annealed(*carried)
+        theta = carried.theta[:draws] if plan.annealed else laws().own(draws)
         moved = moved_likelihood(whole, model, carried.theta)
     return DensityPosterior(
         whole,
         theta.unsqueeze(0),
-        source=f"guide {guide}" + (", annealed" if annealed else ""),
+        source=f"guide {plan.guide}" + (", annealed" if plan.annealed else ""),
         evidence=moved.corrected(Evidence(carried.log_evidence, carried.log_evidence_error, k_hat)),
         gathered=moved if whole is not model else None,
         names=table.names,
     )
+
+
+class Laws(NamedTuple):
+    """What a guide gives.
+
+    Attributes:
+        near: the guide, with heavier tails than its own where it is normal.
+        wide: where annealing starts from.
+        own: draws of the guide itself, (count, size).
+    """
+
+    near: Proposal
+    wide: Proposal
+    own: Callable[[int], Tensor]
+
+
+def _laws(model: BayesianDensity, plan: Plan, loc: Tensor, root: Tensor, progress: bool) -> Laws:
+    """The laws of a normal guide of mean ``loc``, or of "lse_icnn" trained in that frame."""
+    if plan.guide == "lse_icnn":
+        near = _multimodal(model.in_frame(loc, root), plan.seed, progress)
+        return Laws(near, near, near.sample)
+
+    def own(count: int) -> Tensor:
+        return loc + randn(count, len(loc)).to(loc) @ root.mT
+
+    return Laws(Student(loc, root), Student(loc, WIDER * root), own)
+
+
+def _multimodal(framed: BayesianDensity, seed: int, progress: bool) -> InFrame:
+    """An :class:`~lse_vi.AutoLSEICNN` fitted in a frame, with random numbers of its own."""
+    lse = AutoLSEICNN(framed, modes=LSE_MODES)
+    with pyro.get_param_store().scope(), seeded(seed):  # leaves the user's parameters alone
+        fit_guide(framed, lse, seed=seed, progress=progress)
+        law = lse.get_posterior()
+        _ = law.log_normalizer  # by draws, which are kept
+    return InFrame(law, framed)
 
 
 def check_modes(modes: int) -> int:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lse_vi.bayesian.coordinates import Prior
-from lse_vi.bayesian.fit import check_modes, fit_posterior
+from lse_vi.bayesian.fit import GUIDE_STEPS, Plan, check_modes, posterior_of
 from lse_vi.bayesian.result import LEAST_SHOWN, DensityPosterior, probability_line
 from lse_vi.checks import check_count
+from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.report import page
+from lse_vi.fitting.steps import Steps
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
+from lse_vi.tables.table import Table
 
 UNLIKELY = 7.0  # nats of log evidence below the best K: a thousandth of its probability
 
@@ -141,6 +145,7 @@ def count_modes(
     draws: int = 1000,
     seed: int = 0,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> ModeCount:
     """How many modes the data support: a probability for each number.
 
@@ -154,6 +159,8 @@ def count_modes(
         modes: the largest K, at most 6.
         value, weights, hidden, prior, guide, draws, seed, progress: as for
             :func:`~lse_vi.fit_posterior`.
+        checkpoint: a file to write after each part of the fits, which holds the posterior of each K
+            that is done; an interrupted count called again with the same arguments goes on from it.
 
     Raises:
         ValueError: as :func:`~lse_vi.fit_posterior`.
@@ -163,12 +170,15 @@ def count_modes(
         >>> count_modes(x, modes=2, guide="laplace", draws=100, progress=False).most_probable
         2
     """
+    table = Table.of(x, weights, value)
+    given = (hidden, prior, None, guide, True, draws, GUIDE_STEPS, seed)
+    plan = Plan(check_modes(modes), *given).check()
+    taken = Steps(Checkpoint(checkpoint, lambda: plan.fingerprint(table)))
     posteriors: dict[int, DensityPosterior] = {}
     log_p: list[float] = []
-    options: dict[str, Any] = {"hidden": hidden, "prior": prior, "guide": guide, "draws": draws}
-    options |= {"weights": weights, "value": value}
-    for k in range(1, check_modes(modes) + 1):
-        posteriors[k] = fit_posterior(x, modes=k, seed=seed, progress=progress, **options)
+    for k in range(1, modes + 1):
+        with taken.within(str(k)):
+            posteriors[k] = posterior_of(table, plan._replace(modes=k), taken, progress)
         log_p.append(_log_evidence(k, posteriors[k]))
         if max(log_p[-2:]) < max(log_p) - UNLIKELY:
             break

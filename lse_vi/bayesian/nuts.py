@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import torch
 from pyro.infer import MCMC, NUTS
@@ -16,7 +18,10 @@ from lse_vi.bayesian.annealing import covariance_root
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
+from lse_vi.fitting.steps import Steps
 from lse_vi.random.turns import own_draws, taking_turns
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
@@ -24,6 +29,7 @@ from lse_vi.signatures.gradients import with_gradients
 TARGET = 0.9  # acceptance to which the step size adapts: above Pyro's 0.8, against divergences
 DEPTH = 6  # of the tree, at most 2^6 - 1 leapfrog steps: in a white frame, short paths are enough
 FIRST_STEP = 0.2  # step size before its adaptation, in standard deviations of the posterior
+PROBES = 16  # draws of the fit at which the log joint is compared with that of a checkpoint
 SEED_STRIDE = 1000  # between the seeds of two fits: up to so many chains share no seed with another
 
 
@@ -38,6 +44,7 @@ def sample_posterior(
     processes: int = 1,
     seed: int = 0,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> DensityPosterior:
     r"""Draws by NUTS (Hoffman & Gelman 2014) for the model of a variational fit.
 
@@ -56,6 +63,8 @@ def sample_posterior(
             must hold the call under ``if __name__ == "__main__":``.
         seed: of the chains; the process keeps its random state and its number of threads.
         progress: show a bar for each chain.
+        checkpoint: a file to write after each chain; an interrupted call with the same arguments
+            goes on from it.
 
     Returns:
         A posterior with draws (chains, draws, size), and ``stats["diverging"]``, (chains, draws).
@@ -78,11 +87,21 @@ def sample_posterior(
     starts = torch.linalg.solve_triangular(framed.root, (past[rows] - center).mT, upper=False).mT
     run = partial(_chain, framed, draws=draws, warmup=warmup, progress=progress)
     jobs = [(start, seed * SEED_STRIDE + i) for i, start in enumerate(starts)]
-    if check_count("processes", processes) == 1:
-        results = [run(job) for job in jobs]
-    else:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            results = list(pool.map(run, jobs))
+    decisive = (chains, draws, warmup, seed)
+    taken = Steps(
+        Checkpoint(
+            checkpoint,
+            lambda: {
+                "fit": digest([fit.theta]),
+                "settings": digest([decisive]),
+                "model": fit.model.unit_log_joint(past[:PROBES]).tolist(),
+            },
+        )
+    )
+    left = [job for i, job in enumerate(jobs) if f"chain {i}" not in taken]
+    with _map(check_count("processes", processes)) as over:
+        ends = iter(over(run, left))
+        results = [taken.take(f"chain {i}", lambda: next(ends)) for i in range(chains)]
     stats = {name: torch.stack([s[name] for _, s in results]).numpy() for name in results[0][1]}
     theta = torch.stack([framed.theta(z) for z, _ in results])
     return DensityPosterior(fit.model, theta, source=f"NUTS, {chains} chains", stats=stats)
@@ -97,6 +116,16 @@ class Energy:
     def __call__(self, values: dict[str, Tensor]) -> Tensor:
         """The potential at ``values["z"]`` (size,), a scalar."""
         return -self.model.unit_log_joint(self.model.theta(values["z"]))
+
+
+@contextmanager
+def _map(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A ``map`` that shares its work among processes."""
+    if processes == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield pool.map
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.fingerprint import digest
-from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.diagnostics import Cover, importance, missed_modes
 from lse_vi.guides.guide import AutoLSEICNN
@@ -29,6 +28,7 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.random.turns import taking_turns
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import check_trainable, usable, with_gradients
+from lse_vi.signatures.keywords import settle
 
 # Nats of KL(p||q) that a training may cost, as it is known to no more; more if KL(q||p) falls more.
 LOST = 0.05

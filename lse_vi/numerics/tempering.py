@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,6 +24,19 @@ from lse_vi.random.draws import rand
 Population = dict[str, Tensor]
 # (population, b of each draw (n,), whether this is the last stage) -> the population moved
 Move = Callable[[Population, Tensor, bool], Population]
+
+
+class Notes(Protocol):
+    """Where a run keeps how far it is, to go on from there after an interruption."""
+
+    def note(self, state: dict[str, Any]) -> None:
+        """Keep ``state``, of tensors and numbers, in place of the last one."""
+        ...
+
+    def noted(self) -> dict[str, Any] | None:
+        """The last state, tensors on the CPU, None without one; random numbers go on from it."""
+        ...
+
 
 # Effective sample size after each stage, as a share of the draws. A smaller share would save
 # stages, but leave more copies of the same draws.
@@ -49,7 +62,12 @@ class Tempered(NamedTuple):
 
 @torch.no_grad()
 def temper(
-    population: Population, move: Move, *, islands: int = 1, progress: bool = False
+    population: Population,
+    move: Move,
+    *,
+    islands: int = 1,
+    progress: bool = False,
+    notes: Notes | None = None,
 ) -> Tempered:
     """Carry a population of r to p.
 
@@ -61,6 +79,7 @@ def temper(
         move: leaves p_b invariant, and keeps all entries of the population up to date.
         islands: number of independent populations.
         progress: show a bar with b.
+        notes: kept after each stage, so that an interrupted run goes on from it.
 
     Example:
         >>> x = torch.randn(1000, dtype=torch.float64)  # r = N(0, 1), and p = 2 r
@@ -74,6 +93,12 @@ def temper(
     origin = torch.arange(n).to(log_ratio.device).expand(islands, n)
     first = torch.arange(islands).to(origin).unsqueeze(1) * n  # the first draw of each island
     power, log_evidence = log_ratio.new_zeros(islands), log_ratio.new_zeros(islands)
+    if notes and (known := notes.noted()):
+        there = {name: part.to(log_ratio.device) for name, part in known["tensors"].items()}
+        origin, power = there["origin"], there["power"]
+        log_evidence, stages = there["log_evidence"], known["stages"]
+        population = {name: part.to(log_ratio.device) for name, part in known["draws"].items()}
+        log_ratio = population["log_ratio"].reshape(islands, n)
     bar = tqdm(total=100, desc="tempering", disable=not progress)
     while bool((power < 1).any()):
         step = _next_step(log_ratio, 1 - power)
@@ -89,6 +114,9 @@ def temper(
         population = move(population, power.repeat_interleave(n), last)
         log_ratio = population["log_ratio"].reshape(islands, n)
         bar.update(round(100 * float(power.amin())) - bar.n)
+        if notes:
+            tensors = {"origin": origin, "power": power, "log_evidence": log_evidence}
+            notes.note({"draws": population, "tensors": tensors, "stages": stages})
     bar.close()
     # The probability that two draws descend from the same first draw; 1/n at least.
     kin = torch.stack([(row.bincount(minlength=n) / n).square().sum() for row in origin])

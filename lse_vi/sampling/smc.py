@@ -12,7 +12,6 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from lse_vi.checks import check_count
-from lse_vi.fitting.keywords import settle
 from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.fit import check_guide
 from lse_vi.guides.guide import AutoLSEICNN
@@ -26,6 +25,7 @@ from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import usable, with_gradients
+from lse_vi.signatures.keywords import settle
 
 PILOT = 1024  # draws that say how large a share the prior gets of the first draws
 LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs

@@ -1,4 +1,4 @@
-"""What kind of object each argument of a function must be, read from its annotations.
+"""Arguments: of what kind each must be, and which keywords of a call are settings or a model's.
 
 Begin with :mod:`~lse_vi.signatures.checked`.
 """

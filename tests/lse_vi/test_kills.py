@@ -1,5 +1,6 @@
 """kill -9 at random times in each kind of fit: the same call goes on and ends in the same place."""
 
+import functools
 import multiprocessing
 import os
 import random
@@ -77,13 +78,50 @@ def polished(path):
     return flat(made)
 
 
+POINTS = torch.cat([torch.linspace(-3, -2, 30), torch.linspace(1, 3, 30)]).double()
+
+
+def posterior(path, **kwargs):
+    few = {"modes": 1, "hidden": (), "steps": 40, "draws": 200, **kwargs}
+    fit = lse_vi.fit_posterior(POINTS, checkpoint=path, **few, **QUICK)
+    return torch.cat([fit.draws.flatten(), torch.tensor(fit.evidence)])
+
+
+def posterior_of_many_modes(path):
+    return posterior(path, guide="lse_icnn", annealed=False)
+
+
+def counted(path):
+    few = {"modes": 3, "hidden": (), "draws": 100, "guide": "laplace"}
+    count = lse_vi.count_modes(POINTS, checkpoint=path, **few, **QUICK)
+    return torch.cat([p.draws.flatten() for p in count.posteriors.values()])
+
+
+@functools.cache
+def laplace():
+    return lse_vi.fit_posterior(
+        POINTS, modes=1, hidden=(), steps=20, draws=50, guide="laplace", **QUICK
+    )
+
+
+def chains(path):
+    few = {"chains": 4, "draws": 20, "warmup": 10}
+    return lse_vi.sample_posterior(laplace(), checkpoint=path, **few, **QUICK).theta.flatten()
+
+
+FITS = [
+    density, potential, guide, memory, polished, posterior,
+    posterior_of_many_modes, counted, chains,
+]  # fmt: skip
+
+
 def run(fit, path, answer):
     torch.set_num_threads(1)
     answer.send(fit(path).tolist())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fit", [density, potential, guide, memory, polished])
+@pytest.mark.parametrize("fit", FITS)
 def test_kills_lose_nothing(fit, tmp_path):
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("there is no fork on this system")

@@ -11,7 +11,7 @@ from pyro.infer import config_enumerate
 from pyro.nn import PyroModule
 
 from lse_vi import AutoLSEICNN, ExportSettings, GuideRecipe, fit_guide, to_arviz
-from lse_vi.fitting.keywords import argument_names, settle
+from lse_vi.signatures.keywords import argument_names, settle
 
 
 def model(y, seed, *, steps=3, prior=0.0):
