@@ -11,6 +11,7 @@ from torch.func import grad, vmap
 
 from lse_vi.densities.weight_prior import prior_moments
 from lse_vi.distribution.rule import Rule
+from lse_vi.network.images import held
 from lse_vi.network.potential import LSEICNN
 from lse_vi.random.draws import generator
 
@@ -86,7 +87,8 @@ class FisherCoordinates:
                 for factor, part in zip(factors, phi.split(WIDEST, -1), strict=True)
             ]
             tensors |= group.part(start + torch.cat(steps, dim=-1))
-        return self.pot.with_parameters(tensors)
+        pot = self.pot.with_parameters(tensors)
+        return pot.with_parameters(held(pot))  # a line search may try a mode of a hundred periods
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
+from lse_vi.network.images import TooManyImagesError
 from lse_vi.network.potential import LSEICNN
 
 # Steps of L-BFGS in a round: long enough to learn the curvature, short enough that the rule for
@@ -64,11 +65,12 @@ def polish(
     length, idle, left = ROUND_STEPS, 0, 0
     for step in range(0, steps, ROUND_STEPS):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)
-        pot.load_state_dict(_descend(pot, data, rule, min(length, steps - step)))
+        after = _descend(pot, data, rule, min(length, steps - step))
+        pot.load_state_dict(after or before)
         # A fit may move away from the nodes of its rule, or become narrow between them, and so
         # underestimate log Z. A round is accepted if the nodes still carry the mass, and if it has
         # gained on new nodes.
-        good = _nodes_in_use(pot, rule) > IN_USE * spread
+        good = (_nodes_in_use(pot, rule) > IN_USE * spread) & (after is not None)
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
         gained, losses, error = _gains(pot, before, data, recipe)
         good &= gained > -error
@@ -111,8 +113,11 @@ def polish(
     )
 
 
-def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
-    """The state after some steps of L-BFGS on one rule, in coordinates made at the start."""
+def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State | None:
+    """The state after some steps of L-BFGS on one rule, in coordinates made at the start.
+
+    None where a step led to modes that are too wide for a circle: fewer steps may not.
+    """
     coordinates = FisherCoordinates(pot, rule, data.size)
     optimiser = torch.optim.LBFGS(
         coordinates.phi,
@@ -133,7 +138,10 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State:
         average_([loss, *(phi.grad for phi in coordinates.phi if phi.grad is not None)])
         return float(loss)
 
-    optimiser.step(closure)
+    try:
+        optimiser.step(closure)
+    except TooManyImagesError:
+        return None
     return snapshot(coordinates.potential())
 
 

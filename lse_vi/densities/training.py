@@ -18,6 +18,7 @@ from lse_vi.fitting.history import History, note
 from lse_vi.fitting.mode_search import Candidate, Finish, ModeSearch
 from lse_vi.fitting.processes import average_
 from lse_vi.fitting.schedule import warm_up
+from lse_vi.network.images import hold_
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.weighted import mean_and_error
 
@@ -66,6 +67,7 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
             best.restore_(pot)
             raise NonFiniteLossError(step, pot)
         optimiser.step()
+        hold_(pot)
         schedule.step()
 
         if (step + 1) % CHECK_STEPS == 0 or step + 1 == steps:

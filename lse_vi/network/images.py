@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 # Nats by which the first image left out lies below one that is kept, besides the roundings: 2e-16.
 BELOW = 36.0
 MOST = 4096  # images of a point: with more, a mode is far wider than the period
+# Periods from which on a fit makes no mode wider: a Gaussian of this width is uniform on the circle
+# to 5e-9 already, 2 exp(-2 pi^2), and a wider one only costs images.
+WIDEST = 1.0
+# Shares of the way from a frame's origin down its slope at which the minimum of a mode is bounded:
+# a steep wall at the origin is soon behind.
+TRIES = (0.0, 1e-3, 4e-3, 0.016, 0.06, 0.25, 0.5, 1.0)
+
+
+class TooManyImagesError(ValueError):
+    """A mode of a periodic potential is so wide that too many images of a point matter."""
 
 
 @torch.no_grad()
@@ -39,22 +49,19 @@ def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
         log_rho: (*batch,).
 
     Raises:
-        ValueError: for modes so wide that more than 4,096 images matter.
+        TooManyImagesError: for modes so wide that more than 4,096 images matter.
     """
     finite = period.isfinite()
     turn = torch.where(finite, period, 1.0).unsqueeze(-2)
     factor, loc = network.precision_factor().detach(), network.loc.detach()
     width = torch.linalg.inv(factor).norm(dim=-1)  # of each mode along each axis
-    stack = network.frame_stack().unstack()
-    at, layout = stack.place(loc.new_zeros(1, *(1,) * (loc.dim() - 1), loc.shape[-1]))
-    value, kept = at.forward(layout.x)
-    slope = layout.restore(at.pullback(torch.ones_like(value), kept)).reshape(loc.shape)
-    # The minimiser is at most |grad f(0)| from the frame's origin, by strong convexity.
-    off = width * slope.norm(dim=-1, keepdim=True)
+    center, radius = _minimum(network)
+    center = torch.linalg.solve_triangular(factor, center.unsqueeze(-1), upper=False).squeeze(-1)
+    center, off = loc + center, width * radius
     reach = width * (2 * BELOW / log_rho.detach().exp()[..., None, None]).sqrt()
     more = (reach / turn).ceil().clamp_min(1.0)
-    low = ((loc - off) / turn).floor() - more
-    high = ((loc + off) / turn + more).floor()
+    low = ((center - off) / turn).floor() - more
+    high = ((center + off) / turn + more).floor()
     flat = (-1, loc.shape[-1])
     ends = [
         (int(a), int(b)) if good else (0, 0)
@@ -68,14 +75,70 @@ def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
     number = math.prod(b - a + 1 for a, b in ends)
     if number > MOST:
         widest = float(torch.where(finite.unsqueeze(-2), width / turn, 0.0).amax())
-        raise ValueError(
+        raise TooManyImagesError(
             f"period: the widest mode is {widest:.3g} periods wide, so that "
-            f"{number:,} images of a point matter, and at most {MOST:,} are summed. A mode of 1.5 "
-            "periods is uniform on the circle to rounding: make the modes narrower (precision in "
+            f"{number:,} images of a point matter, and at most {MOST:,} are summed. A mode of 1 "
+            "period is uniform on the circle: make the modes narrower (precision in "
             "network.reset_parameters), or give no period in a coordinate that is uniform"
         )
     ticks = [torch.arange(a, b + 1) for a, b in ends]
     return torch.cartesian_prod(*ticks).reshape(-1, loc.shape[-1]).to(loc)
+
+
+def _minimum(network: WhitenedICNN) -> tuple[Tensor, Tensor]:
+    """Centre (*batch, modes, dim) and radius (*batch, modes, 1) of a ball around each minimiser.
+
+    In the frames. By strong convexity, (v - u*).grad f(v) >= |v - u*|^2 for every v, so that u* is
+    within |grad f(v)|/2 of v - grad f(v)/2.
+    """
+    stack, loc = network.frame_stack().unstack(), network.loc.detach()
+
+    def slope(v: Tensor) -> Tensor:
+        at, layout = stack.place(v)
+        value, kept = at.forward(layout.x)
+        return layout.restore(at.pullback(torch.ones_like(value), kept)).reshape(v.shape)
+
+    first = slope(torch.zeros_like(loc).unsqueeze(0))
+    v = -first * loc.new_tensor(TRIES).reshape(-1, *(1,) * loc.dim())
+    slopes = slope(v)
+    size, best = slopes.norm(dim=-1, keepdim=True).min(0, keepdim=True)
+    center = (v - slopes / 2).take_along_dim(best, 0)
+    return center.squeeze(0), size.squeeze(0) / 2
+
+
+def held(pot: LSEICNN) -> dict[str, Tensor]:
+    """The parameters that hold each mode of a periodic potential to ``WIDEST`` periods, by name.
+
+    Wider modes are squeezed along the axis, and empty if there are none. Gradients flow. A fit that
+    meets such modes goes on with the uniform law that they tend to.
+
+    Example:
+        >>> from lse_vi import LSEICNN, WhitenedICNN
+        >>> pot = LSEICNN(1, 2, network=WhitenedICNN, period=0.5)
+        >>> held(pot)["network.log_diagonal"].exp()
+        tensor([[2.],
+                [2.]], grad_fn=<ExpBackward0>)
+    """
+    turn = pot.units.turn
+    if turn is None:
+        return {}
+    network = whitened(pot.network)
+    width = torch.linalg.inv(network.precision_factor()).norm(dim=-1)
+    excess = width / (WIDEST * turn.to(width).unsqueeze(-2))  # 0 where not periodic
+    if not bool((excess > 1).any()):
+        return {}
+    excess = excess.clamp_min(1.0)
+    return {
+        "network.log_diagonal": network.log_diagonal + excess.log(),
+        "network.off_diagonal": network.off_diagonal * excess.unsqueeze(-2),
+    }
+
+
+@torch.no_grad()
+def hold_(pot: LSEICNN) -> None:
+    """As :func:`held`, in place."""
+    for name, value in held(pot).items():
+        pot.get_parameter(name).copy_(value)
 
 
 def place(pot: LSEICNN, x: Tensor) -> tuple[ConvexStack, Layout, int]:

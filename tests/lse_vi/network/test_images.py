@@ -7,6 +7,7 @@ import torch
 
 from lse_vi import ICNN, LSEICNN, WhitenedICNN, load
 from lse_vi.network.circle import apart, as_period, wrapped
+from lse_vi.network.images import held, hold_, turns_of
 
 TURN = 2 * math.pi
 CASES = [(1, TURN), (2, (TURN, None)), (2, 3.0), (3, (None, 1.0, 360.0))]
@@ -101,3 +102,31 @@ def test_a_saved_state_is_finite_where_not_all_is_periodic():
     """A search for NaN and infinity in a state, as for a damaged one, finds nothing."""
     state = LSEICNN(2, 2, network=WhitenedICNN, period=(TURN, None)).state_dict()
     assert all(bool(p.isfinite().all()) for p in state.values())
+
+
+def test_a_mode_held_to_a_period_is_uniform_and_narrower_ones_stay():
+    pot = periodic(2, (TURN, None))
+    pot.network.log_diagonal.data[0] -= 9.0
+    stay = pot.network.log_diagonal[1:].clone()
+    with pytest.raises(ValueError, match=r"widest mode is .* periods wide"):
+        pot(torch.zeros(1, 2))
+    hold_(pot)
+    torch.testing.assert_close(pot.network.log_diagonal[1:], stay)
+    x = torch.stack([torch.linspace(-3, 3, 9), torch.zeros(9)], -1)
+    wide = pot.mode_potentials(x).detach()[:, 0]
+    assert float(wide.max() - wide.min()) < 1e-7
+    assert not held(pot)
+
+
+def test_a_wall_at_the_origin_of_a_wide_frame_costs_no_images():
+    """Where the minimum is bounded from one point, a steep slope there asks for thousands."""
+    pot = LSEICNN(1, 1, hidden=(1,), rho=1.0, network=WhitenedICNN, period=TURN)
+    icnn = pot.network.icnn
+    icnn.weight.data[0, 0], icnn.bias.data[0, 0] = 2_000.0, 0.0  # g = softplus(2000 u)
+    icnn.raw_inner[0].data.fill_(1.0)
+    pot.network.log_diagonal.data.fill_(-math.log(TURN))
+    assert len(turns_of(pot.network, torch.tensor([TURN]), pot.log_rho)) < 60
+    x = torch.linspace(-3, 3, 9).unsqueeze(-1)
+    steps = torch.arange(-50, 51) * TURN
+    total = torch.stack([-pot.unwrapped()(x + step) for step in steps]).logsumexp(0)
+    torch.testing.assert_close(pot(x), -total)
