@@ -14,11 +14,12 @@ from lse_vi.checks import check_counts
 from lse_vi.densities.background import Background
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
+from lse_vi.densities.objective import judge
 from lse_vi.densities.polish import ROUND_GAIN
 from lse_vi.densities.polish import polish as polish_candidate
 from lse_vi.densities.recipe import DensityRecipe, Settings, density_recipe, fingerprint
 from lse_vi.densities.result import FitResult, result_of
-from lse_vi.densities.starts import start_on_mixture
+from lse_vi.densities.starts import start_on_mixture, start_on_walls
 from lse_vi.densities.training import train
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.box import Box
@@ -26,7 +27,7 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.peaks import climb_to_peaks
 from lse_vi.distribution.rule import Method, Rule
 from lse_vi.distribution.wrapping import mode_moments
-from lse_vi.fitting.best_state import State, snapshot
+from lse_vi.fitting.best_state import State, replace_where, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.mode_search import Candidate, ModeSearch
@@ -172,12 +173,7 @@ def fit_density(
         search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)
         while len(search.done) < modes and not search.stalled:
             pot = template.resized(len(search.done) + 1, (recipe.starts, *batch))
-            if recipe.mixture:
-                start_on_mixture(pot, data.sample, seed, restarts, beside, data.sample_weights)
-                if beside is not None:  # whose mass is in units of that of the modes
-                    pot.add_offset_(recipe.rule_of(pot).log_normalizer(pot))
-            else:
-                start_on_clusters(pot, data.sample, seed, data.sample_weights)
+            _start(pot, data, recipe)
             try:
                 candidate = train(pot, data, recipe, search)
             except NonFiniteLossError as error:
@@ -211,6 +207,28 @@ def fit_density(
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
     return result_of(density, points, peaks, search.done, table, background=background)
+
+
+def _start(pot: LSEICNN, data: FitData, recipe: DensityRecipe) -> None:
+    """Set the modes to where the training of ``pot``, of batch shape (starts, *batch), begins."""
+    x, weights, beside = data.sample, data.sample_weights, data.background
+    if not recipe.mixture:
+        start_on_clusters(pot, x, recipe.seed, weights)
+        return
+    start_on_mixture(pot, x, recipe.seed, recipe.restarts, beside, weights)
+    _match(pot, data, recipe)
+    if recipe.box is not None and recipe.half_open and pot.modes == 1:
+        bowl, value = snapshot(pot), judge(pot, data, recipe.rule_of(pot))[0]
+        start_on_walls(pot, x, recipe.box, weights)
+        _match(pot, data, recipe)
+        better = judge(pot, data, recipe.rule_of(pot))[0] > value
+        pot.load_state_dict(replace_where(better, snapshot(pot), bowl))
+
+
+def _match(pot: LSEICNN, data: FitData, recipe: DensityRecipe) -> None:
+    """Give the modes beside a background the mass in units of which its own is."""
+    if data.background is not None:
+        pot.add_offset_(recipe.rule_of(pot).log_normalizer(pot))
 
 
 def _in_units_(pot: LSEICNN, points: Points) -> None:

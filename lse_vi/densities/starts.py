@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 
 from lse_vi.densities.background import Background
+from lse_vi.distribution.box import Box
 from lse_vi.fitting.starts import columns_of
 from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.clusters import gaussian_mixture
+from lse_vi.numerics.clusters import LEAST_VARIANCE, gaussian_mixture
 from lse_vi.numerics.linear_algebra import log_det
 from lse_vi.random.draws import generator, randn_like
 
 # Standard deviation of the slopes of the softplus units at the start, in the frame of the mode:
 # with gentler ones Adam finds fewer walls.
 START_SLOPE = 3.0
+# Widths of its frame by which an exponential start is away from the minimum of the mode, so that the
+# density bends by a hundredth of its slope over its own mean.
+TAIL = 10.0
 
 
 @torch.no_grad()
@@ -64,6 +68,33 @@ def start_on_mixture(
     prepare_walls(network)
     heights = weights.log() + log_det(factors)
     network.add_offset_(-(heights - heights.mean(-1, keepdim=True)).reshape(lead))
+
+
+@torch.no_grad()
+def start_on_walls(pot: LSEICNN, x: Tensor, box: Box, weights: Tensor | None = None) -> None:
+    """Set a single mode to fall off from the walls of half-open axes, as an exponential law does.
+
+    It has the mean of the data there, and their mean and deviation along the other axes. From a
+    Gaussian an exponential is far: its modes bend less and less, and each step gains less.
+
+    Args:
+        pot: with one strongly convex mode, of batch shape (1, *batch); its parameters are replaced.
+        x: standardised data (n, *batch, dim).
+        box: the support.
+        weights: of the points, (n, *batch) or (n, *1s); None for points without.
+    """
+    w = torch.ones_like(x[..., :1]) if weights is None else weights.to(x).unsqueeze(-1)
+    mean = (w * x).sum(0) / w.sum(0)
+    deviation = ((w * (x - mean).square()).sum(0) / w.sum(0)).sqrt()
+    low, high = box.low.isfinite() & ~box.high.isfinite(), box.high.isfinite() & ~box.low.isfinite()
+    wall = torch.where(low, box.low.to(x), torch.where(high, box.high.to(x), mean))
+    away = (mean - wall).abs()
+    width = torch.where(low | high, TAIL * away, deviation).clamp_min(math.sqrt(LEAST_VARIANCE))
+    network, lead = whitened(pot.network), pot.alpha.shape
+    factor = torch.diag_embed(1 / width).expand(*lead[:-1], pot.dim, pot.dim)
+    network.reset_parameters(wall.expand(*lead[:-1], pot.dim).unsqueeze(-2), factor.unsqueeze(-3))
+    prepare_walls(network)
+    network.icnn.weight[..., -1, :] = TAIL * (low.to(x) - high.to(x))
 
 
 @torch.no_grad()

@@ -111,7 +111,11 @@ class LSEDensity(TorchDistribution):
         """The box, or R^d."""
         if self.box is None:
             return constraints.real_vector
-        sides = [_between(*ends) for ends in zip(*map(Tensor.tolist, self.box), strict=True)]
+        # torch's constraint below a wall leaves out the wall, which belongs to the box.
+        above = torch.nextafter(self.box.high, torch.full_like(self.box.high, torch.inf))
+        high = torch.where(self.box.low.isinf(), above, self.box.high)
+        ends = zip(self.box.low.tolist(), high.tolist(), strict=True)
+        sides = [_between(*pair) for pair in ends]
         if self.box.finite:
             return constraints.independent(constraints.interval(self.box.low, self.box.high), 1)
         return constraints.independent(constraints.cat(sides, dim=-1), 0)
