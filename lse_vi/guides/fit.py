@@ -17,12 +17,15 @@ from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
+from lse_vi.fitting.steps import Steps
 from lse_vi.guides.diagnostics import Cover, importance, missed_modes
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.guides.peak_search import find_peaks
-from lse_vi.guides.proposal import Proposal
+from lse_vi.guides.peak_search import Search, find_peaks
+from lse_vi.guides.peaks import Peaks
+from lse_vi.guides.proposal import Prior, Proposal
 from lse_vi.guides.result import GuideResult, report
 from lse_vi.guides.training import GuideRecipe, train
+from lse_vi.joint.log_joint import LogJoint
 from lse_vi.joint.refusals import check_parameters
 from lse_vi.network.potential import LSEICNN
 from lse_vi.random.turns import taking_turns
@@ -97,13 +100,14 @@ def fit_guide(
         file = Checkpoint(
             recipe.checkpoint, lambda: {**settings, "model": log_joint(probe).double().tolist()}
         )
-        search = find_peaks(log_joint, prior.draws)
-        pot = guide.placed_on(search.peaks, log_joint, prior)
+        taken = Steps(file, prior.draws.device)
+        search = known_search(taken, log_joint, prior)
+        pot = known_start(taken, guide, search, log_joint, prior)
         cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
         _balance_(pot, guide.density(pot), cover)
         start, before = snapshot(pot), cover.divergence(guide.density(pot))
         try:
-            history = train(pot, log_joint, recipe, file)
+            history = train(pot, log_joint, recipe, taken)
         except NonFiniteLossError as error:
             guide.install(error.potential, log_joint)
             raise
@@ -121,6 +125,29 @@ def fit_guide(
     # In the order of the result, so that a mode has the same number in the draws by sample_smc.
     guide.search = search._replace(peaks=search.peaks.real.first(order).outside(log_joint))
     return result
+
+
+def known_search(taken: Steps, log_joint: LogJoint, prior: Prior) -> Search:
+    """What :func:`find_peaks` finds, or has found before an interruption."""
+
+    def found() -> list[Any]:
+        search = find_peaks(log_joint, prior.draws)
+        return [vars(search.peaks), *search[1:]]
+
+    peaks, *rest = taken.take("search", found)
+    return Search(
+        Peaks(**{name: part.to(prior.draws.device) for name, part in peaks.items()}), *rest
+    )
+
+
+def known_start(
+    taken: Steps, guide: AutoLSEICNN, search: Search, log_joint: LogJoint, prior: Prior
+) -> LSEICNN:
+    """A potential on the peaks of ``search``, as it is made or was before an interruption."""
+    state = taken.take("start", lambda: snapshot(guide.placed_on(search.peaks, log_joint, prior)))
+    pot = guide.blank(len(state["alpha"]), like=prior.draws)
+    pot.load_state_dict(state)
+    return pot
 
 
 def check_guide(guide: Any, model: Callable[..., Any]) -> None:

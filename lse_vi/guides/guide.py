@@ -108,7 +108,7 @@ class AutoLSEICNN(LatentSites):
         # The state may have fewer modes than a new guide: a fit keeps only as many as it needs.
         alpha = state.get(f"{prefix}potential.alpha")
         if alpha is not None and self.prototype_trace is not None:
-            self.install(self._blank(len(alpha), like=self.potential.alpha))
+            self.install(self.blank(len(alpha), like=self.potential.alpha))
             self._fresh = False
         super()._load_from_state_dict(state, prefix, *rest)
 
@@ -118,7 +118,7 @@ class AutoLSEICNN(LatentSites):
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         loc = self._init_loc()
-        pot = self._blank(modes := self.modes or FRESH_MODES, like=loc)
+        pot = self.blank(modes := self.modes or FRESH_MODES, like=loc)
         centers = loc + self.init_scale * randn(modes, self.latent_dim).to(loc)
         factor = torch.eye(self.latent_dim).to(loc) / self.init_scale
         pot.network.reset_parameters(centers, factor.expand(modes, -1, -1))
@@ -240,7 +240,7 @@ class AutoLSEICNN(LatentSites):
         """
         placed = place(peaks, log_joint, self.modes, prior)
         root = placed.scale_tril
-        pot = self._blank(len(root), like=root)
+        pot = self.blank(len(root), like=root)
         eye = torch.eye(pot.dim).to(root).expand_as(root)
         factor = torch.linalg.solve_triangular(root, eye, upper=False)
         pot.network.reset_parameters(placed.loc, factor)
@@ -289,7 +289,7 @@ class AutoLSEICNN(LatentSites):
             if name.startswith(f"{self._pyro_name}.potential$$$") and id(p) not in own:
                 del store[name]
 
-    def _blank(self, modes: int, like: Tensor) -> LSEICNN:
+    def blank(self, modes: int, like: Tensor) -> LSEICNN:
         """A new potential with the dtype and device of ``like``."""
         form: dict[str, Any] = {"hidden": self.hidden, "network": WhitenedICNN}
         kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device}

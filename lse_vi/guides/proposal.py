@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
+from lse_vi.fitting.random_state import seeded
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.icnn import whitened
 from lse_vi.numerics.linear_algebra import log_det, scale_tril
@@ -107,9 +108,11 @@ class PriorLaw:
     def _drawn(self, n: int) -> Tensor:
         """``n`` draws (n, dim), by one run in a plate if that gives what single runs give."""
         program = self.log_joint.program
-        with taking_turns(), own_draws(), pyro.validation_enabled(False):
-            if self._in_plate is None:
+        if self._in_plate is None:
+            # By draws of its own: those of a fit are the same whether or not it was asked before.
+            with taking_turns(), seeded(0), own_draws(), pyro.validation_enabled(False):
                 self._in_plate = self._agree()
+        with taking_turns(), own_draws(), pyro.validation_enabled(False):
             if self._in_plate:
                 z = program.drawn(n)[0]
             else:

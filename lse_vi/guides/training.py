@@ -14,11 +14,10 @@ from lse_vi.checks import check_count, check_positive
 from lse_vi.distribution.importance import LaplaceMixture
 from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import Best, snapshot
-from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.history import History, note
-from lse_vi.fitting.random_state import random_state, set_random_state
 from lse_vi.fitting.recipe import Recipe
+from lse_vi.fitting.steps import Steps
 from lse_vi.guides.elbo import rule_elbo
 from lse_vi.guides.frames import StartingFrames
 from lse_vi.joint.log_joint import LogJoint, without_nan
@@ -153,7 +152,6 @@ class Run:
 
     def __init__(self, pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe) -> None:
         self.frames, self.log_joint, self.recipe = StartingFrames(pot), log_joint, recipe
-        self.device = pot.alpha.device
         self.optimiser = torch.optim.Adam(self.frames.parameters())
         self.step, self.history, self.plateaus = 0, History(), [0]
         self.best = Best(state=snapshot(self.frames), score=torch.tensor(math.inf))
@@ -167,7 +165,6 @@ class Run:
             "best": vars(self.best),
             "frames": snapshot(self.frames),
             "optimiser": self.optimiser.state_dict(),
-            "rng": random_state(self.device),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -176,7 +173,6 @@ class Run:
         self.best = Best(**state["best"])
         self.frames.load_state_dict(state["frames"])
         self.optimiser.load_state_dict(state["optimiser"])
-        set_random_state(state["rng"], self.device)
 
     def settle(self) -> None:
         """Keep the state if it is the best so far, or else restore the best, by fresh points."""
@@ -209,8 +205,8 @@ class Run:
         return len(misfits) >= 2 * WINDOW and sum(now) > PROGRESS * sum(before)
 
 
-def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, file: Checkpoint) -> History:
-    """Train ``pot`` in place, and return the history; resumes a checkpoint if there is one.
+def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, notes: Steps) -> History:
+    """Train ``pot`` in place, and return the history; goes on from its notes if there are any.
 
     No step is taken where the misfit of the start is below the tolerance.
 
@@ -219,7 +215,7 @@ def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, file: Checkpoi
         NonFiniteLossError: when the loss stops being finite, with the last good state.
     """
     run = Run(pot, log_joint, recipe)
-    if saved := file.load():
+    if saved := notes.noted():
         run.load_state_dict(saved)
     first, steps = run.step, recipe.steps
     bar = tqdm(
@@ -228,7 +224,7 @@ def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, file: Checkpoi
     for step in bar:
         if step % REDRAW_STEPS == 0:
             run.step = step
-            file.save(run.state_dict())
+            notes.note(run.state_dict())
             if run.stalled:
                 run.settle()
                 run.plateaus.append(len(run.history.get("misfit", [])))

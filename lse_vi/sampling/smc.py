@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +13,17 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from lse_vi.checks import check_count
-from lse_vi.fitting.random_state import seeded
-from lse_vi.guides.fit import check_guide
+from lse_vi.fitting.checkpoint import Checkpoint
+from lse_vi.fitting.fingerprint import digest
+from lse_vi.fitting.random_state import reseed, seeded
+from lse_vi.fitting.steps import Steps
+from lse_vi.guides.fit import PROBES, check_guide, known_search, known_start
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.guides.peak_search import Search, climb, find_peaks
+from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import Prior, Proposal
 from lse_vi.joint.log_joint import LogJoint
+from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.tempering import Tempered, temper
 from lse_vi.random.turns import taking_turns
 from lse_vi.sampling.draws import PosteriorDraws
@@ -45,6 +50,8 @@ class SMCSettings:
         islands: number of independent runs, among which the draws are shared out.
         seed: makes the draws reproducible; the global random state is left alone.
         progress: show a bar.
+        checkpoint: a file to write after the search and after each stage; an interrupted call with
+            the same arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
         TypeError: for numbers that are no integers.
@@ -59,6 +66,7 @@ class SMCSettings:
     islands: int = 4
     seed: int = 0
     progress: bool = True
+    checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
         check_count("islands", self.islands, 2)
@@ -95,7 +103,7 @@ def sample_smc(
     Raises:
         TypeError: for a guide or settings of another type.
         ValueError: for another model than the guide's, or one that :func:`~lse_vi.fit_guide` could
-            not use either.
+            not use either, and for the checkpoint of another call.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -111,29 +119,83 @@ def sample_smc(
     args, kwargs = usable((args, kwargs))
     chosen, kwargs = settle("settings", SMCSettings, settings, model, args, kwargs)
     with taking_turns(), seeded(chosen.seed), torch.no_grad():
+        guide.log_joint(*args, **kwargs)  # a new guide meets its model, which draws
+        reseed(chosen.seed)
         log_joint, prior = guide.in_units(*args, **kwargs)
-        search = _search(guide, log_joint, prior)
-        proposal = Proposal.of_guide(guide.density(guide.potential_in(log_joint)), prior)
+        probe = prior.draws[:PROBES]
+        known = lambda: {  # noqa: E731
+            **_fingerprint(guide, chosen, args, kwargs),
+            "model": log_joint(probe).double().tolist(),
+        }
+        taken = Steps(Checkpoint(chosen.checkpoint, known), probe.device)
+        search, pot = _start(guide, log_joint, prior, taken)
+        proposal = Proposal.of_guide(guide.density(pot), prior)
         pilot, _ = proposal.sample(PILOT)
         proposal = proposal.weighed(pilot, *log_joint.with_prior(pilot))
         moves, n = FrameMoves(log_joint, proposal), chosen.draws // chosen.islands
         starts = [proposal.sample(n)[0] for _ in range(chosen.islands)]
-        population = moves.look(torch.cat(starts))
-        end = temper(population, moves, islands=chosen.islands, progress=chosen.progress)
-        return _report(log_joint, search, proposal, end, moves.evaluations)
+        population, notes = moves.look(torch.cat(starts)), WithMoves(taken, moves)
+        run: dict[str, Any] = {"islands": chosen.islands, "progress": chosen.progress}
+        end = temper(population, moves, notes=notes, **run)
+        draws = _report(log_joint, search, proposal, end, moves.evaluations)
+        if guide.search is None:
+            guide.install(pot, log_joint)
+            guide.search = search._replace(peaks=search.peaks.outside(log_joint))
+        return draws
 
 
-def _search(guide: AutoLSEICNN, log_joint: LogJoint, prior: Prior) -> Search:
-    """The search behind the guide, in the units of ``log_joint``; made anew for other data."""
+def _start(
+    guide: AutoLSEICNN, log_joint: LogJoint, prior: Prior, taken: Steps
+) -> tuple[Search, LSEICNN]:
+    """The search behind the guide and its potential, in the units of ``log_joint``.
+
+    The search is made anew for other data, and both for a guide without one.
+    """
     if guide.search is None:
-        search = find_peaks(log_joint, prior.draws)
-        guide.start_on(search, log_joint, prior)
-        return search
-    known = guide.search.peaks.inside(log_joint)
+        search = known_search(taken, log_joint, prior)
+        return search, known_start(taken, guide, search, log_joint, prior)
+    pot, known = guide.potential_in(log_joint), guide.search.peaks.inside(log_joint)
     value = log_joint(known.x)
     if torch.allclose(value, known.log_joint.to(value), rtol=SAME, atol=SAME):
-        return guide.search._replace(peaks=known)
-    return find_peaks(log_joint, prior.draws)
+        return guide.search._replace(peaks=known), pot
+    return known_search(taken, log_joint, prior), pot
+
+
+class WithMoves:
+    """Notes of a run together with the step sizes of its moves."""
+
+    def __init__(self, taken: Steps, moves: FrameMoves) -> None:
+        self.taken, self.moves = taken, moves
+
+    def note(self, state: dict[str, Any]) -> None:
+        """Keep ``state`` and the step sizes."""
+        own = {"step": self.moves.step, "evaluations": self.moves.evaluations}
+        self.taken.note({"run": state, **own})
+
+    def noted(self) -> dict[str, Any] | None:
+        """The last state; the moves go on with its step sizes."""
+        if (known := self.taken.noted()) is None:
+            return None
+        self.moves.step = known["step"].to(self.moves.step)
+        self.moves.evaluations = known["evaluations"]
+        run: dict[str, Any] = known["run"]
+        return run
+
+
+def _fingerprint(
+    guide: AutoLSEICNN, settings: SMCSettings, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, str]:
+    """Fingerprints of all that the draws depend on, except for the model.
+
+    The parameters of a guide whose modes are not known are of no account.
+    """
+    used = None if guide.search is None else [guide.potential, vars(guide.search.peaks)]
+    kind = (guide.modes, guide.hidden, guide.init_scale, guide.method)
+    return {
+        "data": digest([args, kwargs]),
+        "guide": digest([used, kind]),
+        "settings": digest([settings.draws, settings.islands, settings.seed]),
+    }
 
 
 def _report(

@@ -167,7 +167,7 @@ INNER = {
     "prepare", "march", "unit_stress", "begin", "leave_out", "claim_name", "start_on",
     "placed_on", "potential_in", "install", "support", "expand", "stack", "frame_stack", "inner",
     "compose_affine_", "scale_output_", "reset_parameters", "is_for", "ICNN.add_offset_",
-    "WhitenedICNN.add_offset_", "AutoLSEICNN.density",
+    "WhitenedICNN.add_offset_", "AutoLSEICNN.density", "AutoLSEICNN.blank",
 }  # fmt: skip
 
 

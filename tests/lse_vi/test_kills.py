@@ -51,6 +51,13 @@ def guide(path):
     return flat(made.potential)
 
 
+def drawn(path):
+    """Draws for a guide that has missed one of two modes: a few stages."""
+    made = lse_vi.AutoLSEICNN(model, modes=1, hidden=())
+    few = {"draws": 8000, "checkpoint": path}
+    return lse_vi.sample_smc(model, made, torch.tensor(9.0), **few, **QUICK).samples["x"].flatten()
+
+
 def material():
     made = lse_vi.Elastic(lse_vi.LSEICNN(3, 2, hidden=(3,)), lse_vi.Isotropic(), strain_unit=0.1)
     with torch.no_grad():
@@ -110,7 +117,7 @@ def chains(path):
 
 
 FITS = [
-    density, potential, guide, memory, polished, posterior,
+    density, potential, guide, drawn, memory, polished, posterior,
     posterior_of_many_modes, counted, chains,
 ]  # fmt: skip
 
