@@ -61,9 +61,15 @@ def test_history(square, nine):
     assert history["misfit"][-1] < history["misfit"][0]
 
 
-def test_no_training_where_gaussians_on_the_peaks_are_enough(fitted):
-    assert fitted.history["step"] == [0]
-    assert fitted.history["misfit"][0] < 0.005
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_training_where_gaussians_on_the_peaks_are_enough(square, nine, seed):
+    """Their misfit is 0.005 nats, and 4,096 samples know it to a fifth."""
+    few = {"progress": False, "seed": seed}
+    res = fit_guide(square, AutoLSEICNN(square, modes=2), nine, tolerance=0.01, **few)
+    assert res.history["step"] == [0]
+    assert res.history["misfit"][0] < 0.01
+    res = fit_guide(square, AutoLSEICNN(square, modes=2), nine, tolerance=0.001, steps=40, **few)
+    assert res.history["step"] == [0, 20]
 
 
 def test_training_that_loses_a_mode_is_not_kept(monkeypatch, square, nine):
