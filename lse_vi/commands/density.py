@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure
 
+from lse_vi.commands.outputs import Outputs
 from lse_vi.commands.rows import Rows, add_rows, read_rows
 from lse_vi.densities.fit import fit_density
 from lse_vi.densities.result import FitResult
@@ -37,7 +36,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> FitResult:
     """Read the file, fit, print the report and write what was found to ``options.out``."""
     rows = read_rows(options)
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = Outputs(options.out)
     result = fit_density(
         rows.table,
         value=rows.value,
@@ -49,8 +48,8 @@ def run(options: argparse.Namespace) -> FitResult:
     )
     text = "\n".join([*(f"note: {note}" for note in rows.notes), str(result)])
     print(text)
-    (options.out / "density.txt").write_text(f"{text}\n", encoding="utf-8")
-    modes_of(result, rows).to_csv(options.out / "density.csv", index=False)
+    out.text("density.txt", text)
+    out.table("density.csv", modes_of(result, rows))
     name = f"density.{options.format}"
     if rows.by is None:
         ax = plot_density(result, rows.table[rows.value])
@@ -58,10 +57,7 @@ def run(options: argparse.Namespace) -> FitResult:
     else:
         ax = plot_over_time(result)
         ax.set_title(f"{rows.value} by {rows.by}: a column is a density")
-    figure = ax.figure
-    assert isinstance(figure, Figure)
-    figure.savefig(options.out / name)
-    plt.close(figure)
+    out.figure(name, ax.figure)
     print(f"\ndensity.txt, density.csv and {name} are in {options.out}")
     return result
 

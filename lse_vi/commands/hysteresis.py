@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from lse_vi.commands.outputs import Outputs
 from lse_vi.hysteresis.files import Sheet, read_files
 from lse_vi.hysteresis.fit import fit_memory
 from lse_vi.hysteresis.result import HysteresisFit
@@ -43,7 +46,7 @@ def run(options: argparse.Namespace) -> HysteresisFit:
     sheets = read_files(
         options.files, strain=options.strain, stress=options.stress, time=options.time
     )
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = Outputs(options.out)
     result = fit_memory(
         [sheet.columns for sheet in sheets],
         names=[sheet.name for sheet in sheets],
@@ -52,12 +55,12 @@ def run(options: argparse.Namespace) -> HysteresisFit:
         progress=not options.quiet,
     )
     print(result)
-    (options.out / "report.txt").write_text(f"{result}\n", encoding="utf-8")
-    _write_table(result, options.out / "model.csv")
+    out.text("report.txt", str(result))
+    out.table("model.csv", _table(result))
     strain, stress = _labels(options, sheets[0])
     figure = plot_loops(result, strain_label=strain, stress_label=stress)
     name = f"loops.{options.format}"
-    figure.savefig(options.out / name)
+    out.figure(name, figure)
     print(f"\nreport.txt, model.csv and {name} are in {options.out}")
     return result
 
@@ -71,14 +74,14 @@ def _labels(options: argparse.Namespace, sheet: Sheet) -> tuple[str, str]:
     return strain, stress
 
 
-def _write_table(result: HysteresisFit, path: Path) -> None:
+def _table(result: HysteresisFit) -> pd.DataFrame:
     """Each row of each test, with the model's stress and that of a fit without the test."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("test", "strain", "stress", "model", "held_out", "left_out"))
-        for record, model, held_out, left_out in zip(
-            result.tests, result.fitted, result.held_out, result.left_out, strict=True
-        ):
-            columns = (record.strain, record.stress, model, held_out)
-            for row, out in zip(zip(*columns, strict=True), left_out, strict=True):
-                writer.writerow((record.name, *(f"{v:.{DIGITS}g}" for v in row), int(out)))
+    parts = []
+    columns = (result.tests, result.fitted, result.held_out, result.left_out)
+    for record, model, held_out, left_out in zip(*columns, strict=True):
+        numbers = {"strain": record.strain, "stress": record.stress}
+        numbers |= {"model": model, "held_out": held_out}
+        shown = {name: [f"{v:.{DIGITS}g}" for v in column] for name, column in numbers.items()}
+        part = {"test": record.name, **shown, "left_out": np.asarray(left_out).astype(int)}
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts)

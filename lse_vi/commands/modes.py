@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from lse_vi.bayesian.mode_count import count_modes
 from lse_vi.commands.counting import Group, count_groups, look, ticks_of
+from lse_vi.commands.outputs import Outputs
 from lse_vi.commands.rows import Rows, add_rows, read_rows
 from lse_vi.plots.bayesian import plot_mode_count, plot_posterior
 from lse_vi.plots.over_time import draw_columns
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> list[Group]:
     """Read the file, count, print the report and write what was found to ``options.out``."""
     rows = read_rows(options)
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = Outputs(options.out)
     values = rows.table[rows.value].to_numpy(float)
     ticks = ticks_of(values)
     name = f"modes.{options.format}"
@@ -64,12 +65,11 @@ def run(options: argparse.Namespace) -> list[Group]:
             bar = tqdm(counted, total=len(groups), desc=rows.by, disable=options.quiet)
             found = list(bar)
             figure = _over_groups(found, rows, ticks)
-        figure.savefig(options.out / name)
-        plt.close(figure)
+        out.figure(name, figure)
     text = report(found, rows)
     print(text)
-    (options.out / "modes.txt").write_text(f"{text}\n", encoding="utf-8")
-    table_of(found, rows).to_csv(options.out / "modes.csv", index=False)
+    out.text("modes.txt", text)
+    out.table("modes.csv", table_of(found, rows))
     print(f"\nmodes.txt, modes.csv and {name} are in {options.out}")
     return found
 

@@ -1,4 +1,4 @@
-"""Files of ``torch.save``: written whole or not at all, read without running code in them."""
+"""Files written whole or not at all, and those of ``torch.save`` read without running code."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ import torch
 
 
 def write_archive(name: str, content: Any, path: str | Path) -> None:
-    """Write ``content`` for :func:`read_archive`: the old file stays whole until the new one is.
-
-    The new content goes to a part file of a unique name beside ``path``, onto the disk, and from
-    there to its name in one move. So neither a kill, nor a full disk, nor another process that
-    writes the same file can leave half of one.
+    """Write ``content`` for :func:`read_archive`, as :func:`write_whole` does.
 
     Args:
         name: the argument that gave ``path``, for errors.
@@ -25,18 +21,36 @@ def write_archive(name: str, content: Any, path: str | Path) -> None:
         path: a link is followed.
 
     Raises:
-        OSError: of the kind of the cause (a full disk, a folder that is not there or not
-            writable), with ``name`` and the path.
+        OSError: as :func:`write_whole`.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
+    with buffer.getbuffer() as view:  # released at once: the buffer must not go first
+        write_whole(name, view, path)
+
+
+def write_whole(name: str, content: bytes | memoryview, path: str | Path) -> None:
+    """Write ``content`` to ``path``: the old file stays whole until the new one is.
+
+    The new content goes to a part file of a unique name beside ``path``, onto the disk, and from
+    there to its name in one move. So neither a kill, nor a full disk, nor another process that
+    writes the same file can leave half of one.
+
+    Args:
+        name: the argument that gave ``path``, for errors.
+        content: of the file.
+        path: a link is followed.
+
+    Raises:
+        OSError: of the kind of the cause (a full disk, a folder that is not there or not
+            writable), with ``name`` and the path.
+    """
     target = os.path.realpath(path)
     part = f"{target}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:
         try:
             with open(part, "xb") as file:
-                with buffer.getbuffer() as view:  # released at once: the buffer must not go first
-                    file.write(view)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)

@@ -6,6 +6,7 @@ apart for readers who see no red or no green; the tests of this file compute bot
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
+
+from lse_vi.network.archive import write_whole
 
 COLORS = ("#0B6FCB", "#C98404", "#04634E", "#DD3D9E", "#5520A8", "#57500A")
 """The colours of modes and of series of your own beside those of this library.
@@ -98,6 +101,8 @@ def draw_histogram(ax: Axes, values: ArrayLike, bins: Any, **settings: Any) -> N
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` to ``path``, a PNG, and beside it as PDF for print; then close it."""
-    figure.savefig(path)
-    figure.savefig(path.with_suffix(".pdf"))
+    for target in (path, path.with_suffix(".pdf")):
+        content = io.BytesIO()
+        figure.savefig(content, format=target.suffix[1:])
+        write_whole("path", content.getvalue(), target)
     plt.close(figure)
