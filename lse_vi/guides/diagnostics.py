@@ -12,11 +12,13 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import Proposal
 from lse_vi.joint.log_joint import LogJoint, without_nan
+from lse_vi.joint.supports import cut_share, turns
 from lse_vi.numerics.pareto import smooth
 
 # Nats by which the guide's log density may lie below the posterior's at a peak that it covers: a
 # guide that is a rough fit there is lower by less, and one without a mode there by far more.
 COVERED = 3.0
+MANY_LOST = 0.02  # share of draws without density that is said
 REPORTED_SHARE = 0.01  # of the posterior's mass: a missed peak with less changes no conclusion
 
 
@@ -33,6 +35,7 @@ class Importance(NamedTuple):
         ess: effective sample size as a share of n, (sum w)^2 / (n sum w^2).
         k_hat: Pareto shape of the tail of the weights (Vehtari et al. 2024); above 0.7 no estimate
             from the weights can be trusted.
+        lost: share of the draws without density, where l is minus infinity.
     """
 
     draws: Tensor
@@ -43,6 +46,7 @@ class Importance(NamedTuple):
     log_evidence_error: float
     ess: float
     k_hat: float
+    lost: float
 
 
 @torch.no_grad()
@@ -65,6 +69,7 @@ def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_00
             f"model: the log joint is minus infinity at all {samples} draws of the guide, e.g. at "
             f"{bad}; fit the guide first, and check the supports of the model's sites"
         )
+    lost = float((log_w == -torch.inf).double().mean())
     log_w = log_w.clamp_min(torch.finfo(log_w.dtype).min)  # finite where the model's density is 0
     log_z_error = float(density.log_normalizer_error)
     w = (log_w - log_w.amax()).exp()
@@ -79,7 +84,38 @@ def importance(density: LSEDensity, log_joint: LogJoint, *, samples: int = 10_00
         log_evidence_error=math.hypot(float(sd / mean) / math.sqrt(samples), log_z_error),
         ess=float(mean**2 / w.square().mean()),
         k_hat=smooth(log_w)[1],
+        lost=lost,
     )
+
+
+def model_doubts(log_joint: LogJoint, lost: float, draws: Tensor, weights: Tensor) -> list[str]:
+    """What the model may have amiss, in words: factors that fail, and angles that are cut.
+
+    Args:
+        log_joint: of the model.
+        lost: share of a guide's draws where it is minus infinity.
+        draws: (n, dim), in its units.
+        weights: of the draws, (n,), with sum one: those of the posterior.
+    """
+    doubts = []
+    if log_joint.factors_fail and lost > MANY_LOST:
+        doubts.append(
+            f"{100 * lost:.1f} % of the draws from the guide's modes have no density, as a "
+            "Cholesky factor of the model does not exist there: they weigh nothing, and an ELBO "
+            "over them is minus infinity. If rounding is the cause, add a jitter to the diagonal."
+        )
+    sites = [site for site, _ in log_joint.program.unpack(draws[0]) if bool(turns(site).any())]
+    if sites:
+        values = log_joint.values(draws)
+        shares = {s["name"]: cut_share(s, values[s["name"]], weights) for s in sites}
+        doubts += [
+            f"site {name!r} may be anywhere in a turn, and {100 * share:.0f} % of its mass is near "
+            "the two ends. If it is an angle, a mode there is cut in two: write it as "
+            "VonMises(0, 1e-3), which has no ends and is as good as uniform."
+            for name, share in shares.items()
+            if share
+        ]
+    return doubts
 
 
 class Cover(NamedTuple):

@@ -71,6 +71,10 @@ class EnergyELBO(Trace_ELBO):
     def __init__(self, method: Method = LaplaceMixture(2048)) -> None:  # noqa: B008 (frozen)
         super().__init__()
         self.method = method
+        self._last: tuple[Any, LogJoint] | None = None  # of the step before, with the guide's sites
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": None}  # the model is often a closure, which has no pickle
 
     @checked
     def differentiable_loss(
@@ -91,6 +95,9 @@ class EnergyELBO(Trace_ELBO):
             potential = guide.potential
         log_joint = LogJoint(model, guide._unpack_latent, args, kwargs)
         rule = self.method.rule(potential, None)
+        if self._last is not None and self._last[0] is guide.prototype_trace:
+            log_joint.follow(self._last[1], rule.points[0].detach())
+        self._last = guide.prototype_trace, log_joint
         return -rule_elbo(rule, potential(rule.points), log_joint(rule.points))
 
     @checked

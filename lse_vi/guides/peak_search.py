@@ -36,18 +36,19 @@ UNSEEN = 0.01  # share of the mass that a search may not have met, from which on
 # Ends of ascents that are asked whether they are at an edge, and how far ahead the edge may be: of
 # ascents that stopped short of it, in units in which the prior is of order one.
 EDGE_ENDS, EDGE_STEPS = 64, (1e-6, 1e-4, 1e-2, 0.1)
+NEAR = 0.1  # nats left to gain, by Newton, close to a maximum; half or more on the way to infinity
 NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
 # Multiples of the highest point, and by how much the log joint grows from one to the next if it is
 # unbounded: by two if it is linear, by four if it is quadratic.
 SUPERLINEAR = 3.0
 BEYOND = torch.tensor([1.0, 2.0, 4.0, 8.0])
+LONG = 400  # steps of ascents where the usual 100 lead nowhere, as on a long and narrow ridge
 FIRST_STEPS = 200  # of Newton from where nothing is known: a scale grows by a factor e in each
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
 # around the prior's median, in units of 1; and steps off a peak, in its standard deviations.
 PRIOR_SPREAD, NORMAL_SPREAD, PEAK_SPREAD = (1.0, 10.0), (0.1, 100.0), (1.0, 30.0)
 CHILD_NOISE = 0.1  # of a step off a peak, added to a mixture of two peaks, so that mixtures differ
-# Random steps from which the best is taken, and how often: a crude search suffices, as the point
-# found only starts a mode.
+# Random steps from which the best is taken, and how often: crude, as it only starts a mode.
 STRAY_STEPS, STRAY_ROUNDS = 32, 24
 
 
@@ -93,12 +94,7 @@ class Search(NamedTuple):
         return doubts
 
 
-def find_peaks(
-    log_joint: LogJoint,
-    prior: Tensor,
-    *,
-    rounds: int = 8,
-) -> Search:
+def find_peaks(log_joint: LogJoint, prior: Tensor, *, rounds: int = 8) -> Search:
     """Search until the peaks that few ascents reached hold hardly any mass.
 
     Args:
@@ -111,12 +107,18 @@ def find_peaks(
     """
     peaks, lost, unseen, edge = None, 0, 1.0, False
     for done in range(1, rounds + 1):
-        ends = _ascend(log_joint, _starts(prior, peaks, ROUND_STARTS))
+        starts = _starts(prior, peaks, ROUND_STARTS)
+        ends = _ascend(log_joint, starts)
         _check_bounded(log_joint, ends.x[ends.value.argmax()])
         found = _distinct(log_joint, ends)
         if peaks is None:
             edge = _at_edge(log_joint, ends)
-            found = _join(found, _stray(log_joint, ends, alone=found is None, edge=edge))
+            stray = _stray(log_joint, ends, alone=False, edge=edge)
+            if found is None and stray is None:
+                ends = _ascend(log_joint, starts, steps=LONG)
+                found = _distinct(log_joint, ends)
+                stray = _stray(log_joint, ends, alone=found is None, edge=edge)
+            found = _join(found, stray)
         peaks = _join(peaks, found)
         peaks = peaks and peaks.sound
         if peaks is None:
@@ -173,9 +175,9 @@ def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
     return summits
 
 
-def _ascend(log_joint: LogJoint, starts: Tensor) -> Ends:
+def _ascend(log_joint: LogJoint, starts: Tensor, *, steps: int = 100) -> Ends:
     """Ascents of l from all starts at which it is finite."""
-    ends = ascend(log_joint.value_and_gradient, log_joint.hessian, starts)
+    ends = ascend(log_joint.value_and_gradient, log_joint.hessian, starts, steps=steps)
     if not len(ends.rows):
         raise ValueError(
             f"model: the log joint is NaN or infinite at all {len(starts)} starts, e.g. "
@@ -276,7 +278,7 @@ def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool, edge: bool) -> Peaks
     best = int(mass.argmax())
     last = len(points) - paths + best % paths  # the end of the same path
     grows = not edge and bool(mass[last].isfinite()) and bool(mass[last] >= mass[best])
-    if not grows:
+    if not grows or (alone and _below_a_peak(log_joint, points[last])):
         return _heaviest(log_joint, points[best], hits=paths)
     if alone:
         at = ", ".join(f"{v:.3g}" for v in points[best].tolist())
@@ -286,6 +288,14 @@ def _stray(log_joint: LogJoint, ends: Ends, *, alone: bool, edge: bool) -> Peaks
             "posterior is improper: give every latent variable a proper prior."
         )
     return None
+
+
+def _below_a_peak(log_joint: LogJoint, x: Tensor) -> bool:
+    """Whether a Newton step from ``x`` (dim,) leads up to a maximum that is close."""
+    gradient = log_joint.value_and_gradient(x.unsqueeze(0))[1]
+    root, failed = torch.linalg.cholesky_ex(-log_joint.hessian(x.unsqueeze(0)))
+    rise = torch.linalg.solve_triangular(root, gradient.unsqueeze(-1), upper=False)
+    return not bool(failed) and float(0.5 * rise.square().sum()) < NEAR
 
 
 def _weigh(log_joint: LogJoint, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -304,18 +314,14 @@ def _heaviest(log_joint: LogJoint, x: Tensor, *, hits: int) -> Peaks:
     """Climb the Laplace mass from ``x`` (dim,): each round takes the best of some random steps."""
     for _ in range(STRAY_ROUNDS):
         _, _, precision = _weigh(log_joint, x.unsqueeze(0))
-        direction, length = (
-            randn(STRAY_STEPS, len(x), 1),
-            rand(STRAY_STEPS, 1, 1),
-        )
-        noise = direction.to(x) * length.to(x)
+        noise = randn(STRAY_STEPS, len(x), 1).to(x) * rand(STRAY_STEPS, 1, 1).to(x)
         step = torch.linalg.solve_triangular(torch.linalg.cholesky(precision).mT, noise, upper=True)
         points = torch.cat([x.unsqueeze(0), x + step.squeeze(-1)])
         mass, value, precision = _weigh(log_joint, points)
         best = mass.argmax().reshape(1)
         x = points[best].squeeze(0)
-    count = torch.full_like(best, hits)
-    return Peaks(points[best], value[best], precision[best], count, torch.zeros_like(best).bool())
+    count, proper = torch.full_like(best, hits), torch.zeros_like(best).bool()
+    return Peaks(points[best], value[best], precision[best], count, proper)
 
 
 def _join(one: Peaks | None, two: Peaks | None) -> Peaks | None:

@@ -13,6 +13,8 @@ funnel, which no Gaussian covers, is where the prior draws too. Where the prior 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,6 +26,7 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
 from lse_vi.fitting.random_state import seeded
 from lse_vi.joint.log_joint import LogJoint
+from lse_vi.joint.torch_modes import FailedFactorsAreNaN
 from lse_vi.network.icnn import whitened
 from lse_vi.numerics.linear_algebra import log_det, scale_tril
 from lse_vi.numerics.tempering import stratified
@@ -110,14 +113,22 @@ class PriorLaw:
         program = self.log_joint.program
         if self._in_plate is None:
             # By draws of its own: those of a fit are the same whether or not it was asked before.
-            with taking_turns(), seeded(0), own_draws(), pyro.validation_enabled(False):
+            with taking_turns(), seeded(0), self._drawing():
                 self._in_plate = self._agree()
-        with taking_turns(), own_draws(), pyro.validation_enabled(False):
+        with self._drawing():
             if self._in_plate:
                 z = program.drawn(n)[0]
             else:
                 z = torch.stack([program.drawn_alone() for _ in range(n)])
         return (z - self.log_joint.shift) / self.log_joint.scale
+
+    @staticmethod
+    @contextmanager
+    def _drawing() -> Iterator[None]:
+        """Within, the model draws."""
+        quiet, nan = pyro.validation_enabled(False), FailedFactorsAreNaN()
+        with taking_turns(), own_draws(), quiet, nan:
+            yield
 
     def _agree(self) -> bool:
         """Whether a run in an outermost plate draws from the prior as single runs do."""
@@ -126,7 +137,7 @@ class PriorLaw:
             alone = torch.stack([self.log_joint.program.at(row)[1] for row in z])
         except (RuntimeError, ValueError, IndexError, TypeError):
             return False
-        return bool(torch.isclose(log_prior, alone, rtol=SAME, atol=SAME).all())
+        return bool(torch.isclose(log_prior.to(alone), alone, rtol=SAME, atol=SAME).all())
 
 
 @dataclass(frozen=True)

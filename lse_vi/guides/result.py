@@ -12,7 +12,7 @@ from torch import Tensor
 from lse_vi.checks import check_dim
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
-from lse_vi.guides.diagnostics import Cover, Importance, Missed
+from lse_vi.guides.diagnostics import Cover, Importance, Missed, model_doubts
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
@@ -211,6 +211,8 @@ def _doubts(
             f"the search found {len(known)} peaks, but the guide has room for {guide.modes}; it "
             f"lacks {places}. Make it with modes={len(known)} or more, or leave modes out."
         )
+    weights = torch.softmax(judged.log_weights, 0)
+    doubts += model_doubts(log_joint, judged.lost, judged.draws, weights)
     return doubts + search.doubts()
 
 

@@ -40,7 +40,8 @@ def prior_draws(
     draws = []
     try:
         for _ in range(PRIOR_DRAWS):
-            with poutine.block(), pyro.validation_enabled(False), whole_plates():
+            quiet = pyro.validation_enabled(False)
+            with poutine.block(), quiet, whole_plates(), FailedFactorsAreNaN():
                 trace = poutine.trace(OnCircles()(model)).get_trace(*args, **kwargs)
             draws.append(unconstrained(trace, names))
     except NotImplementedError:

@@ -69,6 +69,21 @@ class LogJoint:
         other.shift, other.scale = self.shift + self.scale * shift, self.scale * scale
         return other
 
+    def follow(self, other: LogJoint, u: Tensor) -> None:
+        """Spare the trial runs that ``other`` made, if its model and kind of arguments are ours.
+
+        One run, at ``u`` (dim,), is left: it looks at what the values of arguments may change.
+        """
+        if other.plan is not None and self.program.is_like(other.program):
+            self._handling = other._handling
+            with self._model_at_work():
+                self.plan = other.plan.again(self.program, self.shift + self.scale * u)
+
+    @property
+    def factors_fail(self) -> bool:
+        """Whether a Cholesky factor of the model did not exist at some vector up to now."""
+        return isinstance(self._handling, FailedFactorsAreNaN)
+
     def constrain(self, u: Tensor) -> dict[str, Tensor]:
         """Values of the model's sites at a vector ``u`` (dim,)."""
         return {name: value[0] for name, value in self.values(u.unsqueeze(0)).items()}
@@ -132,12 +147,12 @@ class LogJoint:
             with self._model_at_work():
                 value = self._planned(z)(z)
         except torch.linalg.LinAlgError:
-            if isinstance(self._handling, FailedFactorsAreNaN):
+            if self.factors_fail:
                 raise
             # From now on, as the mode makes every call of torch slower.
             self._handling = FailedFactorsAreNaN()
             return self._of_latents(z)
-        if isinstance(self._handling, FailedFactorsAreNaN):
+        if self.factors_fail:
             broken = value[:, :1].isnan() & value.new_tensor([True, False]).bool()
             return value.masked_fill(broken, -torch.inf)
         return value
@@ -173,7 +188,7 @@ class LogJoint:
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             value = self(z)
-            (gradient,) = torch.autograd.grad(value.sum(), z)
+            gradient = _gradient(value, z)
         return value.detach(), gradient
 
     def gradients_with_prior(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -183,8 +198,8 @@ class LogJoint:
             with torch.enable_grad():
                 u = piece.detach().requires_grad_()
                 value, log_prior = self.with_prior(u)
-                (pull,) = torch.autograd.grad(log_prior.sum(), u, retain_graph=True)
-                (score,) = torch.autograd.grad(value.sum(), u)
+                pull = _gradient(log_prior, u, again=True)
+                score = _gradient(value, u)
             pieces.append((value.detach(), score, log_prior.detach(), pull))
         value, score, log_prior, pull = (torch.cat(each) for each in zip(*pieces, strict=True))
         return value, score, log_prior, pull
@@ -207,7 +222,7 @@ class LogJoint:
         """Second derivatives by two passes of autograd."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self(z).sum(), z, create_graph=True)
+            gradient = _gradient(self(z), z, graph=True)
             if not gradient.requires_grad:  # l is linear
                 return z.new_zeros(*z.shape, z.shape[-1])
             return jacobian(gradient, z)
@@ -222,6 +237,22 @@ class LogJoint:
         gradient = self.value_and_gradient(points.reshape(-1, dim))[1].reshape(2, n, dim, dim)
         hessian = (gradient[0] - gradient[1]) / (2 * step.unsqueeze(-1))
         return 0.5 * (hessian + hessian.mT)
+
+
+def _gradient(value: Tensor, z: Tensor, *, again: bool = False, graph: bool = False) -> Tensor:
+    """The gradient (n, dim) of values (n,) at ``z`` (n, dim); zero if they do not depend on it.
+
+    Args:
+        value, z: as above.
+        again: whether another gradient will be taken of what ``value`` was computed from.
+        graph: whether the gradient itself must be differentiable.
+    """
+    if not value.requires_grad:
+        return torch.zeros_like(z)
+    (gradient,) = torch.autograd.grad(
+        value.sum(), z, retain_graph=again or graph, create_graph=graph
+    )
+    return gradient
 
 
 def without_nan(value: Tensor) -> Tensor:

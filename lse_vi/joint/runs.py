@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -61,6 +62,12 @@ class Program:
         self.summed: tuple[str, ...] = ()
         self.parameters: tuple[str, ...] = ()
         self.names: tuple[str, ...] = ()
+
+    def is_like(self, other: Program) -> bool:
+        """Whether ``other`` has the same model and arguments of the same shapes and types."""
+        same = self.model == other.model and self.unpack == other.unpack
+        mine, others = ((each.args, dict(each.kwargs)) for each in (self, other))
+        return same and outline(mine) == outline(others)
 
     def place(self, z: Tensor) -> Placed:
         """The effect that puts latent sites at vectors ``z``."""
@@ -231,6 +238,14 @@ class Plan:
             self.how = self._choose(z, torch.stack(alone[1:]))
             self.moving = program.moves(z)
 
+    def again(self, program: Program, z: Tensor) -> Plan:
+        """This plan for another program that is like its own, after a look at ``z`` (dim,)."""
+        with torch.random.fork_rng([z.device] if z.is_cuda else []):
+            program.look(z)
+        other = copy.copy(self)
+        other.program = program
+        return other
+
     def _choose(self, z: Tensor, alone: Tensor) -> str:
         """The fastest way that gives what single runs give, ``alone`` (2, 2)."""
         why = _difference(lambda: torch.vmap(self.program.at)(z), alone)
@@ -270,6 +285,17 @@ class Plan:
         return torch.stack(
             [self.program.unplaced({name: x[i] for name, x in values.items()}) for i in range(n)]
         )
+
+
+def outline(value: Any) -> Any:
+    """What trial runs of a model depend on in its arguments: of tensors all but their numbers."""
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype, value.device
+    if isinstance(value, Mapping):
+        return {key: outline(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value), [outline(each) for each in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else id(value)
 
 
 def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:

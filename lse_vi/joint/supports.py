@@ -23,6 +23,11 @@ from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 from torch.distributions import Transform, biject_to, constraints
 
+LIKE_A_TURN = 1e-5  # radians of a support's length: above rounding in single precision
+# A mode is cut by the ends of a turn if the parts next to them, each this share of the turn, hold
+# together so many times their share of a uniform law, and each of them at least so much.
+END, DENSE, END_SHARE = 0.05, 2.0, 0.01
+
 
 class _Circle(constraints.Constraint):
     """Angles, modulo a turn."""
@@ -140,6 +145,41 @@ def check_support(name: str, site: Any) -> None:
         raise ValueError(
             f"model: the support of site {name!r} cannot be mapped to the real line: {error}"
         ) from error
+
+
+def turns(site: Any) -> Tensor:
+    """Which entries of a site have an interval as long as a turn as their support."""
+    low, high = _ends(site)
+    return (high - low - 2 * math.pi).abs() < LIKE_A_TURN
+
+
+def cut_share(site: Any, value: Tensor, weights: Tensor) -> float:
+    """The largest share of an entry's mass near both ends of a turn; 0 if no mode is cut there.
+
+    Args:
+        site: latent.
+        value: its draws, (n, *shape).
+        weights: of the draws, (n,), with sum one.
+    """
+    (low, high), reach = _ends(site), END * 2 * math.pi
+    at_low, at_high = (
+        torch.tensordot(weights, near.to(weights), 1)
+        for near in (value < low + reach, value > high - reach)
+    )
+    dense = at_low + at_high > DENSE * 2 * END
+    cut = turns(site) & dense & (torch.minimum(at_low, at_high) > END_SHARE)
+    return float(torch.where(cut, at_low + at_high, 0.0).amax())
+
+
+def _ends(site: Any) -> tuple[Tensor, Tensor]:
+    """The ends of the support of each entry of a site; both zero if it is no interval."""
+    support = site["fn"].support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    bounds = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
+    both = all(bound is not None for bound in bounds)
+    low, high = (torch.as_tensor(bound) for bound in (bounds if both else (0.0, 0.0)))
+    return low, high
 
 
 if (mixture := getattr(constraints, "MixtureSameFamilyConstraint", None)) is not None:

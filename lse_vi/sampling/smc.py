@@ -17,6 +17,7 @@ from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import reseed, seeded
 from lse_vi.fitting.steps import Steps
+from lse_vi.guides.diagnostics import model_doubts
 from lse_vi.guides.fit import PROBES, check_guide, known_search, known_start
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb
@@ -130,14 +131,17 @@ def sample_smc(
         taken = Steps(Checkpoint(chosen.checkpoint, known), probe.device)
         search, pot = _start(guide, log_joint, prior, taken)
         proposal = Proposal.of_guide(guide.density(pot), prior)
-        pilot, _ = proposal.sample(PILOT)
-        proposal = proposal.weighed(pilot, *log_joint.with_prior(pilot))
+        pilot, part = proposal.sample(PILOT)
+        value, log_prior = log_joint.with_prior(pilot)
+        proposal = proposal.weighed(pilot, value, log_prior)
         moves, n = FrameMoves(log_joint, proposal), chosen.draws // chosen.islands
         starts = [proposal.sample(n)[0] for _ in range(chosen.islands)]
         population, notes = moves.look(torch.cat(starts)), WithMoves(taken, moves)
         run: dict[str, Any] = {"islands": chosen.islands, "progress": chosen.progress}
         end = temper(population, moves, notes=notes, **run)
-        draws = _report(log_joint, search, proposal, end, moves.evaluations)
+        own = value[part < len(proposal.loc) - 1]  # of the guide's parts, not as wide as the prior
+        lost = float((own == -torch.inf).sum()) / max(1, len(own))
+        draws = _report(log_joint, search, proposal, end, moves.evaluations, lost)
         if guide.search is None:
             guide.install(pot, log_joint)
             guide.search = search._replace(peaks=search.peaks.outside(log_joint))
@@ -199,9 +203,14 @@ def _fingerprint(
 
 
 def _report(
-    log_joint: LogJoint, search: Search, proposal: Proposal, end: Tempered, evaluations: int
+    log_joint: LogJoint,
+    search: Search,
+    proposal: Proposal,
+    end: Tempered,
+    evaluations: int,
+    lost: float,
 ) -> PosteriorDraws:
-    """The draws as users see them."""
+    """The draws as users see them; ``lost`` is the share of the guide's without density."""
     islands, peaks = len(end.log_evidence), search.peaks.real
     x = end.population["x"].unflatten(0, (islands, -1))
     part = end.population["each"][:, :-1].argmax(1)  # the last is as wide as the prior
@@ -222,6 +231,8 @@ def _report(
         )
     if names := log_joint.program.parameters:
         doubts.append(f"parameters of the model stay as they are: {', '.join(names)}.")
+    every = x.flatten(0, 1)
+    doubts += model_doubts(log_joint, lost, every, every.new_full((len(every),), 1 / len(every)))
     doubts += search.doubts()
     return PosteriorDraws(
         samples=values,

@@ -1,5 +1,7 @@
 """Gradients of the ELBO in the parameters of a guide, against exact ones, and what they train."""
 
+import pickle
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -115,3 +117,71 @@ class TestGradients:
         for _ in range(150):
             svi.step(torch.tensor(3.0))
         assert float(pyro.param("bias").detach()) == pytest.approx(3.0, abs=0.3)
+
+
+class TestTrialRuns:
+    """How a model is run is found out in the first step, and again if its arguments are others."""
+
+    @staticmethod
+    def counted(runs):
+        def model(y):
+            runs.append(None)
+            x = pyro.sample("x", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", len(y)):
+                pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
+        return model
+
+    def test_are_made_once(self):
+        runs = []
+        model, elbo = self.counted(runs), EnergyELBO(LaplaceMixture(64))
+        guide = AutoLSEICNN(model, modes=1)
+        made = []
+        for y in (torch.zeros(3), torch.ones(3), torch.ones(3), torch.ones(4), torch.zeros(4)):
+            before = len(runs)
+            elbo.loss(model, guide, y)
+            made.append(len(runs) - before)
+        assert made[1:3] == [2, 2]  # a look at the arguments, and all points at once
+        assert made[4] == 2
+        assert made[3] > 4
+
+    def test_change_no_value(self):
+        model, elbo = self.counted([]), EnergyELBO(LaplaceMixture(64))
+        guide = AutoLSEICNN(model, modes=1)
+        elbo.loss(model, guide, torch.zeros(3))
+        for y in (torch.ones(3), torch.full((3,), 2.0)):
+            losses = []
+            for each in (elbo, EnergyELBO(LaplaceMixture(64))):
+                pyro.set_rng_seed(1)
+                losses.append(each.loss(model, guide, y))
+            assert losses[0] == losses[1]
+
+    def test_belong_to_a_model_and_a_guide(self):
+        elbo = EnergyELBO(LaplaceMixture(64))
+        for scale in (1.0, 2.0):
+
+            def model(scale=scale):
+                x = pyro.sample("x", dist.Normal(0.0, scale))
+                pyro.sample("y", dist.Normal(x, 1.0), obs=torch.tensor(1.0))
+
+            guide = AutoLSEICNN(model, modes=1, hidden=())
+            guide.find_modes()
+            exact = dist.Normal(0.0, (scale**2 + 1) ** 0.5).log_prob(torch.tensor(1.0))
+            assert elbo.loss(model, guide) == pytest.approx(-float(exact), abs=1e-4)
+
+    def test_other_gaps_are_noticed(self):
+        def model(y):
+            seen = ~y.isnan()
+            with pyro.plate("data", len(y)):
+                pyro.sample("y", dist.Normal(0.0, 1.0), obs=y.nan_to_num(), obs_mask=seen)
+
+        y, elbo = torch.tensor([1.0, torch.nan]), EnergyELBO(LaplaceMixture(64))
+        guide = AutoLSEICNN(model, modes=1)
+        elbo.loss(model, guide, y)
+        with pytest.raises(ValueError, match="mask of site 'y_unobserved' is not the one"):
+            elbo.loss(model, guide, y.flip(0))
+
+    def test_do_not_travel(self):
+        model, elbo = self.counted([]), EnergyELBO(LaplaceMixture(64))
+        elbo.loss(model, AutoLSEICNN(model, modes=1), torch.zeros(3))
+        assert pickle.loads(pickle.dumps(elbo)).method == elbo.method

@@ -1,11 +1,15 @@
 """Climbs to the peaks of a log joint."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from torch.distributions import constraints
 
 from lse_vi import AutoLSEICNN
+from lse_vi.guides import peak_search
 from lse_vi.guides.peak_search import climb, find_peaks
 
 
@@ -75,3 +79,58 @@ def test_flat_priors_take_their_units_from_the_curvature(unit):
     design = torch.stack([torch.ones(50), x], 1)
     exact = torch.linalg.lstsq(design, y.unsqueeze(1)).solution.flatten()
     torch.testing.assert_close(search.peaks.x[0, :2], exact, rtol=1e-5, atol=1e-5 * unit)
+
+
+def flat(name, support=constraints.real):
+    return pyro.sample(name, dist.ImproperUniform(support, (), ()))
+
+
+def linear():
+    pyro.factor("f", flat("x"))
+
+
+def nothing_seen_of_a_scale():
+    flat("scale", constraints.positive)
+
+
+def heavier_than_cauchy():
+    x = pyro.sample("x", dist.Cauchy(0.0, 1.0))
+    pyro.factor("f", 1.5 * torch.log1p(x.square()))
+
+
+def level_beside_a_level():
+    both = flat("a") + flat("b")
+    pyro.sample("y", dist.Normal(both, 1.0), obs=torch.tensor(1.0))
+
+
+def constant():
+    flat("x")
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (linear, "The posterior is improper"),
+        (nothing_seen_of_a_scale, "The posterior is improper"),
+        (heavier_than_cauchy, "The posterior is improper"),
+        (level_beside_a_level, "is it flat, or without a maximum"),
+        (constant, "is it flat, or without a maximum"),
+    ],
+    ids=lambda case: getattr(case, "__name__", ""),
+)
+def test_what_cannot_be_normalised_is_refused(model, text):
+    with pytest.raises(ValueError, match=f"{text}.*proper prior"):
+        AutoLSEICNN(model).find_modes()
+
+
+def test_a_ridge_that_few_steps_do_not_climb_is_not_improper(monkeypatch):
+    """A product is seen, ten thousand times better than its factors: ascents creep."""
+
+    def model():
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        b = pyro.sample("b", dist.LogNormal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(a * b, 1e-4), obs=torch.tensor(1.0))
+
+    monkeypatch.setattr(peak_search, "ROUND_STARTS", 8)
+    a, b = AutoLSEICNN(model).find_modes().peaks.x[0].tolist()
+    assert a * math.exp(b) == pytest.approx(1.0, abs=1e-3)
