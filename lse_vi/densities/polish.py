@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.densities.fisher_coordinates import FisherCoordinates
 from lse_vi.densities.objective import BestDensity, judge, log_posterior
@@ -19,6 +18,7 @@ from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
 from lse_vi.network.images import TooManyImagesError
 from lse_vi.network.potential import LSEICNN
+from lse_vi.progress.bars import Bar
 
 # Steps of L-BFGS in a round: long enough to learn the curvature, short enough that the rule for
 # log Z and the coordinates, which are fixed within a round, still fit the potential at its end.
@@ -61,7 +61,7 @@ def polish(
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, recipe.judging_rule(pot))
     best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
-    bar = tqdm(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
+    bar = Bar(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
     length, idle, left = ROUND_STEPS, 0, 0
     for step in range(0, steps, ROUND_STEPS):
         before, spread = snapshot(pot), _nodes_in_use(pot, rule)

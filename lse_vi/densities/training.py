@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.densities.objective import BestDensity, is_finite, judge, log_posterior
 from lse_vi.densities.recipe import DensityRecipe
@@ -21,6 +20,7 @@ from lse_vi.fitting.schedule import warm_up
 from lse_vi.network.images import hold_
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.weighted import mean_and_error
+from lse_vi.progress.bars import Bar
 
 CHECK_STEPS = 50  # Adam steps between held-out checks and checkpoints: a check costs a few steps
 PATIENCE = 6  # checks in a row without a better held-out loss that end a fit: the loss is noisy
@@ -55,7 +55,7 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
             part.load_state_dict(run[name])
         search.restore_random_state()
     first, silent = run["step"], not recipe.progress
-    bar = tqdm(range(first, steps), title(pot), initial=first, total=steps, disable=silent)
+    bar = Bar(range(first, steps), title(pot), initial=first, total=steps, disable=silent)
     for step in bar:
         if step % recipe.rule_every == 0:
             rule = recipe.rule_of(pot)

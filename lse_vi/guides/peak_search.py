@@ -108,7 +108,7 @@ def find_peaks(log_joint: LogJoint, prior: Tensor, *, rounds: int = 8) -> Search
     peaks, lost, unseen, edge = None, 0, 1.0, False
     for done in range(1, rounds + 1):
         starts = _starts(prior, peaks, ROUND_STARTS)
-        ends = _ascend(log_joint, starts)
+        ends = _ascend(log_joint, starts, rounds=rounds - done + 1)
         _check_bounded(log_joint, ends.x[ends.value.argmax()])
         found = _distinct(log_joint, ends)
         if peaks is None:
@@ -175,9 +175,9 @@ def climb(log_joint: LogJoint, x: Tensor) -> Tensor:
     return summits
 
 
-def _ascend(log_joint: LogJoint, starts: Tensor, *, steps: int = 100) -> Ends:
+def _ascend(log_joint: LogJoint, starts: Tensor, **limits: int) -> Ends:
     """Ascents of l from all starts at which it is finite."""
-    ends = ascend(log_joint.value_and_gradient, log_joint.hessian, starts, steps=steps)
+    ends = ascend(log_joint.value_and_gradient, log_joint.hessian, starts, **limits)
     if not len(ends.rows):
         raise ValueError(
             f"model: the log joint is NaN or infinite at all {len(starts)} starts, e.g. "

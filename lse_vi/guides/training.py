@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.checks import check_count, check_positive
 from lse_vi.distribution.importance import LaplaceMixture
@@ -23,6 +22,7 @@ from lse_vi.guides.frames import StartingFrames
 from lse_vi.joint.log_joint import LogJoint, without_nan
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
+from lse_vi.progress.bars import Bar
 from lse_vi.signatures.checked import checked
 
 REDRAW_STEPS = 20  # steps between fresh points, checks and checkpoints: the model is run only then
@@ -218,9 +218,7 @@ def train(pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe, notes: Steps) 
     if saved := notes.noted():
         run.load_state_dict(saved)
     first, steps = run.step, recipe.steps
-    bar = tqdm(
-        range(first, steps), "guide", initial=first, total=steps, disable=not recipe.progress
-    )
+    bar = Bar(range(first, steps), "guide", initial=first, total=steps, disable=not recipe.progress)
     for step in bar:
         if step % REDRAW_STEPS == 0:
             run.step = step

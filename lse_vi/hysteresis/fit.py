@@ -9,7 +9,6 @@ from typing import Any, overload
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.checks import check_count, check_counts
 from lse_vi.hysteresis.advice import about_fit, about_tests
@@ -25,6 +24,7 @@ from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.fit import fit_memory as fit_model
 from lse_vi.materials.play import Play
 from lse_vi.materials.result import MemoryFit
+from lse_vi.progress.bars import Bar
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 
@@ -123,7 +123,7 @@ def fit_tests(
         records = _resampled(records, check_count("resample", resample))
     data = Data.of(records)
     noise = _scatter(records)
-    with tqdm(total=modes, desc="phases", disable=not progress) as bar:
+    with Bar(total=modes, desc="phases", disable=not progress) as bar:
 
         def show(choice: Choice) -> None:
             bar.update()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.checks import check_count
 from lse_vi.fitting.best_state import Best, snapshot
@@ -17,6 +16,7 @@ from lse_vi.fitting.history import History, note
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.result import MemoryFit
 from lse_vi.materials.training import RECORD_STEPS, Paths, as_given, fingerprint
+from lse_vi.progress.bars import Bar
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 
@@ -97,7 +97,7 @@ def _descend(
         return float(loss.detach())
 
     first = int(history["step"][-1]) if history else 0
-    bar = tqdm(total=steps, initial=first, desc="L-BFGS", disable=not progress)
+    bar = Bar(total=steps, initial=first, desc="L-BFGS", disable=not progress)
     for step in range(first, steps, RECORD_STEPS):
         count = min(RECORD_STEPS, steps - step)
         optimiser.param_groups[0].update(max_iter=count, max_eval=LOSS_EVALUATIONS * count)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from lse_vi.checks import check_count, check_finite
 from lse_vi.fitting.best_state import snapshot
@@ -21,6 +20,7 @@ from lse_vi.fitting.recipe import Recipe
 from lse_vi.fitting.schedule import warm_up
 from lse_vi.materials.elastic import Elastic
 from lse_vi.materials.paths import select
+from lse_vi.progress.bars import Bar
 from lse_vi.signatures.gradients import check_trainable, usable
 
 RECORD_STEPS = 50  # steps between entries of the history, means of so many losses, and checkpoints
@@ -115,7 +115,7 @@ def train(model: Elastic, paths: Paths, recipe: MemoryRecipe, file: Checkpoint) 
         generator.set_state(saved["generator"])
 
     title = type(model).__name__
-    bar = tqdm(range(first, steps), title, initial=first, total=steps, disable=not recipe.progress)
+    bar = Bar(range(first, steps), title, initial=first, total=steps, disable=not recipe.progress)
     for step in bar:
         chosen = torch.randperm(count, generator=generator)[: recipe.batch].to(device)
         loss = paths.pick(chosen).residuals(model).square().mean()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.numerics.linear_algebra import moduli
+from lse_vi.progress.bars import Bar
 
 ValueAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]  # (n, dim) -> (n,), (n, dim)
 
@@ -62,6 +63,7 @@ def ascend(
     *,
     steps: int = 100,
     paths: int = 8,
+    rounds: int = 1,
 ) -> Ends:
     """Maximise a log density from every start by BFGS with Armijo's rule, in one batch.
 
@@ -77,6 +79,7 @@ def ascend(
         starts: (n, dim); those without a finite value and gradient are left out.
         steps: the largest number of steps.
         paths: the largest number of ascents without convergence whose paths are kept.
+        rounds: as many such calls are made at most, this one among them: for how long it takes.
 
     Example:
         >>> ends = ascend(
@@ -96,7 +99,8 @@ def ascend(
     live, stuck = ~rests, rests.clone()
     curvature, when_asked = inverse * torch.nan, torch.full_like(value, -torch.inf)
     trail = [x.clone()]
-    for step in range(steps):
+    title = f"search for modes in {x.shape[1]} dimensions"
+    for step in Bar(range(steps), title, total=rounds * steps, disable=True):
         rows = live.nonzero().squeeze(1)
         if not len(rows):
             break

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from lse_vi.progress.bars import Bar
 from lse_vi.random.draws import rand
 
 # What is known of each draw by name, with the draws along the first axis, those of an island side
@@ -99,7 +99,7 @@ def temper(
         log_evidence, stages = there["log_evidence"], known["stages"]
         population = {name: part.to(log_ratio.device) for name, part in known["draws"].items()}
         log_ratio = population["log_ratio"].reshape(islands, n)
-    bar = tqdm(total=100, desc="tempering", disable=not progress)
+    bar = Bar(total=100, desc="tempering", disable=not progress)
     while bool((power < 1).any()):
         step = _next_step(log_ratio, 1 - power)
         log_w = step.unsqueeze(1) * log_ratio

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from lse_vi.fitting.best_state import Best, snapshot, take_first
 from lse_vi.fitting.errors import NonFiniteLossError
@@ -17,6 +16,7 @@ from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.potentials.fewest_modes import FewestModes
 from lse_vi.potentials.solver import Solver
 from lse_vi.potentials.targets import Targets
+from lse_vi.progress.bars import Bar
 
 IMPROVEMENT = 0.99  # a score counts as better below this share of the last that did: 1 % less error
 
@@ -125,7 +125,7 @@ def train(
         pot.load_state_dict(run["pot"])
         descent.load_state_dict(run["descent"])
     first, history = run["step"], run["history"]
-    bar = tqdm(range(first, steps), title, initial=first, total=steps, disable=not progress)
+    bar = Bar(range(first, steps), title, initial=first, total=steps, disable=not progress)
     for step in bar:
         loss = descent.step()
         if not bool(torch.isfinite(loss).all()):
