@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,16 +13,14 @@ from torch import Tensor
 
 from lse_vi.checks import check_spread
 from lse_vi.fitting.fingerprint import digest
-from lse_vi.network.circle import as_period, wrapped
+from lse_vi.network.circle import as_period, sparsest, wrapped
 from lse_vi.numerics.arrays import as_floats, check_resolved, read
 from lse_vi.numerics.weighted import Weights, weighted_quantile
 
 PART = 2**16  # rows read at once: 512 KiB per column in double precision
 MIDDLE = 0.95  # share of the data whose range tells their spread: fewer than 5 % are outliers
 NORMAL_RANGE = 3.92  # that range of a normal law, in its deviations
-# Points by which the place is found at which a circle is cut, and the concentration of the von
-# Mises kernel that counts those around each: as wide as a sixth of the circle.
-CIRCLE_POINTS, CIRCLE_SHARPNESS = 1000, 8.0
+CIRCLE_POINTS = 1000  # by which the place is found at which a circle is cut
 WIDEST_TAILS = 2.0  # deviation over that of a normal with the same range: two groups have 1.4
 
 
@@ -112,10 +109,7 @@ class Points:
         rows = self.rows(slice(None, None, step)).double()
         weights = self.worth.values[::step].to(rows.device).expand(rows.shape[:-1]).reshape(-1)
         flat = rows.reshape(-1, rows.shape[-1])
-        angles = 2 * math.pi * flat / period.to(flat)  # 0 where not periodic
-        near = (angles.unsqueeze(1) - angles).cos()  # (points, points, dim)
-        crowd = ((near - 1) * CIRCLE_SHARPNESS).exp().mul(weights[:, None]).sum(1)
-        low = flat.gather(0, crowd.argmin(0, keepdim=True)).squeeze(0)
+        low = sparsest(flat, weights, period)
         return replace(self, period=period.to(flat), low=low)
 
     @cached_property

@@ -20,8 +20,8 @@ from lse_vi.random.draws import generator, randn_like
 # Standard deviation of the slopes of the softplus units at the start, in the frame of the mode:
 # with gentler ones Adam finds fewer walls.
 START_SLOPE = 3.0
-# Widths of its frame by which an exponential start is away from the minimum of the mode, so that the
-# density bends by a hundredth of its slope over its own mean.
+# Widths of its frame by which an exponential start is away from the minimum of the mode: over its
+# own mean, the density bends by a hundredth of its slope.
 TAIL = 10.0
 
 

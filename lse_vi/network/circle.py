@@ -10,6 +10,10 @@ from torch import Tensor
 
 from lse_vi.checks import check_positive
 
+# Concentration of the von Mises kernel that counts the points around one: as wide as a sixth of the
+# circle. Counts that differ by less than TIE, as a share, are equal to rounding.
+SHARPNESS, TIE = 8.0, 1e-9
+
 
 def wrapped(x: Tensor, period: Tensor, low: Tensor | float = 0.0) -> Tensor:
     """Points (..., dim) modulo the period: in [low, low + P) where it is finite.
@@ -31,6 +35,28 @@ def apart(x: Tensor, y: Tensor, period: Tensor) -> Tensor:
     finite = period.isfinite()
     turn = torch.where(finite, period, 1.0)
     return torch.where(finite, (y - x) - turn * ((y - x) / turn).round(), y - x)
+
+
+def sparsest(x: Tensor, weights: Tensor, period: Tensor) -> Tensor:
+    """The point of ``x`` (n, dim) with the fewest around it, by coordinate, (dim,): to cut there.
+
+    Of points that tie, as on a grid, it is the first, wherever the origin is.
+
+    Args:
+        x: points; a thousand of many, as all pairs are compared.
+        weights: of the points, (n,).
+        period: (dim,), infinite where not periodic.
+
+    Example:
+        >>> hours = torch.tensor([[23.0], [1.0], [2.0], [5.0], [22.0]])
+        >>> sparsest(hours, torch.ones(5), torch.tensor([24.0]))
+        tensor([5.])
+    """
+    angles = 2 * math.pi * x / period.to(x)  # 0 where not periodic
+    near = (angles.unsqueeze(1) - angles).cos()  # (n, n, dim)
+    crowd = ((near - 1) * SHARPNESS).exp().mul(weights[:, None, None].to(x)).sum(0)
+    first = (crowd <= crowd.amin(0) * (1 + TIE)).int().argmax(0, keepdim=True)
+    return x.gather(0, first).squeeze(0)
 
 
 def mean_around(mass: Tensor, x: Tensor, period: Tensor) -> Tensor:

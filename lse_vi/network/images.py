@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lse_vi.network.circle import wrapped
 from lse_vi.network.convex_stack import ConvexStack, Layout
 from lse_vi.network.icnn import WhitenedICNN, whitened
 
@@ -27,6 +28,7 @@ MOST = 4096  # images of a point: with more, a mode is far wider than the period
 # Periods from which on a fit makes no mode wider: a Gaussian of this width is uniform on the circle
 # to 5e-9 already, 2 exp(-2 pi^2), and a wider one only costs images.
 WIDEST = 1.0
+FLATTEST = -200.0  # least log of a diagonal entry of L, whose inverse still is a number
 # Shares of the way from a frame's origin down its slope at which the minimum of a mode is bounded:
 # a steep wall at the origin is soon behind.
 TRIES = (0.0, 1e-3, 4e-3, 0.016, 0.06, 0.25, 0.5, 1.0)
@@ -53,15 +55,14 @@ def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
     """
     finite = period.isfinite()
     turn = torch.where(finite, period, 1.0).unsqueeze(-2)
-    factor, loc = network.precision_factor().detach(), network.loc.detach()
-    width = torch.linalg.inv(factor).norm(dim=-1)  # of each mode along each axis
+    (factor, width), loc = _frames(network), network.loc.detach()
     center, radius = _minimum(network)
     center = torch.linalg.solve_triangular(factor, center.unsqueeze(-1), upper=False).squeeze(-1)
     center, off = loc + center, width * radius
     reach = width * (2 * BELOW / log_rho.detach().exp()[..., None, None]).sqrt()
     more = (reach / turn).ceil().clamp_min(1.0)
-    low = ((center - off) / turn).floor() - more
-    high = ((center + off) / turn + more).floor()
+    low = (((center - off) / turn).floor() - more).nan_to_num()  # NaN is for E itself to have
+    high = ((center + off) / turn + more).floor().nan_to_num()
     flat = (-1, loc.shape[-1])
     ends = [
         (int(a), int(b)) if good else (0, 0)
@@ -83,6 +84,13 @@ def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
         )
     ticks = [torch.arange(a, b + 1) for a, b in ends]
     return torch.cartesian_prod(*ticks).reshape(-1, loc.shape[-1]).to(loc)
+
+
+def _frames(network: WhitenedICNN) -> tuple[Tensor, Tensor]:
+    """L of each mode, (*batch, modes, dim, dim), and its width along each axis."""
+    diagonal = network.log_diagonal.clamp_min(FLATTEST).exp()
+    factor = network.off_diagonal.tril(-1) + torch.diag_embed(diagonal)
+    return factor, torch.linalg.inv(factor).norm(dim=-1)
 
 
 def _minimum(network: WhitenedICNN) -> tuple[Tensor, Tensor]:
@@ -109,12 +117,13 @@ def _minimum(network: WhitenedICNN) -> tuple[Tensor, Tensor]:
 def held(pot: LSEICNN) -> dict[str, Tensor]:
     """The parameters that hold each mode of a periodic potential to ``WIDEST`` periods, by name.
 
-    Wider modes are squeezed along the axis, and empty if there are none. Gradients flow. A fit that
-    meets such modes goes on with the uniform law that they tend to.
+    Wider modes are squeezed along the axis; empty if there are none. Gradients flow. A fit that
+    meets such modes goes on with the uniform law that they tend to. The width is that of
+    exp(-rho f), for f a Gaussian.
 
     Example:
         >>> from lse_vi import LSEICNN, WhitenedICNN
-        >>> pot = LSEICNN(1, 2, network=WhitenedICNN, period=0.5)
+        >>> pot = LSEICNN(1, 2, rho=1.0, network=WhitenedICNN, period=0.5)
         >>> held(pot)["network.log_diagonal"].exp()
         tensor([[2.],
                 [2.]], grad_fn=<ExpBackward0>)
@@ -123,13 +132,13 @@ def held(pot: LSEICNN) -> dict[str, Tensor]:
     if turn is None:
         return {}
     network = whitened(pot.network)
-    width = torch.linalg.inv(network.precision_factor()).norm(dim=-1)
+    width = _frames(network)[1] / (0.5 * pot.log_rho).exp()[..., None, None]
     excess = width / (WIDEST * turn.to(width).unsqueeze(-2))  # 0 where not periodic
     if not bool((excess > 1).any()):
         return {}
     excess = excess.clamp_min(1.0)
     return {
-        "network.log_diagonal": network.log_diagonal + excess.log(),
+        "network.log_diagonal": network.log_diagonal.clamp_min(FLATTEST) + excess.log(),
         "network.off_diagonal": network.off_diagonal * excess.unsqueeze(-2),
     }
 
@@ -139,6 +148,19 @@ def hold_(pot: LSEICNN) -> None:
     """As :func:`held`, in place."""
     for name, value in held(pot).items():
         pot.get_parameter(name).copy_(value)
+
+
+def turned_back(pot: LSEICNN) -> dict[str, Tensor]:
+    """The places of modes within half a period of 0, by name, which change nothing.
+
+    A fit without a prior may send a mode around many times, and other modes would get its images.
+    """
+    turn = pot.units.turn
+    if turn is None:
+        return {}
+    loc = whitened(pot.network).loc
+    period = turn.to(loc).unsqueeze(-2)
+    return {"network.loc": wrapped(loc, period, torch.where(period.isfinite(), -period / 2, 0.0))}
 
 
 def place(pot: LSEICNN, x: Tensor) -> tuple[ConvexStack, Layout, int]:

@@ -113,6 +113,18 @@ def weighted_quantile(x: Tensor, weights: Tensor, q: float) -> Tensor:
     return torch.lerp(at(below), at(below + 1), part)
 
 
+def median(x: Tensor, weights: Tensor) -> Tensor:
+    """The median of ``x`` (n,) under ``weights`` (n,): as ``torch.median``, the lower of two.
+
+    Example:
+        >>> median(torch.tensor([4.0, 0.0, 1.0]), torch.tensor([2.0, 1.0, 1.0]))
+        tensor(1.)
+    """
+    ordered, order = x.sort()
+    ends = weights[order].cumsum(0)
+    return ordered[int((ends < ends[-1] / 2).sum())]
+
+
 def mean_and_error(values: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
     """The mean of ``values`` (n, *batch) and its standard error; entries that are NaN are absent.
 

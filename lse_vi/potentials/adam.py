@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_count, check_number, check_positive
+from lse_vi.network.images import hold_
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.solver import Run, log_floor
 from lse_vi.potentials.targets import Targets
@@ -83,6 +84,7 @@ class _AdamRun:
             total = total + self.penalty * self.pot.alpha.abs().sum()
         total.backward()
         self.optimiser.step()
+        hold_(self.pot)
         if self.pot.log_rho.requires_grad:
             with torch.no_grad():
                 self.pot.log_rho.clamp_(min=self.floor)

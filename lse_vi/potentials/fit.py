@@ -10,13 +10,16 @@ from typing import Any
 
 import torch
 
-from lse_vi.fitting.best_state import lift
+from lse_vi.fitting.best_state import lift, replace_where, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.errors import NonFiniteLossError
 from lse_vi.fitting.history import join
 from lse_vi.fitting.mode_search import ModeSearch
 from lse_vi.fitting.random_state import reseed, seeded
 from lse_vi.fitting.starts import start_on_clusters
+from lse_vi.network.circle import as_period
+from lse_vi.network.copies import with_units
+from lse_vi.network.icnn import ICNN, whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.adam import Adam
 from lse_vi.potentials.fewest_modes import FewestModes, enough
@@ -26,12 +29,13 @@ from lse_vi.potentials.recipe import PotentialRecipe
 from lse_vi.potentials.result import PotentialFit, result_of
 from lse_vi.potentials.scaling import no_scaling, scaling_of
 from lse_vi.potentials.solver import Solver
-from lse_vi.potentials.targets import Targets, as_targets
+from lse_vi.potentials.targets import Targets, as_targets, spread_or_one
 from lse_vi.potentials.training import Errors, Split, train
 from lse_vi.random.draws import randperm
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 
+COLD = 2.0  # per spread of the values, by which low ones weigh more in a start: wells stand out
 OUTLIER_ROUNDS = 4  # fits without outliers, each of which may readmit points
 
 
@@ -43,6 +47,8 @@ def fit_potential(
     value: Any = None,
     gradient: Any = None,
     *,
+    weights: Any = None,
+    period: Any = None,
     value_weight: Any = 1.0,
     gradient_weight: Any = 1.0,
     discovery: FewestModes | None = FewestModes(),  # noqa: B008  frozen
@@ -72,6 +78,11 @@ def fit_potential(
         gradient: g, (n, dim) or (n, *batch, dim). For forces, g is minus the force; for a gradient
             flow, g is minus the rate (see :func:`lse_vi.rates_from_trajectories`). Without values
             the offset of E is free, and is set so that E is 0 at the lowest data point.
+        weights: of the points, (n,) or (n, *batch). Integers are counts: a point of weight 3 is
+            three equal points. Of floating numbers only the ratios matter.
+        period: of x, a number or one per coordinate, None where not periodic: 360 for torsions in
+            degrees; by default that of ``pot``. E and its gradient are then periodic. It needs
+            strongly convex modes, ``LSEICNN(..., network=WhitenedICNN)``.
         value_weight: weight of the values in the loss, a number or (*batch,).
         gradient_weight: weights of the gradient's components, a number, (dim,) or (*batch, dim).
             Weights say which errors matter more; they do not rescale the targets.
@@ -105,7 +116,8 @@ def fit_potential(
         restarts=restarts, polish=polish, seed=seed, progress=progress, checkpoint=checkpoint,
     )  # fmt: skip
     recipe.check(pot)
-    given = as_targets(pot, x, value, gradient, value_weight, gradient_weight)
+    pot = _on_circle(pot, period)
+    given = as_targets(pot, x, value, gradient, value_weight, gradient_weight, weights)
     res = _fit(pot, given, recipe)
     kept = torch.arange(len(given), device=given.x.device)
     for _ in range(OUTLIER_ROUNDS):
@@ -133,6 +145,7 @@ def _fit(pot: LSEICNN, given: Targets, recipe: PotentialRecipe) -> PotentialFit:
         like = pot.resized(pot.modes)
         if not pot.log_rho.requires_grad:  # a fixed rho is in the units given: convert it
             like.log_rho.add_((scaling.height / pot.units.height).log())
+        like.units.set_(period=pot.units.period / scaling.scale)
         search = ModeSearch(file, math.log(discovery.gain) if discovery else 0.0, device)
         reseed(recipe.seed)
         order = randperm(len(given)).to(device)
@@ -152,7 +165,7 @@ def _fit(pot: LSEICNN, given: Targets, recipe: PotentialRecipe) -> PotentialFit:
                 start = like.resized(modes, (max(restarts, 1), *pot.batch_shape))
                 if restarts:
                     reseed(recipe.seed)
-                    start_on_clusters(start, split.fitted.x, recipe.seed)
+                    _start(start, split.fitted, recipe.seed)
                 else:
                     start.load_state_dict(lift(pot.state_dict()))
                     scaling.apply_(start)
@@ -215,6 +228,35 @@ def paper_recipe(steps: int = 150_000) -> dict[str, Any]:
         "held_out": 0.0,
         "restarts": 0,
     }
+
+
+def _on_circle(pot: LSEICNN, period: Any) -> LSEICNN:
+    """``pot`` with the period that the user gives, or its own."""
+    if period is None:
+        return pot
+    whitened(pot.network, "period")
+    given, own = as_period(period, pot.dim), pot.units.period.cpu()
+    if pot.units.turn is not None and not bool((given == own).all()):
+        raise ValueError(f"period must be that of pot, {own.tolist()}, or None, but got {period!r}")
+    return with_units(pot, **{**dict(pot.units.named_buffers()), "period": given})
+
+
+def _start(pot: LSEICNN, targets: Targets, seed: int) -> None:
+    """Put the modes of every restart on clusters of the points.
+
+    Every other restart has strongly convex modes on clusters of low values: such a mode is a well
+    of its own from the start, and does not find one by bending less.
+    """
+    start_on_clusters(pot, targets.x, seed, targets.worth)
+    if targets.value is None or isinstance(pot.network, ICNN):
+        return
+    spread = spread_or_one(targets.variance(targets.value).sqrt())
+    low = (-COLD * (targets.value - targets.value.amin(0)) / spread).exp()
+    plain = snapshot(pot)
+    start_on_clusters(pot, targets.x, seed, low if targets.worth is None else low * targets.worth)
+    odd = torch.arange(len(pot.alpha), device=low.device) % 2 == 1
+    odd = odd.reshape(-1, *(1,) * (pot.log_rho.dim() - 1)).expand(pot.batch_shape)
+    pot.load_state_dict(replace_where(odd, snapshot(pot), plain))
 
 
 def _without_each(pot: LSEICNN) -> LSEICNN:

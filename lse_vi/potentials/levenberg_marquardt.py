@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_count, check_positive
+from lse_vi.network.images import TooManyImagesError, held, turned_back
 from lse_vi.network.potential import LSEICNN
 from lse_vi.potentials.solver import Run, log_floor
 from lse_vi.potentials.targets import Targets
@@ -90,9 +91,12 @@ class _LevenbergMarquardtRun:
         step, ridge = _ridge_solve(jacobian, r, self.damping)
         slope = (jacobian @ step.unsqueeze(-1)).squeeze(-1)
         expected = ridge * step.square().sum(-1) * 2 + slope.square().sum(-1)
-        moved = torch.maximum(theta + step, self.floor)
-        with torch.no_grad():
-            trial = self.targets.loss(_at(self.pot, moved))
+        moved = _on_circle(self.pot, torch.maximum(theta + step, self.floor))
+        try:
+            with torch.no_grad():
+                trial = self.targets.loss(_at(self.pot, moved))
+        except TooManyImagesError:  # a step into nowhere: it is refused
+            trial = torch.full_like(loss, torch.nan)
         gain = (loss - trial) / expected
         taken = gain > 0  # False for a trial that is not finite
         _write(self.pot, torch.where(taken.unsqueeze(-1), moved, theta))
@@ -183,6 +187,17 @@ def _split(pot: LSEICNN, theta: Tensor) -> dict[str, Tensor]:
 def _at(pot: LSEICNN, theta: Tensor) -> LSEICNN:
     """The potential at the parameters ``theta``, differentiable in them."""
     return pot.with_parameters(_split(pot, theta))
+
+
+@torch.no_grad()
+def _on_circle(pot: LSEICNN, theta: Tensor) -> Tensor:
+    """``theta`` with modes that a period holds, or turns back; see ``network.images``."""
+    if pot.units.turn is None:
+        return theta
+    moved, names = _at(pot, theta), _trainable(pot)
+    fixed = {**dict(moved.named_parameters()), **held(moved), **turned_back(moved)}
+    parts = [fixed[name].reshape(*pot.batch_shape, -1) for name in names]
+    return torch.cat(parts, dim=-1)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.weighted import median
 from lse_vi.potentials.targets import Targets
 
 # A point is an outlier if its misfit exceeds so many robust deviations of all misfits, which noise
@@ -27,8 +28,10 @@ def without_outliers(pot: LSEICNN, given: Targets) -> Tensor:
     if pot.batch_shape:
         return rows
     misfit = given.misfits(pot)
-    if not float(misfit.median()) < WELL_FITTED:
+    worth = torch.ones_like(misfit) if given.worth is None else given.worth.to(misfit)
+    middle = median(misfit, worth)
+    if not float(middle) < WELL_FITTED:
         return rows
-    limit = DEVIATIONS / NORMAL_MEDIAN * misfit.median()
+    limit = DEVIATIONS / NORMAL_MEDIAN * middle
     good = misfit <= limit.clamp_min(LEAST_MISFIT)
-    return rows[good] if int((~good).sum()) <= MOST_OUTLIERS * len(rows) else rows
+    return rows[good] if float(worth[~good].sum() / worth.sum()) <= MOST_OUTLIERS else rows

@@ -42,12 +42,6 @@ class PotentialRecipe:
         """``pot`` must be a potential whose parameters these settings may replace."""
         if not isinstance(pot, LSEICNN):
             raise TypeError(f"pot must be an LSEICNN, but got {pot!r}")
-        if pot.units.turn is not None:
-            raise ValueError(
-                "pot: fit_potential takes no periodic potential yet, but period is "
-                f"{pot.units.period.tolist()}; fit one to cos(2 pi x/P) and sin(2 pi x/P) as "
-                "coordinates"
-            )
         batch = pot.batch_shape.numel()
         check_parameters("pot", sum(p.numel() for p in pot.parameters()) // batch)
         # Starts and units write over the networks.

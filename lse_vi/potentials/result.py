@@ -14,7 +14,7 @@ from torch import Tensor
 from lse_vi.checks import check_index
 from lse_vi.fitting.history import History
 from lse_vi.fitting.report import number, place
-from lse_vi.network.potential import LSEICNN
+from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.potentials.targets import Targets
 from lse_vi.potentials.training import Errors
@@ -70,7 +70,8 @@ class PotentialFit:
         """
         found = self.potential.minima(self.points[:: math.ceil(len(self.points) / MINIMA_STARTS)])
         low, high = self.points.amin(0), self.points.amax(0)
-        inside = ((found.points >= low) & (found.points <= high)).all(-1)
+        around = self.potential.units.period.isfinite()  # a circle has no range
+        inside = (around | (found.points >= low) & (found.points <= high)).all(-1)
         return Minima(found.points[inside], found.energies[inside])
 
     @checked
@@ -102,7 +103,7 @@ class PotentialFit:
         """Say which of the points ``given`` were not among those ``kept``."""
         mask = torch.ones(len(given), dtype=torch.bool)
         mask[kept.cpu()] = False
-        self.outliers = tuple(mask.nonzero().flatten().tolist())
+        self.outliers = tuple(given.rows.cpu()[mask].tolist())
         which = ", ".join(map(str, self.outliers[:SHOWN_OUTLIERS]))
         more = ", ..." if len(self.outliers) > SHOWN_OUTLIERS else ""
         self.warnings = (
@@ -131,12 +132,12 @@ class PotentialFit:
 @torch.no_grad()
 def result_of(pot: LSEICNN, given: Targets, errors: Errors, history: History) -> PotentialFit:
     """The result of a fit, in the units given; ``errors`` are those of a batch of one restart."""
-    x = given.x.to(pot.point_dtype)
+    x = given.places.to(pot.point_dtype)
     if given.value is None:  # E is free up to a constant
         pot.add_offset_(-pot(x).amin(0))
     return PotentialFit(
         potential=pot,
-        active_modes=pot.active_modes(x).sum(-1),
+        active_modes=(given.mean(pot.responsibilities(x)) > ACTIVE).sum(-1),
         error=errors.fitted.squeeze(0),
         held_out_error=errors.unseen.squeeze(0),
         history=history,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ class Scaling:
 
     Attributes:
         shift, scale: of the points, (*batch, dim).
+        origin: from which the points of the targets are counted, (dim,).
         offset, height: of the energy, (*batch,).
     """
 
@@ -27,6 +28,12 @@ class Scaling:
     scale: Tensor
     offset: Tensor
     height: Tensor
+    origin: Tensor
+
+    @property
+    def place(self) -> Tensor:
+        """What 0 is in the units of the user, (*batch, dim)."""
+        return self.shift + self.origin
 
     def standardise(self, targets: Targets) -> Targets:
         """The targets of E_std, with weights that make errors shares of each target's spread."""
@@ -36,39 +43,43 @@ class Scaling:
         if gradient is not None:
             gradient = gradient * (self.scale / self.height.unsqueeze(-1))
         x = (targets.x - self.shift) / self.scale
-        weights = targets.value_weight, targets.gradient_weight
-        return Targets(x, value, gradient, *weights).in_shares()
+        return replace(targets, x=x, value=value, gradient=gradient).in_shares()
 
     def apply_(self, pot: LSEICNN) -> None:
         """Convert a potential to standardised units, in place; :meth:`restore_` undoes it."""
         lead, own = pot.batch_shape, pot.units
-        shift = ((own.shift - self.shift) / self.scale).expand(*lead, pot.dim)
+        shift = ((own.shift - self.place) / self.scale).expand(*lead, pot.dim)
         scale = (own.scale / self.scale).expand(*lead, pot.dim)
         height = (own.height / self.height).expand(lead)
         offset = ((own.offset - self.offset) / self.height).expand(lead)
-        own.set_(shift=0.0, scale=1.0, offset=0.0, height=1.0)
+        period = own.period / self.scale
+        own.set_(shift=0.0, scale=1.0, offset=0.0, height=1.0, period=period)
         pot.network.compose_affine_(shift.to(pot.alpha), scale.to(pot.alpha))
         pot.scale_energy_(height.to(pot.alpha))
         pot.add_offset_(offset.to(pot.alpha))
 
     def restore_(self, pot: LSEICNN) -> None:
         """Convert a potential from standardised units to those given, in place."""
-        pot.units.set_(**vars(self))
+        own = {"scale": self.scale, "offset": self.offset, "height": self.height}
+        pot.units.set_(shift=self.place, **own, period=pot.units.period * self.scale)
 
 
 def scaling_of(targets: Targets) -> Scaling:
     """Means and deviations of the points; the height from the values, or else the gradients."""
-    shift, scale = targets.x.mean(0), targets.x.std(0)
+    shift, scale = targets.mean(targets.x), targets.variance(targets.x).sqrt()
     offset = torch.zeros_like(shift[..., 0])
     if targets.value is not None:
-        offset, height = targets.value.mean(0), targets.value.std(0)
+        offset, height = targets.mean(targets.value), targets.variance(targets.value).sqrt()
     else:
         assert targets.gradient is not None
-        height = (targets.gradient * scale).square().mean((0, -1)).sqrt()
-    return Scaling(shift, scale, offset.expand_as(height), spread_or_one(height))
+        squares = (targets.gradient * scale).square()
+        many = targets.worth is not None
+        height = (targets.mean(squares).mean(-1) if many else squares.mean((0, -1))).sqrt()
+    offset, height = offset.expand_as(height), spread_or_one(height)
+    return Scaling(shift, scale, offset, height, targets.origin)
 
 
 def no_scaling(targets: Targets) -> Scaling:
     """The identity: all stays in the units given."""
     zero, one = torch.zeros_like(targets.x[0]), torch.ones_like(targets.x[0])
-    return Scaling(zero, one, zero[..., 0], one[..., 0])
+    return Scaling(zero, one, zero[..., 0], one[..., 0], targets.origin)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,9 +11,15 @@ from torch import Tensor
 
 from lse_vi.checks import check_finite
 from lse_vi.fitting.fingerprint import digest
+from lse_vi.network.circle import sparsest
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_floats, check_resolved, read
+from lse_vi.numerics.weighted import Weights
 
+# Parts of a circle to which points are rounded, so that a fit is the same to the bit wherever the
+# origin is: rounding errors grow in a descent, until it ends in another of equally good minima.
+TICKS = 2.0**34
+CIRCLE_POINTS = 1000  # by which the place is found at which a circle is cut
 LEAST_POINTS = 3  # of a data set: two points have a spread, but a straight line fits them
 
 
@@ -25,12 +32,19 @@ class Targets:
     .. math:: \frac1n \sum_i w (E(x_i) - y_i)^2, \qquad
         \frac1{nd} \sum_{ij} w_j (\partial_j E(x_i) - g_{ij})^2
 
+    Where the points have weights, the means over i are weighted by these.
+
     Args:
-        x: (n, *batch, dim).
+        x: (n, *batch, dim), minus ``origin``.
         value: y, (n, *batch), or None.
         gradient: g, (n, *batch, dim), or None.
         value_weight: w, (*batch,).
         gradient_weight: w_j, (*batch, dim).
+        rows: the rows of the points in what the user gave, (n,).
+        origin: (dim,), 0 where x is not periodic. Where it is, it is the point at which the circle
+            is cut, and ``x`` is in [0, period).
+        places: the points as the user gave them, (n, *batch, dim).
+        worth: weights of the points, (n, *batch) or (n, *1s); None for points of weight one.
     """
 
     x: Tensor
@@ -38,36 +52,67 @@ class Targets:
     gradient: Tensor | None
     value_weight: Tensor
     gradient_weight: Tensor
+    rows: Tensor
+    origin: Tensor
+    places: Tensor
+    worth: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor) -> Targets:
         """The targets of the points ``rows`` alone."""
-        value = None if self.value is None else self.value[rows]
-        gradient = None if self.gradient is None else self.gradient[rows]
-        return Targets(self.x[rows], value, gradient, self.value_weight, self.gradient_weight)
+        return self._with(
+            ("x", "value", "gradient", "rows", "places", "worth"), lambda part: part[rows]
+        )
 
     def digest(self) -> str:
         """A fingerprint of all the numbers."""
-        given = (self.x, self.value, self.gradient, self.value_weight, self.gradient_weight)
-        return digest(part for part in given if part is not None)
+        return digest(part for part in vars(self).values() if part is not None)
 
     def to(self, dtype: torch.dtype) -> Targets:
         """The same numbers in another precision."""
-        value = None if self.value is None else self.value.to(dtype)
-        gradient = None if self.gradient is None else self.gradient.to(dtype)
-        weights = self.value_weight.to(dtype), self.gradient_weight.to(dtype)
-        return Targets(self.x.to(dtype), value, gradient, *weights)
+        own = ("x", "value", "gradient", "value_weight", "gradient_weight", "worth")
+        return self._with(own, lambda part: part.to(dtype))
+
+    def _with(self, names: Sequence[str], change: Callable[[Tensor], Tensor]) -> Targets:
+        """The same targets with the parts of these ``names`` changed, if there."""
+        parts = {n: p for n, p in vars(self).items() if n in names and p is not None}
+        return replace(self, **{n: change(p) for n, p in parts.items()})
+
+    @property
+    def size(self) -> Tensor | int:
+        """How many points they are, or by weights are worth, (*batch) or (*1s)."""
+        return len(self) if self.worth is None else self.worth.sum(0)
+
+    def mean(self, entries: Tensor, *, restarts: bool = False) -> Tensor:
+        """The mean over the points of ``entries`` (n, *batch, ...), or (n, restarts, *batch, ...).
+
+        The second with ``restarts``.
+        """
+        if self.worth is None:
+            return entries.mean(0)
+        worth = self._worth(entries.dim(), restarts)
+        return (worth * entries).sum(0) / worth.sum(0)
+
+    def variance(self, entries: Tensor, correction: int = 1) -> Tensor:
+        """The variance of ``entries`` (n, *batch, ...)."""
+        if self.worth is None:
+            return entries.var(0, correction=correction)
+        worth = self._worth(entries.dim())
+        squares = (worth * (entries - self.mean(entries)).square()).sum(0)
+        size = worth.sum(0)
+        # Weights may be worth one point at most, of which a sample has no variance.
+        return squares / torch.where(size > correction, size - correction, size)
 
     def in_shares(self) -> Targets:
         """The same targets, with weights that make errors shares of each target's spread."""
         value_weight, gradient_weight = self.value_weight, self.gradient_weight
         if self.value is not None:
-            value_weight = value_weight / spread_or_one(self.value.var(0, correction=0))
+            value_weight = value_weight / spread_or_one(self.variance(self.value, 0))
         if self.gradient is not None:
-            gradient_weight = gradient_weight / spread_or_one(self.gradient.square().mean(0))
-        return Targets(self.x, self.value, self.gradient, value_weight, gradient_weight)
+            gradient_weight = gradient_weight / spread_or_one(self.mean(self.gradient.square()))
+        return replace(self, value_weight=value_weight, gradient_weight=gradient_weight)
 
     def residuals(self, pot: LSEICNN) -> Tensor:
         """Weighted errors whose squares add up to the loss: (n, restarts, *batch, outputs).
@@ -80,27 +125,40 @@ class Targets:
             energy = pot(x)
         else:
             energy, gradient = pot.energy_and_gradient(x)
-            scale = (self.gradient_weight / (len(self) * pot.dim)).sqrt()
+            scale = self._shared(self.gradient_weight, pot.dim).sqrt()
             parts.append((gradient - self.gradient.unsqueeze(1)) * scale)
         if self.value is not None:
-            scale = (self.value_weight / len(self)).sqrt()
+            scale = self._shared(self.value_weight).sqrt()
             parts.insert(0, ((energy - self.value.unsqueeze(1)) * scale).unsqueeze(-1))
         return torch.cat(parts, dim=-1)
 
     def misfits(self, pot: LSEICNN) -> Tensor:
         """How far each target is off, in spreads of the targets, (n,); ``pot`` is a single one."""
-        x, off = self.x.to(pot.point_dtype), torch.zeros_like(self.x[..., 0])
+        x, off = self.places.to(pot.point_dtype), torch.zeros_like(self.x[..., 0])
         if self.value is not None:
-            spread = spread_or_one(self.value.std(0))
+            spread = spread_or_one(self.variance(self.value).sqrt())
             off = off + ((pot(x) - self.value) / spread).square()
         if self.gradient is not None:
-            size = spread_or_one(self.gradient.square().mean(0).sqrt())
+            size = spread_or_one(self.mean(self.gradient.square()).sqrt())
             off = off + ((pot.gradient(x) - self.gradient) / size).square().mean(-1)
         return off.sqrt()
 
     def loss(self, pot: LSEICNN) -> Tensor:
         """Weighted mean squares: (restarts, *batch)."""
         return self.residuals(pot).square().sum((0, -1))
+
+    def _worth(self, axes: int, restarts: bool = False) -> Tensor:
+        """The weights as (n, *batch, ...) or (n, 1, *batch, ...) of so many axes."""
+        assert self.worth is not None
+        worth = self.worth.unsqueeze(1) if restarts else self.worth
+        return worth.reshape(*worth.shape, *(1,) * (axes - worth.dim()))
+
+    def _shared(self, weight: Tensor, outputs: int = 1) -> Tensor:
+        """``weight`` (*batch, ...) of the errors of each point, whose sum is the loss."""
+        if self.worth is None:
+            return weight / (len(self) * outputs)
+        worth = self._worth(weight.dim() + 2, restarts=True)
+        return worth / worth.sum(0) * weight / outputs
 
 
 def spread_or_one(size: Tensor) -> Tensor:
@@ -109,15 +167,21 @@ def spread_or_one(size: Tensor) -> Tensor:
 
 
 def as_targets(
-    pot: LSEICNN, x: Any, value: Any, gradient: Any, value_weight: Any, gradient_weight: Any
+    pot: LSEICNN,
+    x: Any,
+    value: Any,
+    gradient: Any,
+    value_weight: Any,
+    gradient_weight: Any,
+    weights: Any = None,
 ) -> Targets:
     """Check the data that the user gives, in double precision on the device of ``pot``.
 
-    Points of which something is masked are left out.
+    Points of which something is masked, or whose weights are 0, are left out.
 
     Args:
         pot: the potential to be fitted, of batch shape (*batch).
-        x, value, gradient, value_weight, gradient_weight: as for :func:`fit_potential`.
+        x, value, gradient, value_weight, gradient_weight, weights: as for :func:`fit_potential`.
 
     Raises:
         TypeError: for what holds no real numbers.
@@ -144,6 +208,11 @@ def as_targets(
     if gradient is not None:
         parts["gradient"] = _target("gradient", gradient, batch, n, (dim,))
     whole = ~torch.stack([_any_row(n, mask) for _, mask in parts.values()]).any(0)
+    worth = None
+    if weights is not None:
+        worth = Weights.of("weights", weights, (n, *batch)).values
+        whole &= (worth > 0).reshape(n, -1).any(-1)
+        worth = worth[whole].to(pot.alpha.device)
     kept = {name: data[whole].to(pot.alpha.device) for name, (data, _) in parts.items()}
     for name, data in kept.items():
         check_finite(name, data)
@@ -159,13 +228,41 @@ def as_targets(
     if "value" in kept:
         levels = kept["value"].unsqueeze(-1)
         check_resolved("value", levels.amin(0), levels.amax(0))
+    places = kept["x"].double()
+    x, origin = _on_circle(places, worth, pot)
     return Targets(
-        kept["x"].double(),
+        x,
         kept["value"].double() if "value" in kept else None,
         kept["gradient"].double() if "gradient" in kept else None,
         _weight("value_weight", value_weight, pot, batch),
         _weight("gradient_weight", gradient_weight, pot, (*batch, dim)),
+        rows=whole.nonzero().flatten(),
+        origin=origin,
+        places=places,
+        worth=worth,
     )
+
+
+def _on_circle(x: Tensor, worth: Tensor | None, pot: LSEICNN) -> tuple[Tensor, Tensor]:
+    """``x`` (n, *batch, dim) minus an origin, modulo the period; and the origin, (dim,).
+
+    The origin is the point that has the fewest around it.
+    """
+    if pot.units.turn is None:
+        return x, torch.zeros_like(x.reshape(-1, pot.dim)[0])
+    period = pot.units.period.reshape(-1, pot.dim)
+    if not bool((period == period[0]).all()):
+        raise ValueError(
+            f"pot: its potentials must have one period for all, but got {period.tolist()}"
+        )
+    turn, step = period[0].to(x), max(1, len(x) // CIRCLE_POINTS)
+    weights = torch.ones_like(x[..., 0]) if worth is None else worth.expand(x.shape[:-1])
+    some = x[::step].reshape(-1, pot.dim)
+    low = sparsest(some, weights[::step].reshape(-1), turn)
+    low = torch.where(turn.isfinite(), low, 0.0)
+    tick = torch.where(turn.isfinite(), turn / TICKS, 0.0)
+    ticks = ((x - low) / torch.where(tick > 0, tick, 1.0)).round().remainder(TICKS)
+    return torch.where(tick > 0, tick * ticks, x), low
 
 
 def _any_row(n: int, mask: Tensor | None) -> Tensor:

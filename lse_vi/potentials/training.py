@@ -49,7 +49,7 @@ class Errors(NamedTuple):
         """The larger of the two errors: small if a potential fits and does not overfit."""
         return torch.fmax(self.fitted, self.unseen)
 
-    def on_all(self, share: float) -> Tensor:
+    def on_all(self, share: Tensor | float) -> Tensor:
         """The error on all points together, of which the share ``share`` is held out."""
         squares = (1 - share) * self.fitted.square() + share * self.unseen.nan_to_num().square()
         return squares.sqrt()
@@ -73,7 +73,7 @@ class BestPotential(Best):
         unknown = torch.full_like(pot.log_rho.detach(), torch.inf)
         return cls(state=snapshot(pot), score=unknown, error=unknown, mark=unknown[0])
 
-    def look(self, pot: LSEICNN, errors: Errors, share: float) -> None:
+    def look(self, pot: LSEICNN, errors: Errors, share: Tensor | float) -> None:
         """Keep the parameters of the members that are better than their best so far.
 
         Args:
@@ -116,7 +116,7 @@ def train(
     Raises:
         NonFiniteLossError: when the loss stops being finite, with the best state so far.
     """
-    share = len(split.unseen) / (len(split.fitted) + len(split.unseen))
+    share = split.unseen.size / (split.fitted.size + split.unseen.size)
     descent = solver.begin(pot, split.fitted, min_rho=discovery.sharpness if discovery else 0.0)
     run: dict[str, Any] = {"title": title, "step": 0, "history": History()}
     best = BestPotential.of(pot)
@@ -150,7 +150,7 @@ def train(
 def _note(history: History, step: int, pot: LSEICNN, fitted: Targets, errors: Errors) -> None:
     """Add an entry for the best restart to the history."""
     with torch.no_grad():
-        shares = pot.responsibilities(fitted.x.unsqueeze(1)).mean(0)  # (restarts, *batch, modes)
+        shares = fitted.mean(pot.responsibilities(fitted.x.unsqueeze(1)), restarts=True)
     seen = {
         "loss": errors.fitted.square(),
         "held_out": errors.unseen.square(),

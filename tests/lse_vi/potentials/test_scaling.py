@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lse_vi import ICNN, LSEICNN, WhitenedICNN, fit_potential
+from lse_vi import ICNN, WhitenedICNN
 from lse_vi.potentials.scaling import scaling_of
 from lse_vi.potentials.targets import as_targets
 
@@ -32,9 +32,3 @@ def test_scaled_energy_is_scaled(random_potential):
             pot.scale_energy_(torch.tensor(0.03))
             torch.testing.assert_close(pot(x), 0.03 * before)
             torch.testing.assert_close(pot.responsibilities(x), shares)
-
-
-def test_a_periodic_potential_is_refused_not_fitted_with_another_period():
-    pot, x = LSEICNN(1, 2, network=WhitenedICNN, period=360), torch.linspace(-180, 179, 40)
-    with pytest.raises(ValueError, match=r"pot: .* no periodic potential yet"):
-        fit_potential(pot, x, value=x.cos(), progress=False)
