@@ -152,9 +152,10 @@ def check_enough(name: str, n: int, dim: int) -> None:
     """``n`` must be at least 2 (dim + 1), twice what a covariance of full rank needs."""
     minimum = 2 * (dim + 1)
     if n < minimum:
+        turned = "; its rows are points: give the transpose, .T" if n < dim else ""
         raise ValueError(
             f"{name} needs at least {minimum} points for a density in {dim} dimensions, besides "
-            f"any held out, but got {n}"
+            f"any held out, but got {n}{turned}"
         )
 
 

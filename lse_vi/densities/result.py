@@ -30,6 +30,8 @@ FAR = 20.0
 UNSURE = 0.05  # nats of error of log Z from which on a density is doubted: 5 % of every height
 # Share of the mass on each side that the small picture of a notebook leaves out, and its points.
 SHOWN, CURVE_POINTS = 0.002, 130
+# What users look for in a result, and its density has.
+OF_DENSITY = ("sample", "log_prob", "log_normalizer", "mean", "variance", "stddev", "support")
 BLOCK_POINTS = 2**12  # points evaluated at once, which bounds the memory for their responsibilities
 
 
@@ -82,6 +84,11 @@ class FitResult:
     labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     by: str | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_DENSITY:
+            raise AttributeError(f"a result has no {name}; its density has: .density.{name}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __getitem__(self, key: int | str | tuple[int, ...]) -> FitResult:
         """The fit of one data set of a batch, by its place or its label.

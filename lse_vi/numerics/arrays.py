@@ -169,7 +169,8 @@ def _of_objects(
         )
     except (TypeError, ValueError) as error:
         columns = _text_columns(x)
-        where = f" in column {', '.join(map(repr, columns))}" if columns else ""
+        listed = ", ".join(map(repr, columns))
+        where = f" in column {listed}; leave out what is not fitted" if columns else ""
         raise _no_numbers(name, f"{' and '.join(sorted(kinds))}{where}") from error
     return numbers.reshape(array.shape), gone.reshape(array.shape)
 
@@ -190,4 +191,5 @@ def _text_columns(x: Any) -> list[Any]:
 
 
 def _no_numbers(name: str, kind: str) -> TypeError:
-    return TypeError(f"{name} must hold real numbers, but got {kind}")
+    hint = "; a file is read by pandas.read_csv first" if kind == "text" else ""
+    return TypeError(f"{name} must hold real numbers, but got {kind}{hint}")

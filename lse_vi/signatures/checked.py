@@ -24,6 +24,15 @@ ELSEWHERE = {
     "warmup_steps": "warmup", "verbose": "progress", "hidden_layer_sizes": "hidden", "X": "x",
 }  # fmt: skip
 
+# What a function cannot do, although others of ours do: who asks for it is told what to do.
+WHOLE = "it integrates over all of space"
+NOT_YET = {
+    "bounds": f"{WHOLE}; use fit_density(x, bounds=...), or give log(x) where x is positive",
+    "period": f"{WHOLE}; use fit_density(x, period=...), or cut the circle where no points are "
+    "and leave period out",
+}
+OPEN_ONLY = ("count_modes", "fit_posterior", "BayesianDensity")
+
 
 def checked(function: Decorated) -> Decorated:
     """Decorator: each argument must be of the kind that its annotation says.
@@ -113,6 +122,8 @@ def _apply(
                 raise TypeError(
                     f"{function.__name__} has no argument {name}; here it is called {ours}"
                 )
+        elif name in NOT_YET and function.__qualname__.partition(".")[0] in OPEN_ONLY:
+            raise TypeError(f"{name}: {function.__qualname__} takes none, as {NOT_YET[name]}")
     return given
 
 

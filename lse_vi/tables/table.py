@@ -73,6 +73,12 @@ class Table(NamedTuple):
             )
         if value is None:
             value = [str(c) for c in x.columns if c not in (by, weights)]
+            text = [c for c in value if c in x and not pd.api.types.is_numeric_dtype(x[c])]
+            if text:
+                raise TypeError(
+                    f"value must name the columns of numbers, as {', '.join(map(repr, text))} "
+                    "holds none, but got None"
+                )
         columns = [value] if isinstance(value, str) else list(value)
         extra = [name for name in (by, weights) if isinstance(name, str)]
         check_columns(x, [*columns, *extra])
