@@ -142,8 +142,14 @@ def check_support(name: str, site: Any) -> None:
     try:
         biject_to(site["fn"].support)
     except NotImplementedError as error:
+        sphere = site["fn"].support is dist.constraints.sphere
+        advice = (
+            "; as a direction is that of a point in space, write poutine.reparam(model, "
+            f"{{{name!r}: ProjectedNormalReparam()}})"
+        )
         raise ValueError(
             f"model: the support of site {name!r} cannot be mapped to the real line: {error}"
+            f"{advice if sphere else ''}"
         ) from error
 
 

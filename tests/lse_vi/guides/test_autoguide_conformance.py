@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from pyro.infer.autoguide import (
     init_to_feasible,
     init_to_mean,
@@ -19,6 +19,7 @@ from pyro.infer.autoguide import (
     init_to_uniform,
     init_to_value,
 )
+from pyro.infer.reparam import ProjectedNormalReparam
 from pyro.util import check_model_guide_match
 
 from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture
@@ -26,7 +27,7 @@ from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture
 pytestmark = pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
 ELBOS = pytest.mark.parametrize(
     "elbo",
-    [Trace_ELBO(), TraceEnum_ELBO(), EnergyELBO(LaplaceMixture(64))],
+    [Trace_ELBO(), TraceEnum_ELBO(), TraceGraph_ELBO(), EnergyELBO(LaplaceMixture(64))],
     ids=lambda elbo: type(elbo).__name__,
 )
 
@@ -52,6 +53,7 @@ def many_shapes():
     pyro.sample("simplex", dist.Dirichlet(torch.ones(3)))
     half = dist.Normal(0.0, 1.0).expand((2,)).mask(torch.arange(2) > 0)
     pyro.sample("masked", half.to_event(1))
+    pyro.sample("factor", dist.LKJCholesky(2, torch.tensor(1.0)))
 
 
 SHAPES = {
@@ -62,6 +64,7 @@ SHAPES = {
     "normal": (2,),
     "simplex": (3,),
     "masked": (2,),
+    "factor": (2, 2),
 }
 
 
@@ -78,6 +81,13 @@ class TestTrace:
 
     @ELBOS
     def test_the_loss_is_finite(self, elbo):
+        guide = small(many_shapes)
+        assert torch.tensor(elbo.loss(many_shapes, guide)).isfinite()
+        assert torch.tensor(elbo.loss_and_grads(many_shapes, guide)).isfinite()
+
+    @pytest.mark.parametrize("kind", [Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO])
+    def test_the_loss_of_many_particles_at_once_is_finite(self, kind):
+        elbo = kind(num_particles=10, vectorize_particles=True, max_plate_nesting=2)
         guide = small(many_shapes)
         assert torch.tensor(elbo.loss(many_shapes, guide)).isfinite()
         assert torch.tensor(elbo.loss_and_grads(many_shapes, guide)).isfinite()
@@ -140,6 +150,30 @@ class TestTrace:
             else:
                 assert value.shape == shape
 
+    @pytest.mark.parametrize("particles", [(), (6,), (5, 4)], ids=str)
+    def test_replayed_where_sites_depend_on_sites(self, particles):
+        """The model is written for plates around it, as its indices count from the right."""
+
+        def model():
+            a = pyro.sample("a", dist.Normal(0.0, 1.0))
+            b = pyro.sample("b", dist.Normal(a[..., None], torch.ones(3)).to_event(1))
+            c = pyro.sample(
+                "c", dist.MultivariateNormal(a[..., None].expand(b.shape), torch.eye(3))
+            )
+            with pyro.plate("rows", 2):
+                d = pyro.sample("d", dist.Dirichlet((b + c).exp()))
+                pyro.sample("e", dist.Categorical(logits=d), obs=torch.tensor([0, 0]))
+            return a, b, c, d
+
+        guide = small(model)
+        with pyro.plate_stack("particles", particles, rightmost_dim=-2):
+            trace = poutine.trace(guide).get_trace()
+            a, b, c, d = poutine.replay(model, trace)()
+        one = (1,) if particles else ()
+        assert a.shape == particles + one
+        assert b.shape == c.shape == (*particles, *one, 3)
+        assert d.shape == (*particles, 2, 3)
+
     def test_unpacked_latents(self):
         """A Cholesky factor of correlations has fewer free numbers than entries."""
 
@@ -162,7 +196,7 @@ class TestStart:
         for name, value in guide.median().items():
             assert float(value) == pytest.approx(start[name], abs=1e-3)
 
-    @pytest.mark.parametrize("scale", [1e-1, 1e-4, 1e-6])
+    @pytest.mark.parametrize("scale", [1e-1, 1e-4, 1e-8])
     def test_a_given_width(self, scale):
         def model():
             with pyro.plate("plate", 20):
@@ -190,6 +224,11 @@ class TestAfterwards:
         expected = guide()
         for copy in (whole, anew):
             pyro.set_rng_seed(1)
+            for value, other in zip(
+                copy.call(), (expected[n] for n in sorted(expected)), strict=True
+            ):
+                assert torch.equal(value, other)
+            pyro.set_rng_seed(1)
             drawn = copy()
             assert set(drawn) == set(expected)
             for name, value in expected.items():
@@ -211,4 +250,31 @@ class TestErrors:
             pyro.sample("k", dist.Geometric(0.5))
 
         with pytest.raises(ValueError, match="discrete"):
+            small(model)()
+
+    @pytest.mark.parametrize(
+        "init",
+        [init_to_feasible, init_to_mean, init_to_median, init_to_sample],
+        ids=lambda f: f.__name__,
+    )
+    def test_a_direction_in_space(self, init):
+        """It is refused with what to do, and that is enough."""
+
+        def model():
+            x = pyro.sample("x", dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+            y = pyro.sample("y", dist.ProjectedNormal(x))
+            seen = torch.tensor([1.0, 0.0, 0.0])
+            pyro.sample("seen", dist.Normal(y, 1.0).to_event(1), obs=seen)
+
+        with pytest.raises(ValueError, match=r"site 'y'.*ProjectedNormalReparam"):
+            small(model, init_loc_fn=init)()
+        as_a_point = poutine.reparam(model, {"y": ProjectedNormalReparam()})
+        poutine.trace(small(as_a_point, init_loc_fn=init)).get_trace().compute_log_prob()
+
+    def test_a_loop_over_a_plate(self):
+        def model():
+            for i in pyro.plate("plate", 3):
+                pyro.sample(f"x{i}", dist.Normal(0.0, 1.0))
+
+        with pytest.raises(NotImplementedError, match=r"sequential pyro\.plate"):
             small(model)()

@@ -8,8 +8,15 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer import SVI, Predictive, Trace_ELBO, TraceEnum_ELBO
-from pyro.infer.autoguide import AutoCallable, AutoDelta, AutoGuideList, AutoNormal
+from pyro.infer import SVI, Predictive, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
+from pyro.infer.autoguide import (
+    AutoCallable,
+    AutoDelta,
+    AutoDiscreteParallel,
+    AutoGuide,
+    AutoGuideList,
+    AutoNormal,
+)
 from pyro.nn import PyroModule, PyroParam, PyroSample
 from pyro.optim import Adam
 from pyro.poutine.util import prune_subsample_sites
@@ -22,7 +29,7 @@ from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture, fit_guide
 pytestmark = pytest.mark.filterwarnings("ignore:TraceEnum_ELBO found no sample sites")
 ELBOS = pytest.mark.parametrize(
     "elbo",
-    [Trace_ELBO(), TraceEnum_ELBO(), EnergyELBO(LaplaceMixture(64))],
+    [Trace_ELBO(), TraceEnum_ELBO(), TraceGraph_ELBO(), EnergyELBO(LaplaceMixture(64))],
     ids=lambda elbo: type(elbo).__name__,
 )
 
@@ -67,9 +74,10 @@ class Learned(PyroModule):
         self.scale = PyroParam(torch.tensor(0.1), constraints.positive)
 
     def forward(self):
-        pyro.sample("x", dist.Normal(self.loc, self.scale))
+        x = pyro.sample("x", dist.Normal(self.loc, self.scale))
         with pyro.plate("plate", 2):
             pyro.sample("y", dist.Normal(2.0, 0.1))
+        pyro.sample("z", dist.Normal(1.0, 0.1), obs=x)
 
 
 class TestTraining:
@@ -79,6 +87,10 @@ class TestTraining:
             Trace_ELBO(num_particles=50, vectorize_particles=True),
             pytest.param(
                 TraceEnum_ELBO(num_particles=50, vectorize_particles=True, max_plate_nesting=0),
+                marks=pytest.mark.slow,
+            ),
+            pytest.param(
+                TraceGraph_ELBO(num_particles=50, vectorize_particles=True, max_plate_nesting=0),
                 marks=pytest.mark.slow,
             ),
             EnergyELBO(LaplaceMixture(256)),
@@ -92,6 +104,9 @@ class TestTraining:
         exact = {"real": dist.Normal(0.0, 1.0), "positive": dist.LogNormal(0.0, 1.0)}
         for name, law in exact.items():
             assert torch.equal(quantiles[name][1], median[name])
+            assert quantiles[name].shape == (3,)
+            assert not quantiles[name].requires_grad
+            assert not median[name].requires_grad
             # Of a Gaussian, 0.1 deviations in the median; 0.13 are 3 % of the mass at 0.1.
             level = law.cdf(quantiles[name])
             assert level.tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.1)
@@ -137,6 +152,39 @@ class TestTraining:
         q = guide.get_posterior()
         assert float(q.mean) == pytest.approx(float(y.sum() / 6), abs=1e-4)
         assert float(q.variance) == pytest.approx(1 / 6, abs=1e-4)
+
+    def test_exact_for_a_plate_of_latents_and_for_a_tree(self):
+        """Each datum has a latent of its own, alone or below one of all: Gaussians again."""
+        y = torch.tensor([1.0, -0.5])
+
+        def alone():
+            with pyro.plate("data", 2):
+                x = pyro.sample("x", dist.Normal(0.0, 1.0))
+                pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
+        def tree():
+            top = pyro.sample("top", dist.Normal(0.0, 1.0))
+            with pyro.plate("data", 2):
+                x = pyro.sample("x", dist.Normal(top, 1.0))
+                pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
+        # Of top, x and x in the tree, the covariance with y is that of top, and 1 with its own.
+        for model, shared, own in ((alone, 0.0, 1.0), (tree, 1.0, 1.0)):
+            pyro.clear_param_store()
+            guide = small(model, modes=1, hidden=())
+            guide.find_modes()
+            of_x = shared + own * torch.eye(2)
+            of_y = of_x + torch.eye(2)
+            exact = float(dist.MultivariateNormal(torch.zeros(2), of_y).log_prob(y))
+            loss = EnergyELBO(LaplaceMixture(2048)).loss(model, guide)
+            assert -loss == pytest.approx(exact, abs=1e-5)
+            particles = pyro.plate("particles", 20_000, dim=-2)
+            with torch.no_grad():
+                x = poutine.trace(particles(guide)).get_trace().nodes["x"]["value"]
+            gain = of_x @ torch.linalg.inv(of_y)
+            deviation = (of_x - gain @ of_x).diagonal().sqrt()
+            assert bool(((x.mean(0) - gain @ y).abs() < 4.5 * deviation / 20_000**0.5).all())
+            assert bool(((x.std(0) / deviation - 1).abs() < 4.5 / 40_000**0.5).all())
 
     def test_subsampled_data(self):
         """Trace_ELBO trains on them; the modes, EnergyELBO and fits take all data."""
@@ -205,6 +253,42 @@ class TestGuideList:
         guide.append(guide_x)
         guide.append(small(poutine.block(two_sites, expose=["y"])))
         assert set(guide()) == ({"x", "y"} if returns else {"y"})
+
+    def test_beside_a_guide_of_discrete_sites(self):
+        y = torch.tensor([0.0, 1.0, 10.0, 11.0, 12.0])
+
+        def model(y):
+            share = pyro.sample("share", dist.Dirichlet(0.5 * torch.ones(2)))
+            loc = pyro.sample("loc", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
+            scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+            with pyro.plate("data", len(y)):
+                label = pyro.sample("label", dist.Categorical(share.expand(len(y), 2)))
+                pyro.sample("y", dist.Normal(loc[label], scale), obs=y)
+
+        guide = AutoGuideList(model)
+        guide.append(small(poutine.block(model, hide=["label"])))
+        guide.append(AutoDiscreteParallel(poutine.block(model, expose=["label"])))
+        elbo = TraceEnum_ELBO(max_plate_nesting=1)
+        assert torch.tensor(elbo.loss_and_grads(model, guide, y)).isfinite()
+        assert torch.tensor(steps(model, guide, elbo, 2, y)).isfinite().all()
+
+    def test_beside_a_module_of_ones_own(self):
+        class Own(AutoGuide):
+            def __init__(self, model):
+                super().__init__(model)
+                self.loc = nn.Parameter(torch.ones(2))
+
+            def forward(self):
+                return {"x": pyro.sample("x", dist.Normal(self.loc, 0.1).to_event(1))}
+
+            def median(self):
+                return {"x": self.loc.detach()}
+
+        guide = AutoGuideList(two_sites)
+        guide.own = Own(two_sites)
+        guide.rest = small(poutine.block(two_sites, hide=["x"]))
+        steps(two_sites, guide, Trace_ELBO(), 3)
+        assert set(guide.median()) == {"x", "y"}
 
     def test_beside_a_function_with_a_median(self):
         def guide_x():
