@@ -74,29 +74,38 @@ def labels(k):
 
 
 def chain():
-    """A hidden Markov model with two states at unknown places, in order."""
-    y = data(-1.8, -2.3, 1.9, 2.2, 1.7, -2.1, -1.6, 2.4)
-    rows = ((0.8, 0.2), (0.3, 0.7))
+    """A hidden Markov model: transitions and the places of two states, in order, are unknown."""
+    y = data(-1.8, -2.3, 1.9, 2.2, 1.7, -2.1, -1.6, 2.4, 1.6, 2.3)
 
     def model(y):
+        rows = pyro.sample("rows", dist.Dirichlet(torch.ones(2, 2)).to_event(1))
         low = pyro.sample("low", dist.Normal(0.0, 3.0))
-        gap = pyro.sample("gap", dist.Gamma(3.0, 1.0))
-        loc, step, state = torch.stack([low, low + gap]), torch.tensor(rows), 0
+        above = constraints.greater_than(low)
+        high = pyro.sample("high", dist.ImproperUniform(above, (), ()))
+        pyro.factor("prior of high", dist.Normal(0.0, 3.0).log_prob(high))
+        loc, state = torch.stack([low, high]), None
         for t in pyro.markov(range(len(y))):
-            state = pyro.sample(f"state{t}", dist.Categorical(step[state]))
+            p = torch.full((2,), 0.5) if state is None else rows[state]
+            state = pyro.sample(f"state{t}", dist.Categorical(p))
             pyro.sample(f"y{t}", dist.Normal(loc[state], 1.0), obs=y[t])
 
-    def log_p(low, log_gap):
-        gap, step = log_gap.exp(), torch.tensor(rows, dtype=torch.float64).log()
-        forward = None
-        for seen in y:
-            here = torch.stack([dist.Normal(t, 1.0).log_prob(seen) for t in (low, low + gap)], -1)
-            before = step[0] if forward is None else (forward.unsqueeze(-1) + step).logsumexp(-2)
-            forward = before + here
-        prior = dist.Normal(0.0, 3.0).log_prob(low) + dist.Gamma(3.0, 1.0).log_prob(gap) + log_gap
-        return forward.logsumexp(-1) + prior
+    def log_p(z, w, low, gap):
+        soft = torch.nn.functional.logsigmoid
+        (a, b), (c, d) = (soft(z), soft(-z)), (soft(w), soft(-w))  # logs of the rows
+        high, zero, one = low + gap, torch.zeros_like(low), torch.zeros_like(low)
+        for t, seen in enumerate(y):
+            if t:
+                zero, one = torch.logaddexp(zero + a, one + c), torch.logaddexp(zero + b, one + d)
+            at_low, at_high = (dist.Normal(loc, 1.0).log_prob(seen) for loc in (low, high))
+            zero, one = zero + at_low, one + at_high
+        zero, one = zero - math.log(2), one - math.log(2)
+        prior = sum(dist.Normal(0.0, 3.0).log_prob(t) for t in (low, high))
+        return torch.logaddexp(zero, one) + prior + a + b + c + d
 
-    return Case(model, (y,), lambda: trapezoid(log_p, line(-8, 6, 300), line(-9, 3, 300)))
+    def exact():
+        return trapezoid(log_p, *[line(-14, 14, 32)] * 2, line(-7, 5, 40), line(0, 11, 56))
+
+    return Case(model, (y,), exact)
 
 
 def annotators():
