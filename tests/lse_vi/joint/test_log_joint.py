@@ -1,6 +1,8 @@
 """The log joint of many draws at once, and its derivatives."""
 
 import math
+import subprocess
+import sys
 
 import pyro
 import pyro.distributions as dist
@@ -80,3 +82,35 @@ def test_much_data_are_evaluated_in_pieces_that_fit_in_the_cache():
         value = log_joint(torch.linspace(-1, 1, 3).unsqueeze(1))
         assert log_joint.plan.chunk == chunk
         assert float(value[1]) == pytest.approx(-0.5 * (n + 1) * math.log(2 * math.pi))
+
+
+MUCH = """
+import pyro, pyro.distributions as dist, resource, torch
+from lse_vi import AutoLSEICNN
+torch.manual_seed(0)
+
+def model(x, y):
+    slope, level = (pyro.sample(n, dist.Normal(0.0, 1.0)) for n in ("slope", "level"))
+    scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("y", dist.StudentT(4.0, level + slope * x, scale), obs=y)
+
+x = torch.randn(10_000)
+joint = AutoLSEICNN(model).log_joint(x, x + torch.randn(10_000))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+value, score = joint.value_and_gradient(torch.randn(4096, 3))
+assert value.isfinite().all() and score.isfinite().all()
+print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is not there")
+def test_much_data_need_little_memory():
+    """Gradients at 4,096 draws of 10,000 data: below 1 GB, with all that is imported."""
+    done = subprocess.run([sys.executable, "-c", MUCH], capture_output=True, text=True, check=True)
+    before, peak = (
+        int(n) / (2**20 if sys.platform == "darwin" else 2**10) for n in done.stdout.split()
+    )
+    print(f"{before:.0f} MB before, {peak:.0f} MB at the peak")
+    assert peak < 1000
