@@ -24,6 +24,7 @@ from lse_vi.random.draws import categorical, rand_like, randn_like
 
 FIRST_CELLS = 32  # cells per axis of the first tangent bound, halved from there
 MAX_CELLS = 2**16  # number of cells from which a tangent bound is refined no more, for its memory
+MOST_CORNERED = 10  # dimensions up to which the corners of a box are looked at one by one
 LOOSE = 0.02  # share of a tangent bound's mass that exceeds exp(-E), above which cells are halved
 CELL_NODES = 4  # per axis, to tell that share; even, so that none lies where the tangent touches
 LEAST_SINH = 1e-4  # least |a| of log(sinh(a) / a), which is 1 + a^2/6: the error is 2e-9
@@ -113,7 +114,7 @@ class GaussianBound:
 
 
 class TangentBound:
-    r"""A bound for any convex modes and any rho, on a box in 1-2 dimensions, cell by cell.
+    r"""A bound for any convex modes and any rho, on a box, cell by cell.
 
     On a cell with centre c and half-width h, f_k lies above its tangent plane at c, so exp(-E) lies
     below exp(U) with U(x) = log(sum_k s_k/K exp(-rho tangent_k(x))) / rho. U is convex, so
@@ -174,6 +175,7 @@ class TangentBound:
 def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
     """The bound for a support: tangents on a box in 1-2 dimensions, Gaussians elsewhere.
 
+    In more dimensions a closed box that is small beside the modes has one tangent for all of it.
     Open sides are cut where the mass beyond is rounding.
 
     The cells of the tangents are halved, each by itself, until the bound exceeds exp(-E) by less
@@ -183,7 +185,12 @@ def upper_bound(pot: LSEICNN, box: Box | None) -> UpperBound:
         ValueError: for plain modes without a box or in more than two dimensions.
     """
     if box is None or pot.dim > 2:
-        return GaussianBound(pot, box)
+        wide = GaussianBound(pot, box)
+        if box is None or not box.finite or pot.dim > MOST_CORNERED:
+            return wide
+        flat = TangentBound(pot, Cells.of(box, 1))
+        more = flat.log_mass - wide.log_mass  # nats by which it accepts less
+        return flat if float(more.amax()) < -float(more.amin()) else wide
     cells = Cells.of(closed(box, pot), FIRST_CELLS)
     bound = TangentBound(pot, cells)
     while len(cells.center) < MAX_CELLS:

@@ -32,6 +32,7 @@ PILOT_DEFENSIVE = 0.5  # share of the envelope in the first pilot: Laplace's mix
 # Effective draws that estimate moments well enough, and the factor of their growth from which on
 # another pilot is worth its cost.
 ENOUGH, GROWTH = 100, 1.5
+UNIFORM = 0.1  # share of draws all over a closed box: one smaller than the modes gets others rarely
 SPARE_SHARE = 0.01  # mass that is spread over the modes, so that one the pilot missed gets draws
 
 
@@ -210,7 +211,8 @@ class _Draws(NamedTuple):
 class _Proposal(NamedTuple):
     """A mixture of Gaussians of precision R R^T: x = loc + R^-T z with z white.
 
-    All are (*batch, parts, ...). The parts are one Gaussian for each mode, then the envelope's.
+    All are (*batch, parts, ...). The parts are one Gaussian for each mode, then the envelope's. On
+    a closed box the uniform law is one more.
     """
 
     log_share: Tensor
@@ -220,14 +222,25 @@ class _Proposal(NamedTuple):
 
     def draw(self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool) -> _Draws:
         """``n`` draws; those outside the ``box`` have weight zero."""
-        component, z = (_sobol_draws if sobol else _draws)(n, self.log_share, pot.dim)
+        log_share = self.log_share
+        closed = box if box is not None and box.finite else None
+        if closed is not None:
+            even = torch.full_like(log_share[..., :1], math.log(UNIFORM))
+            log_share = torch.cat([log_share + math.log1p(-UNIFORM), even], -1)
+        component, z = (_sobol_draws if sobol else _draws)(n, log_share, pot.dim)
         each = self.loc + _times(torch.linalg.inv(self.root).mT, z.unsqueeze(-2))
+        if closed is not None:
+            u = closed.low + closed.width * torch.special.ndtr(z)
+            each = torch.cat([each, u.unsqueeze(-2)], -2)
         x = torch.take_along_dim(each, component[..., None, None], dim=-2).squeeze(-2)
 
         white = _times(self.root.mT, x.unsqueeze(-2) - self.loc)
-        log_normal = self.log_det - 0.5 * white.square().sum(-1)
-        log_proposal = torch.logsumexp(self.log_share + log_normal, dim=-1)
-        log_proposal = log_proposal - 0.5 * pot.dim * math.log(2 * math.pi)
+        log_parts = self.log_det - 0.5 * white.square().sum(-1)
+        log_parts = log_parts - 0.5 * pot.dim * math.log(2 * math.pi)
+        if closed is not None:  # outside, where this is wrong, the weight is zero
+            log_uniform = (-closed.log_volume).expand_as(log_parts[..., :1])
+            log_parts = torch.cat([log_parts, log_uniform], -1)
+        log_proposal = torch.logsumexp(log_share + log_parts, dim=-1)
         energy = pot(x)
         log_ratio = -energy - log_proposal
         if box is not None:

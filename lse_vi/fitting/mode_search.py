@@ -254,7 +254,10 @@ class ModeSearch:
         )
 
     def assemble(self, template: LSEICNN) -> LSEICNN:
-        """The best candidates as one batch like ``template``; gates of spare modes are closed."""
+        """The best candidates as one batch like ``template``; gates of spare modes are closed.
+
+        A spare mode is the first one again: so it is below that, and out of sight, everywhere.
+        """
         best = self.best()
         most = int(best.max()) + 1
         pot = template.resized(most, best.shape)
@@ -267,7 +270,9 @@ class ModeSearch:
                     continue
                 own = state[name]
                 if name != "log_rho":
-                    own = own.narrow(best.dim(), 0, candidate.modes)
+                    own, spare = own.split([candidate.modes, most - candidate.modes], best.dim())
+                    if name != "alpha":
+                        spare[mine] = p[mine].narrow(1, 0, 1).to(own)
                 own[mine] = p[mine].to(own)
         pot.load_state_dict(state)
         return pot

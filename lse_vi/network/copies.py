@@ -36,6 +36,9 @@ def prune(pot: LSEICNN, keep: Any) -> LSEICNN:
         )
     most = int(keep.sum(-1).max())
     order = (~keep).to(torch.int8).argsort(dim=-1, stable=True)[..., :most]
+    kept = keep.gather(-1, order)
+    # A spare mode is one that is kept with a closed gate: below it everywhere, however far out.
+    order = torch.where(kept, order, order[..., :1])
     depth = len(pot.batch_shape)
 
     def take(p: Tensor) -> Tensor:
@@ -48,7 +51,7 @@ def prune(pot: LSEICNN, keep: Any) -> LSEICNN:
             small.network.parameters(), pot.network.parameters(), strict=True
         ):
             target.copy_(take(source))
-        small.alpha.copy_(torch.where(keep.gather(-1, order), take(pot.alpha), CLOSED))
+        small.alpha.copy_(torch.where(kept, take(pot.alpha), CLOSED))
         small.log_rho.copy_(pot.log_rho)
         # E has a mean over K modes: with fewer in it, log(K / fewer) / rho keeps E.
         small.add_offset_(math.log(pot.modes / most) / small.rho)

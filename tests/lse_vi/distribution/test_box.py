@@ -43,3 +43,22 @@ def test_real_vectors_are_the_support_without_bounds(random_potential):
     assert q.support is torch.distributions.constraints.real_vector
     with pytest.raises(ValueError, match="support"):
         q.log_prob(torch.tensor([0.0, math.nan, 0.0]))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("dim", "half"), [(3, 0.05), (5, 0.5), (5, 0.2), (5, 1e-3), (8, 0.05)])
+def test_a_box_may_be_smaller_than_the_modes_inside(random_potential, dim, half, seed):
+    """Against 200,000 draws all over the box, where the density hardly varies."""
+    pot = random_potential(seed, dim, 3, network=WhitenedICNN, rho=1.0).requires_grad_(False)
+    q = LSEDensity(pot, bounds=(-half, half))
+    u = half * (2 * torch.rand(200_000, dim) - 1)
+    log_w = -pot(u)
+    w = (log_w - log_w.max()).exp()
+    exact = float(w.mean().log() + log_w.max()) + dim * math.log(2 * half)
+    error = math.hypot(float(q.log_normalizer_error), float(w.std() / w.mean()) / 200_000**0.5)
+    assert error < 0.1
+    assert abs(float(q.log_normalizer) - exact) < 4 * error
+    x = q.sample((2000,))
+    mean, spread = (w @ u) / w.sum(), half / math.sqrt(3 * 2000)
+    assert float((x.mean(0) - mean).abs().max()) < 5 * spread
+    assert bool((x.abs() <= half).all())

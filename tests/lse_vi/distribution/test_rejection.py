@@ -99,6 +99,6 @@ def test_an_affine_mode_is_an_exponential(slope):
 
 
 def test_sampling_gives_up_where_it_would_never_end(random_potential):
-    pot = random_potential(0, 5, network=WhitenedICNN)
+    pot = random_potential(0, 12, network=WhitenedICNN)
     with pytest.raises(RuntimeError, match=r"accepts \d+ of [\d,]+ proposals"):
         LSEDensity(pot, (40.0, 41.0)).sample((10,))

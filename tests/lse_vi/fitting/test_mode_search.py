@@ -1,9 +1,12 @@
 """The search for a number of modes: which candidates it tries, finishes and keeps."""
 
+import math
 from dataclasses import replace
 
 import torch
 
+from lse_vi import LSEICNN
+from lse_vi.fitting.best_state import snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.mode_search import Candidate, Finish, ModeSearch
 
@@ -170,3 +173,17 @@ def test_a_merger_is_noted_without_touching_the_candidate():
     search.merge(three, {}, left=200)
     assert not three.finish.merged
     assert search.done[2].finish.merged
+
+
+def test_spare_modes_are_out_of_sight_however_far_out():
+    """The first data set has two modes, the second one."""
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+    pots = [LSEICNN(2, modes, hidden=(3,), batch_shape=(2,)) for modes in (1, 2)]
+    for pot, objectives in zip(pots, ((0.0, 50.0), (90.0, 52.0)), strict=True):
+        search.add(Candidate(pot.modes, snapshot(pot), torch.tensor(objectives), {}))
+    both = search.assemble(pots[1])
+    for far in (1.0, 1e4):
+        x = far * torch.randn(50, 2, 2)
+        torch.testing.assert_close(both(x)[:, 0], pots[1](x)[:, 0])
+        one = pots[0](x)[:, 1] + math.log(2) / pots[0].rho[1]  # the mean is over two modes
+        torch.testing.assert_close(both(x)[:, 1], one)

@@ -262,6 +262,19 @@ def test_prune_lets_each_of_a_batch_keep_its_own(random_potential, network):
         close(small(x)[:, i], one(x[:, i]), 1e-8)  # a closed gate: exp(-100) is left
 
 
+@pytest.mark.parametrize("rho", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("network", [ICNN, WhitenedICNN])
+def test_spare_modes_of_a_batch_stay_out_of_sight_however_far_out(random_potential, network, rho):
+    """There a mode that was dropped may be lower than the others by more than a gate closes."""
+    pot = random_potential(5, 2, 4, network=network, batch_shape=(2,), rho=rho)
+    mask = torch.tensor([[True, False, False, False], [True, False, True, True]])
+    small = pot.prune(mask)
+    for far in (1.0, 100.0, 1e4):
+        x = far * torch.randn(50, 2, 2)
+        for i in range(2):
+            close(small(x)[:, i], pot.select(i).prune(mask[i])(x[:, i]), 1e-12 * far**2)
+
+
 def test_copies_leave_the_original_alone(random_potential):
     pot = random_potential(0, 2, 3, batch_shape=(2,))
     before = {name: p.clone() for name, p in pot.state_dict().items()}
