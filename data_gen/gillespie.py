@@ -20,7 +20,7 @@ from tqdm import tqdm
 from data_gen import _direct
 from data_gen._validate import non_negative, real_array, time_grid, whole_array, whole_number
 from data_gen.arrays import FloatArray, IndexArray, IntArray
-from data_gen.networks import MassAction, Propensities, ReactionNetwork
+from data_gen.networks import CustomKinetics, MassAction, Propensities, ReactionNetwork
 
 _BATCH = 512  # trajectories between two looks at the progress bar, errors and Ctrl-C
 _CHUNK = 8  # trajectories that a thread takes at once
@@ -279,6 +279,8 @@ def _fail(
             f"{trajectory} at time {time:g} it led to counts {state}; its propensity must be 0 "
             f"where a count would turn negative"
         )
+    if isinstance(network.kinetics, CustomKinetics):
+        network.kinetics.check_bounds(counts.astype(np.float64), network.reactions)
     propensities = network.propensities(counts).tolist()
     raise ValueError(
         f"propensities must be finite and non-negative, but in trajectory {trajectory} at time "

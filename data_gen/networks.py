@@ -123,9 +123,21 @@ class CustomKinetics:
 
     @cached_property
     def compiled(self) -> Propensities:
-        """The function as a numba C callback: one type for all, so kernels stay cached on disk."""
+        """The function as a numba C callback: one type for all, so kernels stay cached on disk.
+
+        Where it leaves its arrays, at whatever counts, all propensities are NaN, which the
+        simulator reports; without the check it would write into other memory.
+        """
+        inner = numba.njit(error_model="numpy", boundscheck=True)(self.function)
+
+        def guarded(counts: FloatArray, rates: FloatArray, out: FloatArray) -> None:
+            try:
+                inner(counts, rates, out)
+            except Exception:  # numba knows no other
+                out[:] = np.nan
+
         try:
-            return numba.cfunc(_SIGNATURE, error_model="numpy")(self.function)
+            return numba.cfunc(_SIGNATURE, error_model="numpy")(guarded)
         except numba.core.errors.NumbaError as error:
             raise TypeError(
                 f"function {self.function.__name__!r} must be compilable by numba as "
@@ -135,8 +147,8 @@ class CustomKinetics:
     def check_bounds(self, counts: FloatArray, reactions: int) -> None:
         """The function must stay inside its arrays at counts (species,).
 
-        Compiled code does not look, and would write into other memory. Python does; what else it
-        raises is not asked here, as compiled code answers with NaN, which the simulator reports.
+        What else it raises is not asked here, as compiled code answers with NaN, which the
+        simulator reports.
         """
         try:
             self.fill(counts.reshape(1, -1), np.full((1, reactions), np.nan))

@@ -111,6 +111,25 @@ def test_a_function_that_writes_outside_its_arrays_is_refused():
         simulate(network, 3, [1.0], 1)
 
 
+def late(counts, rates, out):
+    """Leaves its array from four copies on, after it has written all propensities."""
+    out[0] = rates[0]
+    if counts[0] > 3:
+        out[int(counts[0]) + 10_000] = rates[0]
+
+
+def late_reader(counts, rates, out):
+    out[0] = rates[int(counts[0]) // 4]
+
+
+@pytest.mark.parametrize("function", [late, late_reader])
+def test_a_function_that_leaves_its_arrays_at_a_later_state_is_refused(function):
+    network = ReactionNetwork(["A"], [[1]], CustomKinetics([1.0], function))
+    with pytest.raises(ValueError, match="function must stay inside its arrays of 1 counts"):
+        simulate(network, 0, [50.0], 3)
+    assert simulate(network, 0, [1e-9], 3).tolist() == [[[0]]] * 3
+
+
 def test_orders_that_no_reaction_has():
     with pytest.raises(ValueError, match="orders must be at most 100 copies"):
         MassAction([1.0], [[2**40]])
