@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyro
 from torch import Tensor
 
 from lse_vi.bayesian.annealing import Annealed, anneal, tail_shape
@@ -25,7 +24,7 @@ from lse_vi.fitting.steps import Steps
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.random.draws import randn
-from lse_vi.random.turns import taking_turns
+from lse_vi.random.turns import alone, own_parameters
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 from lse_vi.tables.table import Table
@@ -157,7 +156,7 @@ class Plan(NamedTuple):
 def posterior_of(table: Table, plan: Plan, taken: Steps, progress: bool) -> DensityPosterior:
     """The posterior of :func:`fit_posterior`; the steps ``taken`` are not taken again."""
     draws, seed = plan.draws, plan.seed
-    with taking_turns(), seeded(seed):
+    with alone(), seeded(seed):
         whole = plan.model(table)
         model = whole.gathered()
         center = taken.take("mode", lambda: find_mode(model, seed=seed, progress=progress))
@@ -216,7 +215,7 @@ def _laws(model: BayesianDensity, plan: Plan, loc: Tensor, root: Tensor, progres
 def _multimodal(framed: BayesianDensity, seed: int, progress: bool) -> InFrame:
     """An :class:`~lse_vi.AutoLSEICNN` fitted in a frame, with random numbers of its own."""
     lse = AutoLSEICNN(framed, modes=LSE_MODES)
-    with pyro.get_param_store().scope(), seeded(seed):  # leaves the user's parameters alone
+    with own_parameters(), seeded(seed):
         fit_guide(framed, lse, seed=seed, progress=progress)
         law = lse.get_posterior()
         _ = law.log_normalizer  # by draws, which are kept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pyro
 import torch
 from pyro.distributions import Independent
 from pyro.infer.autoguide import (
@@ -17,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.bayesian.model import BayesianDensity
-from lse_vi.random.turns import own_draws
+from lse_vi.random.turns import own_draws, own_parameters
 
 PARTICLES = 8  # draws per step: less noise in the gradient, for little time, as they are one batch
 GUIDE_RATE = 0.03  # first learning rate of Adam, in the frame, where the guide's width is about 1
@@ -52,7 +51,7 @@ def train(
     Returns:
         The mean (size,) and the Cholesky factor (size, size) of the guide, as a law of theta.
     """
-    with own_draws(), pyro.get_param_store().scope():
+    with own_draws(), own_parameters():
         guide = family(framed)
         guide()  # makes its parameters
         guide.loc.data.zero_()

@@ -22,7 +22,7 @@ from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.steps import Steps
-from lse_vi.random.turns import own_draws, taking_turns
+from lse_vi.random.turns import alone, own_draws
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 
@@ -149,7 +149,7 @@ def _chain(
         job: where the chain starts, (size,), and its seed.
     """
     start, seed = job
-    with taking_turns(), _one_thread(), seeded(seed), own_draws():
+    with alone(), _one_thread(), seeded(seed), own_draws():
         kernel = NUTS(
             potential_fn=Energy(model),
             step_size=FIRST_STEP,

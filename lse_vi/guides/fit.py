@@ -28,7 +28,7 @@ from lse_vi.guides.training import GuideRecipe, train
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.joint.refusals import check_parameters
 from lse_vi.network.potential import LSEICNN
-from lse_vi.random.turns import taking_turns
+from lse_vi.random.turns import alone
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import check_trainable, usable, with_gradients
 from lse_vi.signatures.keywords import settle
@@ -91,7 +91,7 @@ def fit_guide(
     args, kwargs = usable((args, kwargs))
     recipe, kwargs = settle("recipe", GuideRecipe, recipe, model, args, kwargs)
     settings = _fingerprint(guide, recipe, args, kwargs) if recipe.checkpoint else {}
-    with taking_turns(), seeded(recipe.seed):
+    with alone(), seeded(recipe.seed):
         guide.forget()
         log_joint, prior = guide.in_units(*args, **kwargs)
         log_joint(prior.draws[:1])

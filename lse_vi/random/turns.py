@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pyro
 import torch
+from pyro.poutine.runtime import _DIM_ALLOCATOR, _PYRO_STACK
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -50,6 +52,43 @@ def taking_turns() -> Iterator[None]:
     """Within, no other thread is in such a block: for fits that run Pyro models."""
     with _TURNS.lock:
         yield
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Turns taken, and no handler of Pyro's from outside is at work: for whole fits.
+
+    So a fit inside another model, or inside a plate, is as it is outside, and the trace of that
+    model knows nothing of the sites of the fit.
+    """
+    with taking_turns():
+        lists = (_PYRO_STACK, _DIM_ALLOCATOR._stack)  # handlers, and dimensions that plates take
+        outside = [list(one) for one in lists]
+        for one in lists:
+            one.clear()
+        try:
+            yield
+        finally:
+            for one, before in zip(lists, outside, strict=True):
+                one[:] = before
+
+
+@contextmanager
+def own_parameters() -> Iterator[None]:
+    """Within, Pyro's parameter store is an empty one; the user's comes back as it was.
+
+    ``scope()`` of the store does not do: it takes marks off the user's parameters which a step of
+    ``SVI`` around a fit still needs.
+    """
+    store, names = pyro.get_param_store(), ("_params", "_param_to_name", "_constraints")
+    before = {name: getattr(store, name) for name in names}
+    try:
+        for name in names:
+            setattr(store, name, {})
+        yield
+    finally:
+        for name, own in before.items():
+            setattr(store, name, own)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from lse_vi.guides.proposal import Prior, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.tempering import Tempered, temper
-from lse_vi.random.turns import taking_turns
+from lse_vi.random.turns import alone
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves
 from lse_vi.signatures.checked import checked
@@ -119,7 +119,7 @@ def sample_smc(
     check_guide(guide, model)
     args, kwargs = usable((args, kwargs))
     chosen, kwargs = settle("settings", SMCSettings, settings, model, args, kwargs)
-    with taking_turns(), seeded(chosen.seed), torch.no_grad():
+    with alone(), seeded(chosen.seed), torch.no_grad():
         guide.log_joint(*args, **kwargs)  # a new guide meets its model, which draws
         reseed(chosen.seed)
         log_joint, prior = guide.in_units(*args, **kwargs)

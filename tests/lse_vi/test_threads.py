@@ -103,6 +103,34 @@ def test_fits_in_threads_equal_those_one_after_the_other(jobs, validation):
     assert before == after
 
 
+@pytest.mark.parametrize("kind", [guide, posterior])
+def test_a_fit_inside_another_model_is_as_it_is_outside(kind):
+    """Its sites are none of that model, and the plates around it none of its own."""
+    expected = kind(0)
+    found = []
+
+    def outer():
+        with pyro.plate("rows", 3):
+            found.append(kind(0))
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("w", dist.Normal(z.sum(), 1.0), obs=torch.tensor(1.0))
+
+    with pyro.poutine.trace() as seen:
+        outer()
+    stochastic = [n for n, site in seen.trace.nodes.items() if site["type"] == "sample"]
+    assert stochastic == ["rows", "z", "w"]
+    assert torch.equal(found[0], expected)
+    names = set(pyro.get_param_store().keys())
+    svi = pyro.infer.SVI(
+        outer, pyro.infer.autoguide.AutoNormal(pyro.poutine.block(outer, expose=["z"])),
+        pyro.optim.Adam({"lr": 0.1}), pyro.infer.Trace_ELBO(),
+    )  # fmt: skip
+    svi.step()
+    assert torch.equal(found[-1], expected)
+    new = set(pyro.get_param_store().keys()) - names
+    assert {name.split(".")[0] for name in new} == {"AutoNormal"}
+
+
 @pytest.mark.slow
 def test_what_other_threads_draw_does_not_matter():
     going, expected = [True], [run(job) for job in JOBS[:4]]
