@@ -39,7 +39,9 @@ PRIOR_SHARE, PRIOR_WIDER = 0.1, 1.44  # of the part as wide as the prior; times 
 MOST_PRIOR = 0.5  # its share at most: more where the data say nothing would leave the modes bare
 EM_UPDATES = 20  # of the shares of a mixture: they change little afterwards
 LEAST_SHARE = 1e-6  # of a mixture, for any part: keeps logarithms finite
-TRIAL = 8  # draws at which a run in a plate is compared with single runs
+# Draws at which a run in a plate is compared with single runs. A vector of as many entries as the
+# plate broadcasts along the wrong axis without an error, so two numbers are tried.
+TRIALS = (5, 7)
 SAME = 1e-3  # nats, absolute and relative: of log densities, in single precision too
 MOST_TRIES = 20  # times the draws asked for: of those, some are not finite
 
@@ -132,9 +134,11 @@ class PriorLaw:
 
     def _agree(self) -> bool:
         """Whether a run in an outermost plate draws from the prior as single runs do."""
+        program = self.log_joint.program
         try:
-            z, log_prior = self.log_joint.program.drawn(TRIAL)
-            alone = torch.stack([self.log_joint.program.at(row)[1] for row in z])
+            drawn = [program.drawn(n) for n in TRIALS]
+            log_prior = torch.cat([each for _, each in drawn])
+            alone = torch.stack([program.at(row)[1] for z, _ in drawn for row in z])
         except (RuntimeError, ValueError, IndexError, TypeError):
             return False
         return bool(torch.isclose(log_prior.to(alone), alone, rtol=SAME, atol=SAME).all())

@@ -54,6 +54,20 @@ def test_draws_one_by_one_where_a_plate_does_not_serve():
     assert prior.law.sample(50).shape == (50, 3)
 
 
+@pytest.mark.parametrize("size", [2, 5, 7, 8, 35])
+def test_vectors_as_long_as_the_trial_runs(size):
+    """A vector of as many entries as a plate broadcasts along the wrong axis without an error."""
+
+    def model():
+        mean = pyro.sample("mean", dist.Normal(0.0, 5.0))
+        z = pyro.sample("z", dist.Normal(torch.zeros(size), 1.0).to_event(1))
+        pyro.sample("y", dist.Normal(mean + z, 1.0).to_event(1), obs=torch.zeros(size))
+
+    _, prior = AutoLSEICNN(model).in_units()
+    for n in (1, size, 144):
+        assert prior.law.sample(n).shape == (n, 1 + size)
+
+
 @pytest.mark.parametrize(
     "law",
     [
