@@ -7,6 +7,7 @@ BENCHMARKS = (
     "calibration",
     "check",
     "density",
+    "evidence",
     "guide",
     "guide_cost",
     "hysteresis",
