@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.bayesian.model import BayesianDensity
-from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.linear_algebra import jacobian
 
 RESTARTS = 6  # starts of the search for the posterior's mode, in one batch: some end in worse peaks
 MODE_STEPS = 250  # Adam steps of the search: enough for a frame, which need not be exact

@@ -11,7 +11,7 @@ from torch import Tensor
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.linear_algebra import jacobian
 from lse_vi.numerics.newton import descend
 
 

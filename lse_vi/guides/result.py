@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lse_vi.checks import check_dim
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
+from lse_vi.fitting.random_state import seeded
 from lse_vi.guides.diagnostics import Cover, Importance, Missed, model_doubts
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.potential import LSEICNN
+from lse_vi.numerics.relabelling import orders
 from lse_vi.signatures.checked import checked
 
 TRUSTED_K = 0.7  # k-hat above which importance weights cannot be trusted (Vehtari et al. 2024)
@@ -26,6 +29,7 @@ NEARLY_EXACT = 0.9  # effective share of the draws from which on heavy tails hol
 # Nats by which the evidence of draws around the guide must exceed that of its own draws, and how
 # many standard deviations, to say that the guide lacks mass.
 LACKING, SIGMAS = 0.02, 4.0
+REFERENCE_DRAWS = 2000  # of the guide, that show the order of components in its heaviest mode
 MOST_SHOWN, SHOWN = 6, 5  # numbers of a value printed in full, and of a longer one: one line each
 
 
@@ -93,6 +97,58 @@ class GuideResult:
             part = self.guide.potential.responsibilities(z.to(self.guide.potential.alpha))
             return self.mode_of_part[part.argmax(-1)]
 
+    @checked
+    def relabel(
+        self, draws: Mapping[str, Tensor], *, sites: Sequence[str], seed: int = 0
+    ) -> dict[str, Tensor]:
+        """Draws whose exchangeable components are in one order, that of the heaviest mode.
+
+        Use it before a summary of a mixture's components: without it, each draw has an order of its
+        own, and a mean is one over all labellings. Components are matched by their values, which
+        are taken to be normal and independent (Stephens 2000): components that overlap keep a part
+        of their ambiguity.
+
+        Args:
+            draws: of every latent site of the model, (*lead, *shape), such as those of
+                :func:`~lse_vi.sample_smc` or ``mcmc.get_samples()``.
+            sites: names of the sites whose first dimension, after ``lead``, counts the components.
+            seed: of the guide's draws that show the order.
+
+        Returns:
+            ``draws`` with the components of ``sites`` permuted, draw by draw.
+
+        Raises:
+            ValueError: if a site is missing, of another shape, or has another number of components.
+
+        Example:
+            >>> import pyro, pyro.distributions as dist
+            >>> from lse_vi import fit_guide
+            >>> def model():
+            ...     mean = pyro.sample("mean", dist.Normal(torch.zeros(2), 5.0).to_event(1))
+            ...     gap = mean.sort()[0] - torch.tensor([-3.0, 3.0])
+            ...     pyro.factor("two", -2 * gap.square().sum())
+            >>> res = fit_guide(model, AutoLSEICNN(model), progress=False)
+            >>> swapped = {"mean": torch.tensor([[3.1, -2.9], [-3.0, 2.8]])}
+            >>> res.relabel(swapped, sites=["mean"])["mean"].argmin(1).unique().shape
+            torch.Size([1])
+        """
+        self.guide.unconstrain(draws)  # says what is missing, or of another shape
+        with seeded(seed), torch.no_grad():
+            z = self.guide.get_posterior().sample((REFERENCE_DRAWS,))
+            known = self.guide.values(z[self.mode_of(z) == 0])
+        sites = check_components(sites, known)
+        lead = draws[sites[0]].shape[: draws[sites[0]].dim() - known[sites[0]].dim() + 1]
+        order = torch.as_tensor(
+            orders(_features(draws, sites, len(lead)), _features(known, sites, 1))
+        )
+        order = order.reshape(*lead, -1)
+        moved = dict(draws)
+        for name in sites:
+            value = draws[name]
+            index = order.to(value.device).reshape(order.shape + (1,) * (value.dim() - order.dim()))
+            moved[name] = value.gather(len(lead), index.expand_as(value))
+        return moved
+
     def __str__(self) -> str:
         count = len(self.mode_weights)
         lines = [
@@ -104,6 +160,32 @@ class GuideResult:
         ]
         lines += mode_lines(self.mode_weights, self.mode_locations)
         return "\n".join(lines + [f"WARNING: {text}" for text in self.warnings])
+
+
+def check_components(sites: Sequence[str], known: Mapping[str, Tensor]) -> list[str]:
+    """``sites`` as a list; each must be a site of ``known``, (draws, components, *shape)."""
+    names = [sites] if isinstance(sites, str) else list(sites)
+    if not names:
+        raise ValueError("sites must name one site or more, but got none")
+    for name in names:
+        if name not in known or known[name].dim() < 2:
+            vectors = sorted(each for each, value in known.items() if value.dim() > 1)
+            raise ValueError(
+                f"sites must be names of sites with a dimension for the components, among "
+                f"{vectors}, but got {name!r}"
+            )
+    counts = {name: known[name].shape[1] for name in names}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"sites must have the same number of components, but have {counts}")
+    return names
+
+
+def _features(values: Mapping[str, Tensor], sites: Sequence[str], lead: int) -> np.ndarray:
+    """The values of each component side by side, (draws, components, entries)."""
+    each = [values[name].flatten(0, lead - 1) if lead > 1 else values[name] for name in sites]
+    each = [value.unsqueeze(0) if lead == 0 else value for value in each]
+    flat = [value.reshape(*value.shape[:2], -1).double().cpu() for value in each]
+    return torch.cat(flat, -1).numpy()
 
 
 def report(

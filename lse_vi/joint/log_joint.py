@@ -14,7 +14,7 @@ from torch import Tensor
 from lse_vi.joint.latents import still_values
 from lse_vi.joint.runs import Plan, Program
 from lse_vi.joint.torch_modes import FailedFactorsAreNaN
-from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.linear_algebra import jacobian
 from lse_vi.random.turns import taking_turns
 
 Unpack = Callable[[Tensor], Iterator[tuple[Any, Tensor]]]

@@ -30,7 +30,7 @@ from lse_vi.network.icnn import ICNN, WhitenedICNN, check_network, whitened
 from lse_vi.network.images import place
 from lse_vi.network.substitution import substitute
 from lse_vi.network.units import Units
-from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.linear_algebra import jacobian
 from lse_vi.numerics.minima import Minima
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import usable, with_gradients

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.linear_algebra import jacobian
 
 Step = Callable[..., Tensor]
 

@@ -3,9 +3,10 @@
 import pyro
 import pyro.distributions as dist
 import pytest
+import torch
 
 import lse_vi.guides.fit
-from lse_vi import AutoLSEICNN, fit_guide
+from lse_vi import AutoLSEICNN, fit_guide, sample_smc
 
 
 class TestWarnings:
@@ -55,3 +56,58 @@ def test_heavy_tails_are_told_from_a_bad_fit():
     assert many.ess > 0.95
     assert many.log_evidence == pytest.approx(0.0, abs=0.01)
     assert many.warnings == ()
+
+
+PLACES = torch.tensor([-4.0, 0.0, 5.0])
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    """Three components without an order, of 40 data each: six labellings."""
+    torch.manual_seed(0)
+    y = torch.cat([place + torch.randn(40) for place in PLACES])
+
+    def model():
+        mean = pyro.sample("mean", dist.Normal(torch.zeros(3), 5.0).to_event(1))
+        share = pyro.sample("share", dist.Dirichlet(torch.ones(3)))
+        each = dist.Normal(mean, 1.0).log_prob(y.unsqueeze(-1)) + share.log()
+        pyro.factor("y", each.logsumexp(-1).sum())
+
+    guide = AutoLSEICNN(model)
+    res = fit_guide(model, guide, steps=1, progress=False)
+    return res, sample_smc(model, guide, draws=1200, progress=False)
+
+
+class TestRelabelling:
+    def test_all_draws_in_the_order_of_the_heaviest_mode(self, mixture):
+        res, draws = mixture
+        assert len(draws.mode_weights) == 6
+        assert float(draws.samples["mean"].mean((0, 1)).std()) < 1.0  # of all labellings
+        moved = res.relabel(draws.samples, sites=["mean", "share"])
+        assert moved["mean"].shape == draws.samples["mean"].shape
+        order = res.mode_locations["mean"][0].argsort()
+        mean = moved["mean"].flatten(0, 1)[:, order]
+        assert float(((mean - PLACES).abs() < 1.5).double().mean()) == 1.0
+        # Each draw's components keep their shares: the same pairs as before, in another order.
+        one, two = (
+            torch.stack([x["mean"], x["share"]], -1).take_along_dim(
+                x["mean"].argsort(-1).unsqueeze(-1), 2
+            )
+            for x in (draws.samples, moved)
+        )
+        torch.testing.assert_close(one, two)
+
+    def test_one_draw_alone(self, mixture):
+        res, draws = mixture
+        one = {name: value[0, 0] for name, value in draws.samples.items()}
+        whole = res.relabel(draws.samples, sites=["mean", "share"])
+        torch.testing.assert_close(
+            res.relabel(one, sites=["mean", "share"])["mean"], whole["mean"][0, 0]
+        )
+
+    def test_what_has_no_components_is_said(self, mixture):
+        res, draws = mixture
+        with pytest.raises(ValueError, match=r"among \['mean', 'share'\], but got 'labels'"):
+            res.relabel(draws.samples, sites=["labels"])
+        with pytest.raises(ValueError, match="sites must name one site or more"):
+            res.relabel(draws.samples, sites=[])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from lse_vi.numerics.linear_algebra import laplace_mass, log_det, moduli, scale_tril
+from lse_vi.numerics.linear_algebra import jacobian, laplace_mass, log_det, moduli, scale_tril
 
 
 def precisions(*batch, dim):
@@ -51,3 +51,28 @@ def test_moduli_of_a_singular_matrix_can_be_inverted(dtype):
 def test_determinants_of_triangular_matrices():
     root = torch.linalg.cholesky(precisions(2, 3, dim=4))
     torch.testing.assert_close(log_det(root), torch.linalg.slogdet(root)[1])
+
+
+def field(x):
+    """(*shape, 3) -> (*shape, 2)."""
+    return torch.stack([x[..., 0] * x[..., 1].sin(), x.square().sum(-1)], -1)
+
+
+def test_jacobians_of_every_point_as_if_it_were_alone():
+    x = torch.randn(4, 5, 3, requires_grad=True)
+    found = jacobian(field(x), x)
+    assert found.shape == (4, 5, 2, 3)
+    for i in range(4):
+        for j in range(5):
+            alone = torch.autograd.functional.jacobian(field, x[i, j].detach())
+            torch.testing.assert_close(found[i, j], alone)
+
+
+def test_the_jacobian_of_a_gradient_is_the_hessian_and_can_be_differentiated():
+    x = torch.randn(6, 3, requires_grad=True)
+    energy = (x**4).sum(-1) / 12
+    (slope,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
+    hessian = jacobian(slope, x, create_graph=True)
+    torch.testing.assert_close(hessian, torch.diag_embed(x**2))
+    (third,) = torch.autograd.grad(hessian.sum(), x)
+    torch.testing.assert_close(third, 2 * x)
