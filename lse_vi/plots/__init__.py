@@ -6,6 +6,7 @@ and :mod:`~lse_vi.plots.canvas` the grids and windows. Loading this room loads M
 """
 
 from lse_vi.plots.bayesian import plot_check, plot_mode_count, plot_posterior
+from lse_vi.plots.chains import plot_chains
 from lse_vi.plots.densities import plot_density
 from lse_vi.plots.fits import plot_history, plot_parity
 from lse_vi.plots.guides import plot_mode_weights, plot_pairs
@@ -21,6 +22,7 @@ __all__ = [
     "GREY",
     "NAMED",
     "STYLE",
+    "plot_chains",
     "plot_check",
     "plot_density",
     "plot_history",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from lse_vi.checks import check_count
 from lse_vi.fitting.random_state import seeded
@@ -62,18 +63,14 @@ def plot_pairs(
     for name in sites or ():
         if name not in values:
             raise ValueError(f"sites: the model has {sorted(values)}, but not {name!r}")
-    labels, columns = [], []
-    for name in sites or values:
-        flat = values[name].reshape(draws, -1).cpu().numpy()
-        index = np.ndindex(*values[name].shape[1:])
-        labels += [name + (f"[{', '.join(map(str, i))}]" if i else "") for i in index]
-        columns += list(flat.T)
+    entries = variables({name: values[name] for name in sites or values})
+    labels, columns = list(entries), list(entries.values())
     if sites and len(labels) > MOST:
         raise ValueError(f"sites: at most {MOST} variables fit in a figure, but got {len(labels)}")
     labels, columns = labels[:MOST], columns[:MOST]
     mode = result.mode_of(z).cpu().numpy()
     own = [mode == k for k in range(len(result.mode_weights))]
-    count, colors = len(labels), [_color(k) for k in range(len(own))]
+    count, colors = len(labels), [mode_color(k) for k in range(len(own))]
     size, many = 1.6 * count + 1, draws > MANY
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(count, count, figsize=(size, size), squeeze=False, sharex="col")
@@ -131,7 +128,7 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
     missed = result.missed.share.cpu().numpy()
     weights = result.mode_weights.cpu().numpy() * (1 - missed.sum())
     count = len(weights)
-    bars = ax.bar(range(count), weights, color=[_color(k) for k in range(count)])
+    bars = ax.bar(range(count), weights, color=[mode_color(k) for k in range(count)])
     ax.bar_label(bars, fmt="{:.1%}", fontsize="small")
     if len(missed):
         places, name = range(count, count + len(missed)), "found outside the guide (estimate)"
@@ -144,6 +141,16 @@ def plot_mode_weights(result: GuideResult, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _color(mode: int) -> str:
+def variables(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Draws (n,) of each entry of sites, each (n, *shape), by names such as ``"mean[0]"``."""
+    found = {}
+    for name, value in values.items():
+        flat = value.reshape(len(value), -1).cpu().numpy()
+        for column, at in zip(flat.T, np.ndindex(*value.shape[1:]), strict=True):
+            found[name + (f"[{', '.join(map(str, at))}]" if at else "")] = column
+    return found
+
+
+def mode_color(mode: int) -> str:
     """The colour of a mode, counted from the heaviest; modes without a colour are grey."""
     return COLORS[mode] if mode < min(NAMED, len(COLORS)) else GREY

@@ -81,6 +81,11 @@ def loops():
     return fit_memory(Wire().tests(1, seed=0), progress=False)
 
 
+def chains_of(guide):
+    draws = guide.guide.values(guide.guide.get_posterior().sample((60,)))
+    return {name: value.unflatten(0, (3, 20)) for name, value in draws.items()}
+
+
 FIGURES = {
     "plot_density": lambda wells, guide: plot_density(LSEDensity(wells(1)), torch.randn(30)),
     "plot_density in the plane": lambda wells, guide: plot_density(
@@ -98,6 +103,7 @@ FIGURES = {
     "plot_mode_count": lambda wells, guide: plots.plot_mode_count(ModeCount({2: posterior()})),
     "plot_over_time": lambda wells, guide: plots.plot_over_time(over_time()),
     "plot_loops": lambda wells, guide: plots.plot_loops(loops()),
+    "plot_chains": lambda wells, guide: plots.plot_chains(guide, chains_of(guide)),
     "plot_pairs": lambda wells, guide: plots.plot_pairs(guide, draws=50),
     "plot_mode_weights": lambda wells, guide: plots.plot_mode_weights(guide),
 }
