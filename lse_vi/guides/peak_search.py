@@ -70,8 +70,8 @@ class Search(NamedTuple):
     unseen: float
     edge: bool = False
 
-    def doubts(self) -> list[str]:
-        """What the search may have missed, in words; empty if nothing."""
+    def doubts(self, *, necks_met: bool = False) -> list[str]:
+        """What may be missing, in words; ``necks_met``: but not in the neck of a funnel."""
         doubts = []
         if self.unseen > UNSEEN:
             doubts.append(
@@ -85,7 +85,7 @@ class Search(NamedTuple):
                 "are lost, and the ELBO is minus infinity if there are any. Write the edge as the "
                 "support of a site (Uniform, ImproperUniform) in place of a factor."
             )
-        elif not bool(self.peaks.real.proper.all()):
+        elif not (necks_met or bool(self.peaks.real.proper.all())):
             doubts.append(
                 "the log joint has no maximum in some direction (as in the neck of a funnel), so "
                 "modes start from points on the way, and mass beyond them may be missing. "

@@ -233,7 +233,8 @@ def _report(
         doubts.append(f"parameters of the model stay as they are: {', '.join(names)}.")
     every = x.flatten(0, 1)
     doubts += model_doubts(log_joint, lost, every, every.new_full((len(every),), 1 / len(every)))
-    doubts += search.doubts()
+    # The prior reaches wherever the posterior does.
+    doubts += search.doubts(necks_met=proposal.prior is not None)
     return PosteriorDraws(
         samples=values,
         mode=mode,
