@@ -21,7 +21,7 @@ MANY = 5000  # more draws than this are drawn as an image: as vectors they make 
 
 @checked
 def plot_chains(
-    result: GuideResult, chains: Mapping[str, Tensor], *, variable: str | None = None
+    result: GuideResult, values: Mapping[str, Tensor], *, variable: str | None = None
 ) -> Figure:
     """Chains of NUTS, say, by mode: one variable along the chains, and the time spent in each mode.
 
@@ -31,7 +31,7 @@ def plot_chains(
 
     Args:
         result: of :func:`~lse_vi.fit_guide`, for the modes and their weights.
-        chains: of every latent site, (chain, draw, *shape), such as
+        values: of every latent site, (chain, draw, *shape), such as
             ``mcmc.get_samples(group_by_chain=True)``.
         variable: an entry of a site, such as ``"mean[0]"``; by default the one in which the modes
             are furthest apart, in standard deviations of all draws.
@@ -44,7 +44,7 @@ def plot_chains(
             24, or for a variable that there is not.
 
     Example:
-        >>> import pyro, pyro.distributions as dist
+        >>> import torch, pyro, pyro.distributions as dist
         >>> from lse_vi import AutoLSEICNN, fit_guide
         >>> def model():
         ...     x = pyro.sample("x", dist.Normal(0.0, 3.0))
@@ -54,14 +54,14 @@ def plot_chains(
         >>> plot_chains(res, chains).axes[0].get_ylabel()
         'x'
     """
-    mode = result.mode_of(chains).cpu().numpy()
+    mode = result.mode_of(values).cpu().numpy()
     if mode.ndim != 2 or not 0 < len(mode) <= MOST_CHAINS or not mode.shape[1]:
         raise ValueError(
-            f"chains must hold 1 to {MOST_CHAINS} chains as (chain, draw, *shape) for each site, "
+            f"values must hold 1 to {MOST_CHAINS} chains as (chain, draw, *shape) for each site, "
             f"as by mcmc.get_samples(group_by_chain=True), but hold draws of shape {mode.shape}"
         )
     names = list(result.mode_locations)
-    columns = variables({name: chains[name].flatten(0, 1) for name in names})
+    columns = variables({name: values[name].flatten(0, 1) for name in names})
     peaks = variables({name: result.mode_locations[name] for name in names})
     if variable is None:
         variable = max(columns, key=lambda name: np.ptp(peaks[name]) / (columns[name].std() or 1.0))

@@ -35,7 +35,7 @@ def test_each_chain_in_the_colour_of_its_mode(fitted):
 
 def test_what_is_no_chain_is_said(fitted):
     one = chains(fitted, 0)
-    with pytest.raises(ValueError, match=r"chains must hold 1 to 24 chains.*shape \(30,\)"):
+    with pytest.raises(ValueError, match=r"values must hold 1 to 24 chains.*shape \(30,\)"):
         plot_chains(fitted, {name: value[0] for name, value in one.items()})
     with pytest.raises(ValueError, match="variable must be one of"):
         plot_chains(fitted, one, variable="nothing")
