@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rivals", default="dynesty,pocoMC", help="by commas; or none")
     options = parser.parse_args(arguments)
     torch.set_default_dtype(torch.float64)
-    methods = {"sample_smc": ours}
+    methods: dict[str, Callable[[Problem, int], Answer]] = {"sample_smc": ours}
     methods |= {name: rival for name, rival in RIVALS.items() if name in options.rivals.split(",")}
     rows: list[Record] = []
     ours(spike(1), 0)  # not timed: what torch loads at its first run

@@ -67,8 +67,7 @@ class Problem:
         for k, (law, count) in enumerate(self.runs()):
             each = _pyro(law).expand((count,)).to_event(1)
             x.append(pyro.sample(f"x{k}", each))
-        x = torch.cat(x, -1)
-        pyro.factor("likelihood", self.log_likelihood(x))
+        pyro.factor("likelihood", self.log_likelihood(torch.cat(x, -1)))
 
     def runs(self) -> list[tuple[Distribution, int]]:
         runs: list[tuple[Distribution, int]] = []
