@@ -1,5 +1,7 @@
 """fit_density: the right modes, the same result twice, errors that help."""
 
+import time
+
 import pytest
 import torch
 
@@ -121,3 +123,21 @@ def test_bad_input_is_named(arguments, message):
 def test_objects_of_another_kind_are_named(arguments, message):
     with pytest.raises(TypeError, match=message):
         fit_density(torch.randn(50), **{"progress": False, **arguments})
+
+
+@pytest.mark.slow
+def test_a_box_that_is_far_too_wide_costs_little():
+    """Cells are halved where the modes are, so each factor of ten costs a few of them."""
+    x = torch.cat([torch.linspace(-4, -2, 20), torch.linspace(2, 4, 20)]) + 0.01 * torch.randn(40)
+    took, found = [], []
+    fit_density(x, modes=1, steps=2, polish=0, bounds=(-9, 9), progress=False)  # loads what is used
+    for half in (10.0, 1e5):
+        begun = time.process_time()
+        res = fit_density(x, bounds=(-half, half), progress=False)
+        took.append(time.process_time() - begun)
+        found.append(res)
+    assert took[1] < 3 * took[0]
+    assert took[1] < 20
+    assert [int(res.active_modes) for res in found] == [2, 2]
+    one, other = (float(res.density.log_prob(x.unsqueeze(-1)).mean().detach()) for res in found)
+    assert one == pytest.approx(other, abs=0.02)
