@@ -18,6 +18,7 @@ from lse_vi.guides.proposal import FREEDOM, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.numerics.tempering import Population
 from lse_vi.random.draws import categorical, rand, rand_like, randn_like
+from lse_vi.sampling.leapfrog import leapfrog
 
 ACCEPTED = 0.75  # share of proposals that step sizes aim at (Beskos et al. 2013: 0.65 to 0.8)
 ADAPTATION = 1.0  # gain of log step sizes per excess of acceptance
@@ -83,15 +84,14 @@ class FrameMoves:
         factor = torch.where(of_prior.unsqueeze(1), SHORTEST**chance, factor)
         eps = self.step[part].unsqueeze(1) * factor
         u = torch.linalg.solve_triangular(root, (at["x"] - loc).unsqueeze(-1), upper=False)
-        u, p, there = u.squeeze(-1), randn_like(loc), at
-        before = _height(at, part, power) - 0.5 * p.square().sum(1)
-        p = p + 0.5 * eps * _slope(at, u, root, power, of_prior)
-        for leap in range(LEAPS):
-            u = u + eps * p
+        u, p = u.squeeze(-1), randn_like(loc)
+
+        def force(u: Tensor) -> tuple[Population, Tensor]:
             there = self.look(loc + (root @ u.unsqueeze(-1)).squeeze(-1))
-            p = p + (1.0 if leap < LEAPS - 1 else 0.5) * eps * _slope(
-                there, u, root, power, of_prior
-            )
+            return there, _slope(there, u, root, power, of_prior)
+
+        before = _height(at, part, power) - 0.5 * p.square().sum(1)
+        there, p = leapfrog(force, u, p, _slope(at, u, root, power, of_prior), eps, LEAPS)
         gain = _height(there, part, power) - 0.5 * p.square().sum(1) - before
         chance = gain.nan_to_num(-torch.inf).clamp_max(0.0).exp()
         accept = rand_like(chance) < chance
