@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from lse_vi.numerics.clusters import clusters, gather, gaussian_mixture
+from lse_vi.numerics.clusters import clusters, gather, gaussian_mixture, pairs
 
 
 def groups(rng, n=600):
@@ -94,3 +94,30 @@ def test_equal_points_are_one_cell():
     means, worth = gather(np.zeros((50, 2)), np.ones(50), 10)
     assert means.tolist() == [[0.0, 0.0]]
     assert worth.tolist() == [50.0]
+
+
+def test_pairs_have_the_first_four_moments_of_their_cells():
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=400), rng.uniform(0.5, 2, 400)
+    nodes, worth = pairs(x, w, 0.3)
+    assert len(nodes) < 60
+    assert (worth > 0).all()
+    for power in range(4):
+        assert worth @ nodes**power == pytest.approx(w @ x**power, rel=1e-12, abs=1e-10)
+
+
+def test_what_pairs_change_is_within_the_bound_and_falls_with_the_fourth_power():
+    x = np.random.default_rng(1).uniform(-2, 2, 5000)
+    gaps = []
+    for width in (0.4, 0.2):
+        nodes, worth = pairs(x, np.ones(5000), width)
+        gaps.append(abs((x**4).sum() - worth @ nodes**4))
+        assert gaps[-1] <= 5000 * width**4 * 24 / 384
+    assert gaps[1] < gaps[0] / 10
+
+
+def test_pairs_keep_equal_points_and_single_ones():
+    nodes, worth = pairs(np.array([3.0, 1.0, 1.0, 1.0]), np.array([2.0, 1.0, 0.5, 1.0]), 0.5)
+    assert nodes.tolist() == [1.0, 3.0]
+    assert worth.tolist() == [2.5, 2.0]
+    assert pairs(np.array([1.0, 2.0]), np.array([0.0, 1.0]), 0.5)[0].tolist() == [2.0]
