@@ -12,7 +12,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +22,9 @@ from sklearn.mixture import GaussianMixture
 
 from benchmarks import ssa, throughput, wells
 from benchmarks.density_laws import law_of
+from data_gen.mixtures import TWO
 from data_gen.wells import TRUTHS
-from lse_vi import LSEICNN, fit_density, paper_recipe
+from lse_vi import LSEICNN, count_modes, fit_density, paper_recipe
 
 REFERENCE = Path(__file__).with_name("reference.json")
 FALL = 1 / 3
@@ -59,14 +62,31 @@ def densities() -> Ratios:
     torch.set_default_dtype(torch.float64)
     x = law_of("gaussian-4", 0).draw(2000)
 
-    def sweep() -> None:
-        for k in range(1, 21):
-            GaussianMixture(k, n_init=2, random_state=0).fit(x)
-
     def fit() -> None:
         fit_density(x, modes=3, steps=100, polish=100, progress=False)
 
-    return {"density, sweep of Gaussian mixtures over fit_density": seconds(sweep) / seconds(fit)}
+    ratio = seconds(lambda: sweep(x)) / seconds(fit)
+    return {"density, sweep of Gaussian mixtures over fit_density": ratio}
+
+
+def columns() -> Ratios:
+    """A sweep of Gaussian mixtures over what is asked of a column of numbers, all by default."""
+    torch.set_default_dtype(torch.float64)
+    found = {}
+    for n in (300, 1000):
+        x = TWO.sample(n, 0)[:, None]
+        ours = seconds(partial(fit_density, x, progress=False))
+        found[f"column of {n}, sweep over fit_density"] = seconds(partial(sweep, x)) / ours
+    x = TWO.sample(400, 0)[:, None]
+    ours = seconds(lambda: count_modes(x, progress=False))
+    found["column of 400, sweep over count_modes"] = seconds(lambda: sweep(x)) / ours
+    return found
+
+
+def sweep(x: Any) -> None:
+    """Gaussian mixtures of one to twenty parts, as a search by BIC fits them."""
+    for k in range(1, 21):
+        GaussianMixture(k, n_init=2, random_state=0).fit(x)
 
 
 def simulations() -> Ratios:
@@ -93,7 +113,13 @@ def measure() -> Ratios:
     return {name: float(np.median([run[name] for run in runs])) for name in runs[0]}
 
 
-PARTS: tuple[Callable[[], Ratios], ...] = (energies, potentials, densities, simulations)
+PARTS: tuple[Callable[[], Ratios], ...] = (
+    energies,
+    potentials,
+    densities,
+    columns,
+    simulations,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
