@@ -119,11 +119,11 @@ def table(metrics: Metrics) -> str:
         "number of modes (peaks of the density), given the data",
     ]
     lines += [f"  {m:>2}  {p:7.1%}" for m, p in metrics["mode_probabilities"].items()]
-    lines += ["", "  K  P(K | data)  log evidence          k-hat      LOO    se  weight  worst k"]
+    lines += ["", "  K  P(K | data)  log evidence             LOO    se  weight  worst k"]
     for k, p in metrics["part_probabilities"].items():
         e, loo = metrics["evidence"][k], metrics["loo"][k]
         lines.append(
-            f"{k:>3}{p:13.3f}{e['log_evidence']:14.2f} +- {e['error']:4.2f}{e['k_hat']:7.2f}"
+            f"{k:>3}{p:13.3f}{e['log_evidence']:14.2f} +- {e['error']:4.2f}"
             f"{loo['elpd']:9.1f}"
             f"{loo['se']:6.1f}{loo['weight']:8.2f}{loo['worst_k']:9.2f}"
         )

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from lse_vi import LSEICNN, LSEDensity, Quadrature, WhitenedICNN
-from lse_vi.bayesian.laplace import laplace_root
+from lse_vi.bayesian.normal_guides import laplace_root
 from lse_vi.densities import prior_moments
 from lse_vi.distribution import Box, Rule
 from lse_vi.network.icnn import whitened

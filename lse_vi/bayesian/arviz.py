@@ -100,7 +100,8 @@ def density_to_arviz(posterior: DensityPosterior, grid: Any = None, *, seed: int
         arrays["sample_stats"] = posterior.stats
     attrs = attributes() | {"source": posterior.source}
     if posterior.evidence:
-        attrs |= posterior.evidence._asdict()
+        known = posterior.evidence._asdict().items()
+        attrs |= {name: value for name, value in known if value is not None}
     return assemble(arviz, arrays, coords, dims, attrs)
 
 

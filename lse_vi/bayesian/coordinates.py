@@ -33,6 +33,7 @@ from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.gates import log_gate
 from lse_vi.network.icnn import WhitenedICNN
 from lse_vi.network.potential import LSEICNN
+from lse_vi.network.shallow import Shallow, moments, place
 from lse_vi.numerics.linear_algebra import log_det
 
 # The three tables are by dimension. In more dimensions there are fewer nodes per axis, as their
@@ -142,7 +143,7 @@ class ModeCoordinates:
         self.prior_mean, self.prior_sd = per_mode.repeat(modes, 1).unbind(-1)
         self.axis = torch.tensor([(j // 2) % dim for width in self.hidden for j in range(width)])
         self.sign = torch.tensor([(-1.0) ** j for w in self.hidden for j in range(w)]).to(shift)
-        self.nodes, self.log_weights = (part.to(shift) for part in _nodes(dim))
+        self.nodes = place(*(part.to(shift) for part in _nodes(dim)))
 
     @property
     def standardised(self) -> ModeCoordinates:
@@ -304,16 +305,20 @@ class ModeCoordinates:
             log_z = bias.new_full(lead, 0.5 * self.dim * math.log(2 * math.pi))
             eye = torch.eye(self.dim).to(bias)
             return log_z, bias.new_zeros(*lead, self.dim), eye.expand(*lead, self.dim, self.dim)
-        stack = ConvexStack(weight, bias, inner).unstack()
-        g = stack.forward(self.nodes.mT.unsqueeze(0))[0].reshape(*lead, -1)
-        log_z = torch.logsumexp(self.log_weights - g, dim=-1)
-        p = (self.log_weights - g - log_z.unsqueeze(-1)).exp()
-        mean = p @ self.nodes
+        if len(inner) == 1:
+            log_z, means = moments(Shallow.of_stack(weight, bias, inner[0]), self.nodes)
+        else:
+            stack = ConvexStack(weight, bias, inner).unstack()
+            g = stack.forward(self.nodes.x.unsqueeze(0))[0].reshape(*lead, -1)
+            log_z = torch.logsumexp(self.nodes.weights - g, dim=-1)
+            means = (self.nodes.weights - g - log_z.unsqueeze(-1)).exp() @ self.nodes.phi.mT
+        _, mean, products = means.split([1, self.dim, means.shape[-1] - self.dim - 1], dim=-1)
         if self.dim == 1:
-            variance = p @ self.nodes.square() - mean.square() + NODE_VARIANCE
+            variance = products - mean.square() + NODE_VARIANCE
             return log_z, mean, variance.sqrt().unsqueeze(-1)
-        second = torch.einsum("...n,ni,nj->...ij", p, self.nodes, self.nodes)
-        covariance = second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+        i, j = torch.triu_indices(self.dim, self.dim)
+        covariance = products.new_zeros(*lead, self.dim, self.dim)
+        covariance[..., i, j] = covariance[..., j, i] = products - mean[..., i] * mean[..., j]
         covariance = covariance + NODE_VARIANCE * torch.eye(self.dim).to(mean)
         return log_z, mean, torch.linalg.cholesky(covariance)
 

@@ -1,4 +1,4 @@
-"""Fit of a Bayesian density: find the posterior's mode, train a guide there, anneal its draws."""
+"""Fit of a Bayesian density: anneal draws of the prior, and train a guide if one is asked for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from lse_vi.bayesian.annealing import Annealed, anneal, tail_shape
+from lse_vi.bayesian.annealing import Annealed, anneal
 from lse_vi.bayesian.coordinates import Prior
-from lse_vi.bayesian.laplace import find_mode, laplace_root
 from lse_vi.bayesian.model import BayesianDensity, check_density_data
-from lse_vi.bayesian.normal_guides import NORMAL, train
-from lse_vi.bayesian.proposals import MOST_MODES, InFrame, Proposal, Student
+from lse_vi.bayesian.normal_guides import NORMAL, find_mode, laplace_root, train
+from lse_vi.bayesian.proposals import MOST_MODES, InFrame, Student, tail_shape
 from lse_vi.bayesian.result import DensityPosterior, Evidence, moved_likelihood
 from lse_vi.checks import check_count, check_options
 from lse_vi.fitting.checkpoint import Checkpoint
@@ -23,7 +20,6 @@ from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.steps import Steps
 from lse_vi.guides.fit import fit_guide
 from lse_vi.guides.guide import AutoLSEICNN
-from lse_vi.random.draws import randn
 from lse_vi.random.turns import alone, own_parameters
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
@@ -31,9 +27,6 @@ from lse_vi.tables.table import Table
 
 MOST_COORDINATES = 10  # of guide "lse_icnn": in more, its rejection sampler accepts too few draws
 LSE_MODES = 4  # at most, of guide "lse_icnn": in the frame a posterior is nearly normal
-WIDER = (
-    2.0  # width of the law that annealing starts from, in units of the guide's, often too narrow
-)
 FEWEST = 500  # least number of draws that are annealed: with fewer, the evidence is too noisy
 GUIDE_STEPS = 300  # of a guide's training: its misfit hardly falls afterwards
 TAIL_DRAWS = 4  # times ``draws``, for k-hat: it is fitted to the few largest weights alone
@@ -51,7 +44,7 @@ def fit_posterior(
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
     units: tuple[Any, Any] | None = None,
-    guide: str = "full",
+    guide: str | None = None,
     annealed: bool = True,
     draws: int = 1000,
     steps: int = GUIDE_STEPS,
@@ -59,19 +52,22 @@ def fit_posterior(
     progress: bool = True,
     checkpoint: str | Path | None = None,
 ) -> DensityPosterior:
-    r"""The posterior of a density with ``modes`` modes, by variational inference.
+    r"""The posterior of a density with ``modes`` modes.
 
     Use it to know how sure a density, its peaks or its CDF are. If the number of modes is the
     question, use :func:`~lse_vi.count_modes`, which calls it for each number.
 
-    Adam climbs the log joint from several starts. The curvature at the best end gives a frame
-    (Laplace), in which the guide is trained by stochastic gradients of the ELBO. Annealing
-    (Del Moral, Doucet & Jasra 2006) carries the guide's draws to the posterior.
+    Draws of the prior are carried to the posterior in stages (annealing by sequential Monte Carlo,
+    Del Moral, Doucet & Jasra 2006), moved by Hamiltonian steps; the stages give the evidence too.
+    A guide is for comparison: Adam climbs the log joint from several starts, the curvature at the
+    best end gives a frame (Laplace), and there the guide is trained by stochastic gradients of the
+    ELBO.
 
     Args:
-        x: data (n, dim) or (n,), dim from 1 to 3, or a DataFrame. More than 2,048 points (8,192 in
-            two dimensions, 16,384 in three) are gathered in cells of few for the fit; the evidence
-            is corrected for it, and ``print`` says by how much.
+        x: data (n, dim) or (n,), dim from 1 to 3, or a DataFrame. In the fit, the points of a cell
+            are replaced: on a line by two with the same moments, in two dimensions from 8,192
+            points on (three: 16,384) by their mean. The evidence is corrected for it, and
+            ``print`` says by how much if that is more than a hundredth of a nat.
         value: where ``x`` is a DataFrame, the columns that hold the points; rows that miss an entry
             are left out.
         weights: of the points, (n,), or the name of a column: integers are counts, floating numbers
@@ -82,28 +78,28 @@ def fit_posterior(
         prior: priors for standardised data; weakly informative by default.
         units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
             default the mean and standard deviation of the data.
-        guide: "full" (a normal with full covariance; recommended), "low_rank", "mean_field",
-            "laplace" (not trained) or "lse_icnn" (:class:`~lse_vi.AutoLSEICNN`, for at most ten
-            coordinates: one mode, or three Gaussian ones, in one dimension).
-        annealed: return draws of the posterior, by annealing from a Student's t twice as wide as
-            the guide ("lse_icnn": from the guide). False returns draws of the guide itself. The
-            evidence comes from the annealing either way.
+        guide: None (recommended), or the approximation to be judged by its k-hat: "full" (a normal
+            with full covariance), "low_rank", "mean_field", "laplace" (not trained) or "lse_icnn"
+            (:class:`~lse_vi.AutoLSEICNN`, for at most ten coordinates: one mode, or three Gaussian
+            ones, in one dimension).
+        annealed: return annealed draws. False returns draws of the guide. The evidence comes from
+            the annealing either way.
         draws: number of draws.
         steps: number of Adam steps of the guide's training.
         seed: makes the result reproducible and leaves the global random state untouched.
-        progress: show a bar with the loss.
+        progress: show a bar.
         checkpoint: a file to write after each part of the fit; an interrupted fit called again with
             the same arguments goes on from it and ends where an uninterrupted one does.
 
     Raises:
         ValueError: if the data are empty, not finite, constant, too few, or of more than three
-            dimensions, if ``modes`` is above 6, or if the guide is unknown or not for so many
-            coordinates.
+            dimensions, if ``modes`` is above 6, if the guide is unknown or not for so many
+            coordinates, or if its draws are asked for without one.
 
     Example:
         >>> import torch
         >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
-        >>> post = fit_posterior(x, modes=2, guide="laplace", progress=False)
+        >>> post = fit_posterior(x, modes=2, progress=False)
         >>> max(post.mode_probabilities, key=post.mode_probabilities.get)
         2
     """
@@ -121,7 +117,7 @@ class Plan(NamedTuple):
     hidden: Sequence[int] | None
     prior: Prior | None
     units: tuple[Any, Any] | None
-    guide: str
+    guide: str | None
     annealed: bool
     draws: int
     steps: int
@@ -129,7 +125,13 @@ class Plan(NamedTuple):
 
     def check(self) -> Plan:
         """The plan, if its numbers and its guide are valid."""
-        check_options("guide", self.guide, GUIDES)
+        if self.guide is not None:
+            check_options("guide", self.guide, GUIDES)
+        elif not self.annealed:
+            raise ValueError(
+                "annealed=False asks for draws of a guide, but guide is None; name one of "
+                f"{', '.join(GUIDES)}"
+            )
         check_count("draws", self.draws)
         check_count("steps", self.steps)
         check_modes(self.modes)
@@ -143,7 +145,7 @@ class Plan(NamedTuple):
             raise ValueError(
                 f"guide 'lse_icnn' draws exactly by rejection, from at most {MOST_COORDINATES} "
                 f"coordinates, but {self.modes} modes with hidden={model.coordinates.hidden} have "
-                f"{model.size}; take guide='full', fewer modes or hidden=()"
+                f"{model.size}; take another guide or none, fewer modes or hidden=()"
             )
         return model
 
@@ -155,61 +157,45 @@ class Plan(NamedTuple):
 
 def posterior_of(table: Table, plan: Plan, taken: Steps, progress: bool) -> DensityPosterior:
     """The posterior of :func:`fit_posterior`; the steps ``taken`` are not taken again."""
-    draws, seed = plan.draws, plan.seed
-    with alone(), seeded(seed):
+    draws, k_hat = plan.draws, None
+    with alone(), seeded(plan.seed):
         whole = plan.model(table)
         model = whole.gathered()
-        center = taken.take("mode", lambda: find_mode(model, seed=seed, progress=progress))
-        prior_sd = model.coordinates.prior_sd
-        root = taken.take("frame", lambda: laplace_root(model.unit_log_joint, center, prior_sd))
-        loc, factor = center, root
-        if plan.guide in NORMAL:
-            spread = root if plan.guide == "full" else root.square().sum(-1).sqrt().diag()
-            framed, family = model.in_frame(center, spread), NORMAL[plan.guide]
-            kind: dict[str, Any] = {"steps": plan.steps, "progress": progress}
-            loc, factor = taken.take("guide", lambda: train(framed, family, **kind))
-        # Only where it is needed: "lse_icnn" is trained for it, anew after an interruption.
-        laws = cache(lambda: _laws(model, plan, loc, factor, progress))
-        k_hat = taken.take("k-hat", lambda: tail_shape(model, laws().near, TAIL_DRAWS * draws))
+        law = _law(model, plan, taken, progress) if plan.guide else None
+        if law:
+            k_hat = taken.take("k-hat", lambda: tail_shape(model, law(), TAIL_DRAWS * draws))
         most = max(draws, FEWEST)
-        carried = taken.take("draws", lambda: tuple(anneal(model, laws().wide, most, taken)))
-        carried = Annealed(*carried)
-        theta = carried.theta[:draws] if plan.annealed else laws().own(draws)
+        run: dict[str, Any] = {"progress": progress, "notes": taken}
+        carried = Annealed(*taken.take("draws", lambda: tuple(anneal(model, most, **run))))
+        # ``plan`` has a guide where its draws are asked for
+        theta = carried.theta[:draws] if plan.annealed or not law else law().guide_sample(draws)
         moved = moved_likelihood(whole, model, carried.theta)
     return DensityPosterior(
         whole,
         theta.unsqueeze(0),
-        source=f"guide {plan.guide}" + (", annealed" if plan.annealed else ""),
+        source="annealed" if plan.annealed else f"guide {plan.guide}",
         evidence=moved.corrected(Evidence(carried.log_evidence, carried.log_evidence_error, k_hat)),
         gathered=moved if whole is not model else None,
         names=table.names,
     )
 
 
-class Laws(NamedTuple):
-    """What a guide gives.
-
-    Attributes:
-        near: the guide, with heavier tails than its own where it is normal.
-        wide: where annealing starts from.
-        own: draws of the guide itself, (count, size).
-    """
-
-    near: Proposal
-    wide: Proposal
-    own: Callable[[int], Tensor]
-
-
-def _laws(model: BayesianDensity, plan: Plan, loc: Tensor, root: Tensor, progress: bool) -> Laws:
-    """The laws of a normal guide of mean ``loc``, or of "lse_icnn" trained in that frame."""
-    if plan.guide == "lse_icnn":
-        near = _multimodal(model.in_frame(loc, root), plan.seed, progress)
-        return Laws(near, near, near.sample)
-
-    def own(count: int) -> Tensor:
-        return loc + randn(count, len(loc)).to(loc) @ root.mT
-
-    return Laws(Student(loc, root), Student(loc, WIDER * root), own)
+def _law(
+    model: BayesianDensity, plan: Plan, taken: Steps, progress: bool
+) -> Callable[[], Student | InFrame]:
+    """The law of a guide around the posterior's mode, with heavier tails where it is normal."""
+    center = taken.take("mode", lambda: find_mode(model, seed=plan.seed, progress=progress))
+    prior_sd = model.coordinates.prior_sd
+    root = taken.take("frame", lambda: laplace_root(model.unit_log_joint, center, prior_sd))
+    if plan.guide == "lse_icnn":  # only where it is needed: trained anew after an interruption
+        return cache(lambda: _multimodal(model.in_frame(center, root), plan.seed, progress))
+    loc, factor = center, root
+    if plan.guide in NORMAL:
+        spread = root if plan.guide == "full" else root.square().sum(-1).sqrt().diag()
+        framed, family = model.in_frame(center, spread), NORMAL[plan.guide]
+        kind: dict[str, Any] = {"steps": plan.steps, "progress": progress}
+        loc, factor = taken.take("guide", lambda: train(framed, family, **kind))
+    return lambda: Student(loc, factor)
 
 
 def _multimodal(framed: BayesianDensity, seed: int, progress: bool) -> InFrame:

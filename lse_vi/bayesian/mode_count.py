@@ -50,7 +50,7 @@ class ModeCount:
         ValueError: if there are none, or if one has no evidence, such as one by NUTS.
 
     Example:
-        >>> options = {"guide": "laplace", "draws": 50, "progress": False}
+        >>> options = {"draws": 50, "progress": False}
         >>> x = torch.randn(20)
         >>> count = ModeCount({k: fit_posterior(x, modes=k, **options) for k in (1, 2)})
         >>> count.density(x).shape[1], round(sum(count.probabilities.values()), 6)
@@ -101,13 +101,13 @@ class ModeCount:
         return torch.cat([self.posteriors[k].cdf(x)[:count] for k, count in parts.items()])
 
     def __str__(self) -> str:
-        lines = [probability_line(self.probabilities), "  K  P(K | x)  log evidence      k-hat"]
+        lines = [probability_line(self.probabilities), "  K  P(K | x)  log evidence"]
         for k, posterior in self.posteriors.items():
             e = posterior.evidence
             assert e is not None
             lines.append(
                 f"{k:3d}{self.part_probabilities[k]:10.3f}{e.log_evidence:9.2f} +- {e.error:4.2f}"
-                f"{e.k_hat:8.2f}"
+                + ("" if e.k_hat is None else f", k-hat {e.k_hat:.2f}")
             )
         return "\n".join(lines)
 
@@ -141,7 +141,7 @@ def count_modes(
     modes: int = 5,
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
-    guide: str = "full",
+    guide: str | None = None,
     draws: int = 1000,
     seed: int = 0,
     progress: bool = True,
@@ -167,7 +167,7 @@ def count_modes(
 
     Example:
         >>> x = torch.cat([torch.randn(60) - 4, torch.randn(60) + 4])
-        >>> count_modes(x, modes=2, guide="laplace", draws=100, progress=False).most_probable
+        >>> count_modes(x, modes=2, draws=100, progress=False).most_probable
         2
     """
     table = Table.of(x, weights, value)

@@ -1,4 +1,4 @@
-"""Proposals: laws of theta that annealing starts from, averaged over labellings of the modes."""
+"""Proposals: the laws of guides, averaged over labellings of the modes, and how near they are."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import Tensor
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.numerics.linear_algebra import log_det
+from lse_vi.numerics.pareto import smooth
 from lse_vi.random.draws import chi2, randn
 
+AT_ONCE = 500  # draws of which an array is held at once, to bound the memory
 MOST_MODES = 6  # ``log_prob`` sums over all K! labellings, 720 for six modes
 
 
@@ -50,8 +52,16 @@ class Student:
         e = randn(count, len(self.loc)).to(self.loc) * wide.sqrt()
         return self.loc + e @ self.root.mT
 
+    def guide_sample(self, count: int) -> Tensor:
+        """Draws of the normal guide with this mean and this ``root``, (count, size)."""
+        return self.loc + randn(count, len(self.loc)).to(self.loc) @ self.root.mT
+
     def log_prob(self, theta: Tensor, modes: int) -> Tensor:
-        """log of the mean of its density over the labellings of the modes, (n, size) -> (n,).
+        """log of the mean of its density over the labellings of the modes, (n, size) -> (n,)."""
+        return self.by_labelling(theta, modes).logsumexp(-1) - math.lgamma(modes + 1)
+
+    def by_labelling(self, theta: Tensor, modes: int) -> Tensor:
+        """log of its density for every labelling of the modes: (n, size) -> (n, labellings).
 
         The white vector root^-1 (theta - loc) is a sum of one term per block. Let e_ki be the term
         of block i where it takes place k. Then labelling s has the squared norm
@@ -64,11 +74,11 @@ class Student:
         gap = blocks.unsqueeze(-3) - places.unsqueeze(-2)  # (n, place, block, size / modes)
         e = torch.einsum("dkc,nkic->nkid", white, gap).flatten(1, 2)
         chosen = labellings(modes).to(e)  # (labellings, place * block), 0 or 1
-        square = ((chosen @ (e @ e.mT)) * chosen).sum(-1)
+        pairs = (chosen.unsqueeze(2) * chosen.unsqueeze(1)).flatten(1)  # of the same labelling
+        square = (e @ e.mT).flatten(1) @ pairs.mT
         constant = math.lgamma((nu + size) / 2) - math.lgamma(nu / 2)
         constant -= 0.5 * size * math.log(nu * math.pi) + float(log_det(self.root))
-        log_t = constant - 0.5 * (nu + size) * torch.log1p(square / nu)
-        return log_t.logsumexp(-1) - math.lgamma(modes + 1)
+        return constant - 0.5 * (nu + size) * torch.log1p(square / nu)
 
 
 class InFrame:
@@ -81,6 +91,8 @@ class InFrame:
         """Draws of theta, (count, size)."""
         return self.model.theta(self.density.sample((count,)))
 
+    guide_sample = sample
+
     def log_prob(self, theta: Tensor, modes: int) -> Tensor:
         """log of the mean of its density over the labellings of the modes, (n, size) -> (n,)."""
         root, blocks = self.model.root, theta.unflatten(-1, (modes, -1))
@@ -90,6 +102,20 @@ class InFrame:
             z = torch.linalg.solve_triangular(root, gap.mT, upper=False).mT
             total = torch.logaddexp(total, self.density.log_prob(z.contiguous()))
         return total - log_det(root) - math.lgamma(modes + 1)
+
+
+@torch.no_grad()
+def tail_shape(model: BayesianDensity, proposal: Proposal, draws: int) -> float:
+    """k-hat of the importance weights of ``draws`` draws of ``proposal``.
+
+    Above 0.7 the weights are unreliable (Vehtari et al. 2024): the proposal is far from the
+    posterior.
+    """
+    parts = proposal.sample(draws).split(AT_ONCE)
+    least = torch.finfo(model.x.dtype).min
+    log_joint = torch.cat([model.unit_log_joint(theta) for theta in parts])
+    log_r = torch.cat([proposal.log_prob(theta, model.modes) for theta in parts])
+    return smooth((log_joint.nan_to_num(nan=least) - log_r).clamp_min(least))[1]
 
 
 @lru_cache(maxsize=MOST_MODES)

@@ -29,18 +29,19 @@ LEAST_SHOWN = 5e-4  # smallest probability that is printed: less is 0.0 % with o
 
 COMPARED = 64  # draws at which the likelihood of all points is compared with that of the cells
 COMPARED_AT_ONCE = 8  # of them, for the memory
+MATTERS = 0.01  # nats: less is below a tenth of the error that any evidence has
 
 
 class Evidence(NamedTuple):
-    """The evidence for a model, and how near its guide came to the posterior.
+    """The evidence for a model, and how near a guide came to the posterior.
 
     Compare log evidences to weigh models of the same data; read k-hat before you trust a guide.
 
     Attributes:
         log_evidence: log p(x | model), in nats.
         error: standard error of ``log_evidence``, in nats.
-        k_hat: shape of the tail of the importance weights of the guide's draws. Above 0.7 the
-            guide's own draws are unreliable, and the annealing had far to go.
+        k_hat: shape of the tail of the importance weights of the guide's draws, None without a
+            guide. Above 0.7 the guide's own draws are unreliable; annealed ones are none of its.
 
     Example:
         >>> Evidence(log_evidence=-98.5, error=0.1, k_hat=0.4).k_hat < 0.7
@@ -49,7 +50,7 @@ class Evidence(NamedTuple):
 
     log_evidence: float
     error: float
-    k_hat: float
+    k_hat: float | None = None
 
 
 class PeakSummary(NamedTuple):
@@ -88,7 +89,7 @@ class DensityPosterior:
         model: the :class:`~lse_vi.BayesianDensity`.
         theta: draws (chain, draw, size), equally weighted.
         source: where the draws come from, e.g. the guide's name.
-        evidence: log evidence and k-hat, or None for a Markov chain.
+        evidence: log evidence, k-hat of a guide; None for a Markov chain.
         stats: sampler statistics, each (chain, draw).
         gathered: what gathering many points in cells changed; None where all were used.
         names: of the coordinates, where the data had names.
@@ -109,7 +110,7 @@ class DensityPosterior:
         source: str,
         evidence: Evidence | None = None,
         stats: dict[str, Any] | None = None,
-        gathered: object | None = None,
+        gathered: Moved | None = None,
         names: Sequence[str] = (),
     ) -> None:
         self.model, self.theta, self.source = model, theta, source
@@ -232,11 +233,12 @@ class DensityPosterior:
             f"{model.modes} modes, hidden {model.coordinates.hidden}, {self.source}"
         ]
         if self.evidence:
+            k_hat = self.evidence.k_hat
             lines.append(
-                f"log evidence {self.evidence.log_evidence:.2f} +- {self.evidence.error:.2f} nats, "
-                f"k-hat {self.evidence.k_hat:.2f}"
+                f"log evidence {self.evidence.log_evidence:.2f} +- {self.evidence.error:.2f} nats"
+                + ("" if k_hat is None else f", k-hat {k_hat:.2f}")
             )
-        if self.gathered is not None:
+        if self.gathered is not None and self.gathered.matters:
             lines.append(str(self.gathered))
         lines.append(probability_line(self.mode_probabilities))
         for peak in self.peak_table():
@@ -316,6 +318,11 @@ class Moved(NamedTuple):
         half = 0.5 * self.spread**2
         error = math.hypot(evidence.error, half, self.spread / math.sqrt(COMPARED))
         return evidence._replace(log_evidence=evidence.log_evidence + self.mean + half, error=error)
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is worth a line of a report."""
+        return max(abs(self.mean), self.spread) > MATTERS
 
     def __str__(self) -> str:
         return (

@@ -3,8 +3,8 @@ r"""Sequential Monte Carlo: draws of a law r are carried to a posterior p in sta
 .. math:: p_b(x) \propto r(x)^{1-b} \, p(x)^b, \qquad b = 0 \to 1
 
 (Del Moral, Doucet & Jasra 2006.) Each stage takes the largest step of b that leaves an effective
-sample size of ``KEPT`` times the draws, resamples them, and moves the copies apart. The product of
-the stages' mean weights estimates the evidence. Several islands of draws do so independently.
+sample size of a given share of the draws, resamples them, and moves the copies apart. The product
+of the stages' mean weights estimates the evidence. Several islands of draws do so independently.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Notes(Protocol):
         ...
 
 
-# Effective sample size after each stage, as a share of the draws. A smaller share would save
-# stages, but leave more copies of the same draws.
+# Effective sample size after each stage, as a share of the draws. A smaller share saves stages,
+# but leaves more copies of the same draws.
 KEPT = 0.7
 BISECTIONS = 30  # halvings in the search for a step: it is then exact to 1e-9 of the range
 
@@ -66,7 +66,9 @@ def temper(
     move: Move,
     *,
     islands: int = 1,
+    kept: float = KEPT,
     progress: bool = False,
+    steady: bool = True,
     notes: Notes | None = None,
 ) -> Tempered:
     """Carry a population of r to p.
@@ -78,7 +80,9 @@ def temper(
         population: draws of r; as many for each island.
         move: leaves p_b invariant, and keeps all entries of the population up to date.
         islands: number of independent populations.
+        kept: effective sample size after each stage, as a share of the draws.
         progress: show a bar with b.
+        steady: b rises by like steps, so that a hidden bar can tell how long the rest takes.
         notes: kept after each stage, so that an interrupted run goes on from it.
 
     Example:
@@ -99,9 +103,9 @@ def temper(
         log_evidence, stages = there["log_evidence"], known["stages"]
         population = {name: part.to(log_ratio.device) for name, part in known["draws"].items()}
         log_ratio = population["log_ratio"].reshape(islands, n)
-    bar = Bar(total=100, desc="tempering", disable=not progress)
+    bar = Bar(total=100 if progress or steady else None, desc="tempering", disable=not progress)
     while bool((power < 1).any()):
-        step = _next_step(log_ratio, 1 - power)
+        step = _next_step(log_ratio, 1 - power, kept)
         log_w = step.unsqueeze(1) * log_ratio
         log_evidence = log_evidence + log_w.logsumexp(1) - math.log(n)
         moving = power < 1
@@ -134,15 +138,16 @@ def stratified(shares: Tensor, n: int) -> Tensor:
     return torch.searchsorted(edges, ticks * edges[-1]).clamp_max(len(shares) - 1)
 
 
-def _next_step(log_ratio: Tensor, most: Tensor) -> Tensor:
-    """The largest steps of b, up to ``most``, that leave an effective share ``KEPT`` of the draws.
+def _next_step(log_ratio: Tensor, most: Tensor, least: float = KEPT) -> Tensor:
+    """The largest steps of b, up to ``most``, that leave an effective share ``least`` of the draws.
 
     Draws with a log ratio of minus infinity are lost at any step. If they are more than
-    1 - ``KEPT`` of all, no step leaves ``KEPT``; the smallest is taken, and resampling drops them.
+    1 - ``least`` of all, no step leaves that; the smallest is taken, and resampling drops them.
 
     Args:
         log_ratio: (islands, n).
         most: (islands,).
+        least: between 0 and 1.
     """
 
     def kept(step: Tensor) -> Tensor:
@@ -150,10 +155,10 @@ def _next_step(log_ratio: Tensor, most: Tensor) -> Tensor:
         weights = torch.softmax(step.unsqueeze(1) * log_ratio, 1)
         return 1 / (log_ratio.shape[1] * weights.square().sum(1))
 
-    whole = kept(most) >= KEPT
+    whole = kept(most) >= least
     low, high = torch.zeros_like(most), most
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        good = kept(middle) >= KEPT
+        good = kept(middle) >= least
         low, high = torch.where(good, middle, low), torch.where(good, high, middle)
     return torch.where(whole, most, torch.where(low > 0, low, high))

@@ -45,7 +45,8 @@ def test_attributes_tell_where_it_comes_from(idata, fit):
     for attrs in (idata.attrs, idata["posterior"].attrs):
         assert attrs["creation_library_version"] == lse_vi.__version__
         assert attrs["source"] == fit.source
-        assert attrs["k_hat"] == fit.evidence.k_hat
+        assert attrs["log_evidence"] == fit.evidence.log_evidence
+        assert "k_hat" not in attrs  # there was no guide
 
 
 def test_arviz_finds_several_modes_without_a_clash_of_names(idata):

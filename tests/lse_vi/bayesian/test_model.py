@@ -29,3 +29,26 @@ def test_particles_vectorise_under_pyro(dim):
         for v in (True, False)
     ]
     assert elbos[0] == pytest.approx(elbos[1], abs=2.0)
+
+
+@pytest.mark.parametrize("hidden", [(), (3,), (3, 2)])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_log_joint_is_the_sum_over_the_points_with_its_gradients(dim, hidden):
+    """It is computed in a way of its own; second derivatives too, as Laplace's frame needs them."""
+    model = BayesianDensity(
+        torch.randn(20, dim), modes=2, hidden=hidden, weights=torch.arange(1, 21)
+    )
+    at = model.coordinates.standardised
+
+    def expected(theta):
+        return model.log_prior(theta) + at.log_density(theta, model.unit_x) @ model.weights
+
+    theta = model.prior_sample(6).reshape(2, 3, -1).requires_grad_()
+    values = model.unit_log_joint(theta), expected(theta)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*(torch.autograd.grad(v.sum(), theta)[0] for v in values))
+    if dim == 1:
+        one = theta.detach()[0, 0]
+        torch.testing.assert_close(
+            *(torch.autograd.functional.hessian(f, one) for f in (model.unit_log_joint, expected))
+        )

@@ -44,10 +44,11 @@ def numbers(posterior):
     return [*posterior.theta.flatten().tolist(), *(posterior.evidence or ())]
 
 
+FULL, OWN = {"guide": "full"}, {"guide": "full", "annealed": False}
 MULTIMODAL = pytest.param({"guide": "lse_icnn", "annealed": False}, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"annealed": False}, MULTIMODAL])
+@pytest.mark.parametrize("kwargs", [{}, FULL, OWN, MULTIMODAL])
 def test_posteriors(interrupting, tmp_path, kwargs):
     few = {"modes": 1, "hidden": (), "steps": 20, "draws": 60, **QUIET, **kwargs}
 
