@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lse_vi.bayesian.model import BayesianDensity
-from lse_vi.numerics.jacobian import jacobian
+from lse_vi.numerics.linear_algebra import jacobian
 from lse_vi.random.turns import own_draws, own_parameters
 
 RESTARTS = 6  # starts of the search for the posterior's mode, in one batch: some end in worse peaks
