@@ -28,6 +28,9 @@ def add(commands: Any) -> None:
     )
     add_rows(parser)
     parser.add_argument("--modes", type=int, default=5, help="most modes; default 5")
+    parser.add_argument(
+        "--weights", metavar="COL", help="of the rows: whole numbers are counts, as of a histogram"
+    )
     parser.add_argument("--bounds", type=float, nargs=2, metavar=("LOW", "HIGH"), help="e.g. 0 inf")
     parser.add_argument("--period", type=float, metavar="P", help="of angles, e.g. 360")
     parser.set_defaults(run=run)
@@ -41,6 +44,7 @@ def run(options: argparse.Namespace) -> FitResult:
         rows.table,
         value=rows.value,
         by=rows.by,
+        weights=options.weights,
         modes=options.modes,
         bounds=options.bounds,
         period=options.period,
@@ -52,7 +56,8 @@ def run(options: argparse.Namespace) -> FitResult:
     out.table("density.csv", modes_of(result, rows))
     name = f"density.{options.format}"
     if rows.by is None:
-        ax = plot_density(result, rows.table[rows.value])
+        # A histogram of rows says nothing where these have weights.
+        ax = plot_density(result, rows.table[rows.value] if options.weights is None else None)
         ax.set_title(f"{rows.value}: {_counted(int(result.active_modes), 'mode')}")
     else:
         ax = plot_over_time(result)

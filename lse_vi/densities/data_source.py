@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from lse_vi.checks import check_spread
+from lse_vi.distribution.box import Box
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.network.circle import as_period, sparsest, wrapped
 from lse_vi.numerics.arrays import as_floats, check_resolved, read
 from lse_vi.numerics.weighted import Weights, weighted_quantile
+from lse_vi.tables.cells import Tally, spread_over_cells
 
 PART = 2**16  # rows read at once: 512 KiB per column in double precision
 MIDDLE = 0.95  # share of the data whose range tells their spread: fewer than 5 % are outliers
@@ -40,13 +42,15 @@ class Points:
 
     Single precision stays what it is; integers, times and all else become double, part by part.
     ``weights`` None stands for one per point. With a ``period``, (dim,) and infinite where x is not
-    periodic, rows are handed out in [low, low + period).
+    periodic, rows are handed out in [low, low + period). ``steps`` are the widths of the cells over
+    which points were spread, 0 where they were not.
     """
 
     source: Tensor | np.ndarray
     weights: Weights | None = None
     period: Tensor | None = None
     low: Tensor | None = None
+    steps: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, name: str, x: Any, weights: Any = None, period: Any = None) -> Points:
@@ -90,6 +94,28 @@ class Points:
             check_spread(name, low, high)
             check_resolved(name, low, high)
         return points
+
+    def in_cells(self, box: Box | None) -> Points:
+        """The same points spread over their cells, where many share the values of a grid.
+
+        Equal points are counted part by part; a batch on disk is left as it is.
+        """
+        if len(self.shape) == 2:
+            cells = Tally()
+            for rows, worth in self.weighted_parts():
+                if not cells.add(rows.cpu().numpy(), worth.cpu().numpy()):
+                    return self
+            x, worth_of = cells.x, cells.weights
+        elif isinstance(self.source, np.memmap):
+            return self
+        else:
+            x, worth_of = self.rows(slice(None)).cpu().numpy(), self.worth.values.cpu().numpy()
+        spread = spread_over_cells(x, worth_of, None if box is None else [e.numpy() for e in box])
+        if spread is None:
+            return self
+        source = torch.as_tensor(spread.x).to(self.like)
+        weights = Weights(torch.as_tensor(spread.weights), counts=False)
+        return replace(self, source=source, weights=weights, steps=tuple(spread.steps.tolist()))
 
     @classmethod
     def _weighted(cls, source: Tensor | np.ndarray, weights: Any, kept: Tensor | None) -> Points:

@@ -92,9 +92,9 @@ def fit_density(
 
     Args:
         x: data (n, dim) or (n,), a tensor, an array, or a memory map, which is never read as a
-            whole; or (n, *batch, dim) for a batch of data sets fitted at once. Spread counts with
-            few distinct values over their cells first, ``x + rand - 1/2``: otherwise each value
-            that many points share becomes a mode of its own.
+            whole; or (n, *batch, dim) for a batch of data sets fitted at once. Values on a grid
+            that five points or more share, as bins of a histogram or small counts, are cells, over
+            which points are spread (``result.cells``): else each would become a mode of its own.
         value: where ``x`` is a DataFrame, the columns that hold the points; rows that miss an entry
             are left out, and counted in ``result.warnings``.
         by: where ``x`` is a DataFrame, the column by which the rows are grouped, such as the time.
@@ -153,17 +153,18 @@ def fit_density(
         2
     """
     table = Table.of(x, weights, value, by)
-    points = Points.of("x", table.x, table.weights, period)
-    like = points.like
-    batch, dim = points.shape[1:-1], points.shape[-1]
+    given = Points.of("x", table.x, table.weights, period)
+    like = given.like
+    batch, dim = given.shape[1:-1], given.shape[-1]
     box = None if bounds is None else Box.of(bounds, dim, like)
+    points = given.in_cells(box)
     settings = Settings(modes, check_counts("hidden", hidden), network, method, background)
     model: dict[str, Any] = {"learn_rho": learn_rho, "mode_penalty": mode_penalty}
     use: dict[str, Any] = {"held_out": held_out, "restarts": restarts, "batch_size": batch_size}
     pace: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "polish": polish}
     common: dict[str, Any] = {"seed": seed, "progress": progress, "checkpoint": checkpoint}
     recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
-    _check_inside(points, box)
+    _check_inside(given, box)
     template = settings.template(like, recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
@@ -206,7 +207,7 @@ def fit_density(
             _balance_(pot, data, recipe.rule_of(pot))
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
-    return result_of(density, points, peaks, search.done, table, background=background)
+    return result_of(density, points, given, peaks, search.done, table, background=background)
 
 
 def _start(pot: LSEICNN, data: FitData, recipe: DensityRecipe) -> None:

@@ -60,6 +60,8 @@ class FitResult:
         by: name of the column by which the table was grouped.
         ess: how many points of weight one the data are worth, (*batch,); None without weights.
         weights_read: how the weights were read, "counts" or "relative"; empty without.
+        cells: widths of the cells over which points that share values were spread, by coordinate, 0
+            where they were not; empty if nowhere.
 
     Example:
         >>> from lse_vi import fit_density
@@ -81,6 +83,7 @@ class FitResult:
     background: Tensor | None = None
     ess: Tensor | None = None
     weights_read: str = ""
+    cells: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     by: str | None = None
@@ -188,6 +191,9 @@ class FitResult:
                 lines.append(
                     f"    beside  weight {float(weights[-1]):.3f}  background, as wide as the data"
                 )
+        if self.cells:
+            widths = ", ".join(f"{step:.4g}" for step in self.cells)
+            lines.append(f"values that many points share are cells, {widths} wide")
         lines += [f"WARNING: {text}" for text in self.warnings]
         return "\n".join(lines)
 
@@ -196,6 +202,7 @@ class FitResult:
 def result_of(
     density: LSEDensity,
     points: Points,
+    given: Points,
     peaks: Tensor,
     done: list[Candidate],
     table: Table,
@@ -206,7 +213,8 @@ def result_of(
 
     Args:
         density: in the units of the data.
-        points: all data.
+        points: all data, as fitted.
+        given: as the user gave them.
         peaks: the number of peaks of each density, (*batch,).
         done: the candidates with each number of modes, for the history.
         table: the names and labels that the data came with.
@@ -244,8 +252,9 @@ def result_of(
         labels=table.labels,
         names=table.names,
         by=table.by,
-        ess=None if points.weights is None else size.expand(weights.shape[:-1]),
-        weights_read=_reading(points) if table.weighted else "",
+        ess=None if given.weights is None else size.expand(weights.shape[:-1]),
+        weights_read=_reading(given) if table.weighted else "",
+        cells=points.steps,
     )
 
 

@@ -127,6 +127,7 @@ class LSEDensityEstimator(DensityMixin, BaseEstimator):
                 seed=self._seed,
                 progress=False,
             )
+            self.result_.names = tuple(map(str, getattr(self, "feature_names_in_", ())))
             self.density_, self.warnings_ = self.result_.density, self.result_.warnings
         self._read_modes()
         return self

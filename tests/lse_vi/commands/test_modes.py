@@ -78,6 +78,20 @@ def test_a_density_and_its_modes(file, tmp_path, capsys, by):
     assert (tmp_path / "density.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_a_histogram_in_a_file_has_a_column_of_counts(tmp_path, capsys):
+    path = tmp_path / "histogram.csv"
+    table = pd.DataFrame(
+        {"length_um": np.arange(0.5, 15.5), "count": [1, 4, 9, 20, 9, 4, 1] * 2 + [0]}
+    )
+    table.to_csv(path, index=False)
+    arguments = ["--value", "length_um", "--weights", "count", "--modes", "3"]
+    assert main(["density", str(path), *arguments, "--out", str(tmp_path), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 modes" in printed
+    assert "weights read as counts of 96 points" in printed
+    assert (tmp_path / "density.png").stat().st_size > 10_000
+
+
 def test_versions_are_printed(capsys):
     assert main(["version"]) == 0
     printed = capsys.readouterr().out

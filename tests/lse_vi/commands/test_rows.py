@@ -1,6 +1,7 @@
 """Files as users have them become rows; what is wrong or odd is said in words."""
 
 import argparse
+import importlib.util
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,18 @@ def test_a_table_of_one_column_has_no_separator(tmp_path):
     path = tmp_path / "angles.csv"
     pd.DataFrame({"angle_deg": np.arange(20.0)}).to_csv(path, index=False)
     assert rows_of(path, "--value", "angle_deg").table.columns.tolist() == ["angle_deg"]
+
+
+def test_parquet_is_read_where_pandas_can_and_else_the_error_says_what_to_install(table, tmp_path):
+    path = tmp_path / "tracks.parquet"
+    if importlib.util.find_spec("pyarrow") is None:
+        path.write_bytes(b"PAR1")
+        with pytest.raises(ValueError, match=r"tracks\.parquet: .* pip install pyarrow"):
+            rows_of(path, "--value", "gfp")
+        return
+    table.to_parquet(path)
+    rows = rows_of(path, "--value", "gfp", "--by", "time_h", "--drop-missing")
+    assert len(rows.table) == 54
 
 
 def test_rows_are_chosen_by_a_condition(table, tmp_path):

@@ -41,6 +41,7 @@ def test_it_says_what_fit_density_says(groups):
     assert model.score(groups) == pytest.approx(float(res.log_likelihood), abs=1e-12)
     assert model.n_components_ == 2
     assert list(model.feature_names_in_) == ["a", "b"]
+    assert model.result_.names == ("a", "b")  # of the axes of its figures
     assert model.weights_.tolist() == sorted(res.mode_weights.tolist(), reverse=True)
     assert model.means_[:, 0].round().tolist() in ([0.0, 6.0], [6.0, 0.0])
     assert str(model.result_).startswith("fit of LSEDensity(dim=2, modes=2")
