@@ -14,6 +14,24 @@ from torch.distributions import constraints
 from lse_vi import AutoLSEICNN, fit_guide, sample_smc
 
 FOUR = torch.tensor(4.0, dtype=torch.float64)
+# Three seeds in both precisions, one of them in ``make test``.
+EACH = pytest.mark.parametrize(
+    ("dtype", "seed"),
+    [
+        pytest.param(d, s, marks=[pytest.mark.slow] * (s > 0 or d is torch.float32))
+        for d in (torch.float64, torch.float32)
+        for s in range(3)
+    ],
+    ids=str,
+)
+
+
+@pytest.fixture
+def four(dtype, seed):
+    """The data, with the precision and the seed of a test."""
+    torch.set_default_dtype(dtype)  # a fixture sets it back
+    pyro.set_rng_seed(seed)
+    return FOUR.to(dtype)
 
 
 def square(y):
@@ -26,12 +44,13 @@ def adam(model, guide, elbo):
 
 
 class TestBySVI:
+    @EACH
     @pytest.mark.parametrize("vectorised", [True, False])
-    def test_the_modes_are_found_in_the_first_step(self, vectorised):
+    def test_the_modes_are_found_in_the_first_step(self, vectorised, four):
         guide = AutoLSEICNN(square)
         svi = adam(square, guide, Trace_ELBO(num_particles=10, vectorize_particles=vectorised))
         for _ in range(3):
-            svi.step(FOUR)
+            svi.step(four)
         share = float((guide.get_posterior().sample((2000,)) > 0).double().mean())
         assert share == pytest.approx(0.5, abs=0.06)
         assert len(guide.search.peaks) == 2
@@ -46,10 +65,11 @@ class TestBySVI:
         with pytest.warns(UserWarning, match="find_modes was not called .* site 'noise' is hidden"):
             adam(model, AutoLSEICNN(model), Trace_ELBO()).step(FOUR)
 
-    def test_trace_graph_has_the_gradient_of_trace(self):
+    @EACH
+    def test_trace_graph_has_the_gradient_of_trace(self, four):
         """Both estimate one gradient: of many particles the means agree."""
         guide = AutoLSEICNN(square, modes=2, hidden=())
-        guide.find_modes(FOUR)
+        guide.find_modes(four)
         with torch.no_grad():
             guide.potential.network.loc += 0.05
         gradients = []
@@ -60,7 +80,7 @@ class TestBySVI:
             loc, each = guide.potential.network.loc, []
             for _ in range(60):
                 loc.grad = None
-                elbo.loss_and_grads(square, guide, FOUR)
+                elbo.loss_and_grads(square, guide, four)
                 each.append(loc.grad.flatten().clone())
             each = torch.stack(each)
             gradients.append((each.mean(0), each.std(0) / math.sqrt(len(each))))
@@ -74,7 +94,8 @@ class TestBySVI:
         with pytest.raises(NotImplementedError, match="JitTrace_ELBO would freeze its log Z"):
             adam(square, guide, JitTrace_ELBO()).step(FOUR)
 
-    def test_a_part_of_a_guide_list_finds_its_modes_beside_the_others(self):
+    @EACH
+    def test_a_part_of_a_guide_list_finds_its_modes_beside_the_others(self, four):
         def model(y):
             x = pyro.sample("x", dist.Normal(0.0, 3.0))
             scale = pyro.sample("scale", dist.LogNormal(0.0, 0.3))
@@ -84,7 +105,7 @@ class TestBySVI:
         guide.append(AutoLSEICNN(poutine.block(model, expose=["x"])))
         guide.append(AutoNormal(poutine.block(model, expose=["scale"])))
         svi = adam(model, guide, Trace_ELBO(num_particles=10, vectorize_particles=True))
-        svi.step(FOUR)
+        svi.step(four)
         assert len(guide[0].search.peaks) == 2
         assert sorted(guide[0].search.peaks.x.flatten().tolist()) == pytest.approx([-2, 2], abs=0.1)
 
