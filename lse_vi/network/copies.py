@@ -108,6 +108,19 @@ def resized(pot: LSEICNN, modes: int, batch_shape: Sequence[int] | None) -> LSEI
     return one
 
 
+def hand_on_period(pot: LSEICNN, one: LSEICNN) -> None:
+    """Give ``one`` the period of ``pot``, if it has one and the batch of ``one`` is as deep."""
+    period, batch = pot.units.period, one.units.period.shape[:-1]
+    if not bool(period.isfinite().any()) or period.dim() > len(batch) + 1:
+        return
+    own = period.shape[:-1]
+    if any(a not in (1, b) for a, b in zip(reversed(own), reversed(batch), strict=False)):
+        raise ValueError(
+            f"batch_shape must end in {tuple(own)}, that of the period, but got {tuple(batch)}"
+        )
+    one.units.set_(period=period)
+
+
 def with_units(pot: LSEICNN, **values: Tensor) -> LSEICNN:
     """``pot`` with units of its own, sharing its parameters."""
     other = copy.copy(pot)

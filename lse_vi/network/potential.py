@@ -285,8 +285,7 @@ class LSEICNN(nn.Module):
         like: dict[str, Any] = {"dtype": self.alpha.dtype, "device": self.alpha.device}
         kind: dict[str, Any] = {"hidden": self.hidden, "network": type(self.network)}
         one = type(self)(self.dim, modes, batch_shape=batch_shape, **kind, **like)
-        if self.units.period.dim() <= one.units.period.dim():
-            one.units.set_(period=self.units.period)
+        copies.hand_on_period(self, one)
         return one
 
     def resized(self, modes: int, batch_shape: Sequence[int] | None = None) -> LSEICNN:

@@ -342,3 +342,12 @@ def test_an_offset_and_a_factor_may_be_plain_numbers():
     pot.scale_energy_(3)
     pot.add_offset_(0.5)
     torch.testing.assert_close(pot(x), 3 * before + 0.5)
+
+
+def test_a_blank_potential_of_another_batch_needs_a_period_for_it():
+    assert LSEICNN(1, 2, batch_shape=(2,)).blank(1, (5,)).batch_shape == (5,)
+    pot = LSEICNN(1, 2, batch_shape=(2,), network=WhitenedICNN, period=2.0)
+    assert (pot.blank(3, (4, 2)).units.period == 2.0).all()
+    pot.units.set_(period=torch.tensor([[2.0], [3.0]]))
+    with pytest.raises(ValueError, match=r"batch_shape must end in \(2,\), that of the period"):
+        pot.blank(1, (5,))
