@@ -154,7 +154,8 @@ def goods(folder):
         "LSEICNN.active_modes.x": z, "DensityPosterior.log_density.x": z,
         "GuideResult.mode_of.values": {"x": torch.zeros(3, dtype=FLOAT)},
         "GuideResult.relabel.draws": {"x": torch.zeros(3, dtype=FLOAT)},
-        "GuideResult.relabel.sites": ["x"], "GuideResult.mode_of.x": None, "plot_density.data": POINTS, "load.path": __file__,
+        "GuideResult.relabel.sites": ["x"], "GuideResult.mode_of.x": None,
+        "plot_density.data": POINTS, "load.path": __file__,
         "polish_memory.times": None, "Elastic.times": None, "Memory.times": None,
         "Play.times": None, "plot_potential.bounds": (-1.0, 1.0),
     }  # fmt: skip
