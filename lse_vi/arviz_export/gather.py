@@ -124,6 +124,11 @@ def gather(
             raise ValueError(
                 "prior: the model has a site that cannot be drawn from; pass prior=False"
             ) from error
+        except (ValueError, torch.linalg.LinAlgError) as error:
+            raise ValueError(
+                "prior: the model cannot be run at some draw of its prior; pass prior=False. "
+                f"It says: {str(error).splitlines()[0]}"
+            ) from error
         groups["prior"] = sites.arrays(parameters, drawn, Size((1, num_samples)))
         groups["prior_predictive"] = sites.arrays(data, drawn, Size((1, num_samples)))
     dims = {name: axes.names for name, axes in sites.axes.items()}

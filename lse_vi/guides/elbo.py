@@ -3,6 +3,7 @@ r"""The ELBO of an energy-based guide, whose gradient is a covariance under the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,13 +48,15 @@ class EnergyELBO(Trace_ELBO):
     :func:`~lse_vi.fit_guide` needs less care. By default the points are self-normalised importance
     samples: their gradient is consistent, with a bias of order 1/n. ``method=ExactDraws(n)`` takes
     exact draws, whose gradient is on average 1 - 1/n times the true one. All points are evaluated
-    at once.
+    at once. Points where the model has no density, beyond a hard edge or where a Cholesky factor
+    does not exist, make the loss infinite, as the ELBO is minus infinity; they have no gradient.
 
     Args:
         method: makes the rule of points, :class:`~lse_vi.LaplaceMixture` by default.
 
     Raises:
         TypeError: when used with another guide than an :class:`~lse_vi.AutoLSEICNN`.
+        ValueError: if the model has no density at any point.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -98,7 +101,18 @@ class EnergyELBO(Trace_ELBO):
         if self._last is not None and self._last[0] is guide.prototype_trace:
             log_joint.follow(self._last[1], rule.points[0].detach())
         self._last = guide.prototype_trace, log_joint
-        return -rule_elbo(rule, potential(rule.points), log_joint(rule.points))
+        energy, value = potential(rule.points), log_joint(rule.points)
+        dense = value.detach() != -torch.inf
+        if bool(dense.all()):
+            return -rule_elbo(rule, energy, value)
+        if not bool(dense.any()):
+            raise ValueError(
+                f"model: the log joint is minus infinity at all {len(value)} points of the guide; "
+                "check the data, and the supports of the model's sites"
+            )
+        # The bound is what it is; its gradient is that of the points with density.
+        part = replace(rule, points=rule.points[dense], log_weights=rule.log_weights[dense])
+        return torch.inf - rule_elbo(part, energy[dense], value[dense])
 
     @checked
     def loss(self, model: Callable[..., Any], guide: Any, *args: Any, **kwargs: Any) -> float:

@@ -21,7 +21,7 @@ from lse_vi.joint.enumeration import Enumerate, depth_of, is_summed, log_prob_su
 from lse_vi.joint.plates import whole_plates
 from lse_vi.joint.refusals import chance, check_mask, check_sites, check_whole
 from lse_vi.joint.supports import OnCircles
-from lse_vi.joint.torch_modes import Arrays
+from lse_vi.joint.torch_modes import Arrays, FailedFactorsAreNaN
 
 # Vectors evaluated at once, at most, and the numbers in the largest array of one evaluation, 8 MB:
 # larger ones do not fit in the cache, and take up to four times as long.
@@ -240,7 +240,7 @@ class Plan:
 
     def again(self, program: Program, z: Tensor) -> Plan:
         """This plan for another program that is like its own, after a look at ``z`` (dim,)."""
-        with torch.random.fork_rng([z.device] if z.is_cuda else []):
+        with torch.random.fork_rng([z.device] if z.is_cuda else []), FailedFactorsAreNaN():
             program.look(z)
         other = copy.copy(self)
         other.program = program

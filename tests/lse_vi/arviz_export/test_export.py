@@ -207,3 +207,16 @@ class TestBadInput:
             to_arviz(exact_guide, model, data, num_samples=2)
         idata = to_arviz(exact_guide, model, data, num_samples=2, prior=False)
         assert "prior" not in groups_of(idata)
+
+    def test_a_prior_at_which_the_model_cannot_run_is_left_out_on_request(self, groups_of):
+        """A correlation above one has no Cholesky factor: a third of the prior."""
+
+        def model(y=None):
+            a = pyro.sample("a", dist.Normal(0.0, 1.0))
+            covariance = torch.eye(2) + a * torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+            pyro.sample("y", dist.MultivariateNormal(torch.zeros(2), covariance), obs=y)
+
+        draws, y = {"a": torch.zeros(1, 5)}, torch.ones(2)
+        with pytest.raises(ValueError, match=r"at some draw of its prior; pass prior=False.*says"):
+            to_arviz(draws, model, y, num_samples=50)
+        assert "prior" not in groups_of(to_arviz(draws, model, y, prior=False))

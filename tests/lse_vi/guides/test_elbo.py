@@ -119,6 +119,44 @@ class TestGradients:
         assert float(pyro.param("bias").detach()) == pytest.approx(3.0, abs=0.3)
 
 
+class TestWithoutDensity:
+    """The loss is infinite where points have none, and training goes on by the others."""
+
+    @staticmethod
+    def edge():
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.factor("edge", torch.where(x > 0.5, 0.0, -torch.inf))
+
+    @staticmethod
+    def factor():
+        a = pyro.sample("x", dist.Normal(0.0, 1.0))
+        covariance = torch.eye(2) + a * torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        pyro.sample(
+            "y", dist.MultivariateNormal(torch.zeros(2), covariance), obs=torch.tensor([1.0, 0.5])
+        )
+
+    @pytest.mark.parametrize("name", [pytest.param("edge", marks=pytest.mark.slow), "factor"])
+    def test_training_goes_on(self, name):
+        model, elbo = getattr(self, name), EnergyELBO(LaplaceMixture(512))
+        guide = AutoLSEICNN(model, modes=1)
+        guide.find_modes()
+        svi = SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), elbo)
+        losses = [svi.step() for _ in range(20)]
+        assert torch.inf in losses
+        assert not any(loss != loss for loss in losses)
+        assert all(bool(p.isfinite().all()) for p in guide.parameters())
+
+    def test_none_at_all_is_refused(self):
+        def model():
+            pyro.sample("x", dist.Normal(0.0, 1.0))
+            pyro.factor("never", torch.tensor(-torch.inf))
+
+        guide = AutoLSEICNN(model, modes=1)
+        guide()
+        with pytest.raises(ValueError, match="minus infinity at all 64 points of the guide"):
+            EnergyELBO(LaplaceMixture(64)).loss(model, guide)
+
+
 class TestTrialRuns:
     """How a model is run is found out in the first step, and again if its arguments are others."""
 
