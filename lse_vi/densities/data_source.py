@@ -14,7 +14,7 @@ from torch import Tensor
 from lse_vi.checks import check_spread
 from lse_vi.distribution.box import Box
 from lse_vi.fitting.fingerprint import digest
-from lse_vi.network.circle import as_period, sparsest, wrapped
+from lse_vi.network.circle import as_period, counted_from, sparsest
 from lse_vi.numerics.arrays import as_floats, check_resolved, read
 from lse_vi.numerics.weighted import Weights, weighted_quantile
 from lse_vi.tables.cells import Tally, spread_over_cells
@@ -168,7 +168,14 @@ class Points:
         rows = as_floats("x", part)
         if self.period is None or self.low is None:
             return rows
-        return wrapped(rows.double(), self.period, self.low).to(rows.dtype)
+        return (counted_from(self.low, rows.double(), self.period) + self.low).to(rows.dtype)
+
+    def _inner(self, rows: Tensor) -> Tensor:
+        """Rows in double precision, from where the circle is cut: the same wherever 0 is."""
+        rows = rows.double()
+        if self.period is None or self.low is None:
+            return rows
+        return counted_from(self.low, rows, self.period)
 
     @property
     def like(self) -> Tensor:
@@ -188,7 +195,7 @@ class Points:
     def _flat(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of all data sets (m, dim) in double precision, and their weights (m, 1)."""
         flat = weights.to(rows.device).expand(rows.shape[:-1]).reshape(-1, 1)
-        return rows.reshape(-1, self.shape[-1]).double(), flat
+        return self._inner(rows).reshape(-1, self.shape[-1]), flat
 
     @cached_property
     def extremes(self) -> tuple[Tensor, Tensor]:
@@ -197,8 +204,14 @@ class Points:
         low, high = (torch.stack(side) for side in zip(*ends, strict=True))
         return low.amin(0), high.amax(0)
 
-    @cached_property
+    @property
     def moments(self) -> Moments:
+        """Robust mean and deviation of the data, see :func:`_robust`."""
+        mean, deviation = self._moments
+        return Moments(mean if self.low is None else mean + self.low, deviation)
+
+    @cached_property
+    def _moments(self) -> Moments:
         """Robust mean and deviation, merged part by part (Chan, Golub & LeVeque 1983)."""
         count = torch.zeros((), dtype=torch.float64)
         for part, worth in self.weighted_parts():
@@ -223,7 +236,8 @@ class Points:
 
     def standardised(self, index: Tensor) -> Tensor:
         """The rows at ``index``, minus the mean of all data and divided by their deviation."""
-        return (self.rows(index).double() - self.moments.mean) / self.moments.deviation
+        mean, deviation = self._moments
+        return (self._inner(self.rows(index)) - mean) / deviation
 
     def digest(self) -> str:
         """A fingerprint of all the numbers."""

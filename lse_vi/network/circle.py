@@ -13,6 +13,7 @@ from lse_vi.checks import check_positive
 # Concentration of the von Mises kernel that counts the points around one: as wide as a sixth of the
 # circle. Counts that differ by less than TIE, as a share, are equal to rounding.
 SHARPNESS, TIE = 8.0, 1e-9
+TICKS = 2.0**34  # parts of a period to which points are rounded, 6e-11: many, but above rounding
 
 
 def wrapped(x: Tensor, period: Tensor, low: Tensor | float = 0.0) -> Tensor:
@@ -40,7 +41,7 @@ def apart(x: Tensor, y: Tensor, period: Tensor) -> Tensor:
 def sparsest(x: Tensor, weights: Tensor, period: Tensor) -> Tensor:
     """The point of ``x`` (n, dim) with the fewest around it, by coordinate, (dim,): to cut there.
 
-    Of points that tie, as on a grid, it is the first, wherever the origin is.
+    Of points that tie, as on a grid, it is the first, wherever the origin is; 0 where not periodic.
 
     Args:
         x: points; a thousand of many, as all pairs are compared.
@@ -56,7 +57,7 @@ def sparsest(x: Tensor, weights: Tensor, period: Tensor) -> Tensor:
     near = (angles.unsqueeze(1) - angles).cos()  # (n, n, dim)
     crowd = ((near - 1) * SHARPNESS).exp().mul(weights[:, None, None].to(x)).sum(0)
     first = (crowd <= crowd.amin(0) * (1 + TIE)).int().argmax(0, keepdim=True)
-    return x.gather(0, first).squeeze(0)
+    return torch.where(period.isfinite(), x.gather(0, first).squeeze(0), 0.0)
 
 
 def mean_around(mass: Tensor, x: Tensor, period: Tensor) -> Tensor:
@@ -75,6 +76,23 @@ def mean_around(mass: Tensor, x: Tensor, period: Tensor) -> Tensor:
     angle = torch.where(finite, x / turn, 0.0)
     around = turn * torch.atan2((mass * angle.sin()).sum(0), (mass * angle.cos()).sum(0))
     return torch.where(finite, around, (mass * torch.where(finite, 0.0, x)).sum(0))
+
+
+def counted_from(low: Tensor, x: Tensor, period: Tensor) -> Tensor:
+    """Points (..., dim) minus ``low``, modulo the period where it is finite: in [0, P) there.
+
+    They are rounded to a small part of the period, so that all that is computed from them is the
+    same to the bit wherever the origin is. Rounding errors grow in a descent, until it ends in
+    another of equally good minima.
+
+    Example:
+        >>> counted_from(torch.tensor([3.0]), torch.tensor([[1.0], [4.0]]), torch.tensor([8.0]))
+        tensor([[6.],
+                [1.]])
+    """
+    tick = torch.where(period.isfinite(), period / TICKS, 1.0)
+    ticks = ((x - low) / tick).round().remainder(TICKS)
+    return torch.where(period.isfinite(), tick * ticks, x - low)
 
 
 def as_period(given: Any, dim: int) -> Tensor:

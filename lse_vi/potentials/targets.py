@@ -11,14 +11,11 @@ from torch import Tensor
 
 from lse_vi.checks import check_finite
 from lse_vi.fitting.fingerprint import digest
-from lse_vi.network.circle import sparsest
+from lse_vi.network.circle import counted_from, sparsest
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.arrays import as_floats, check_resolved, read
 from lse_vi.numerics.weighted import Weights
 
-# Parts of a circle to which points are rounded, so that a fit is the same to the bit wherever the
-# origin is: rounding errors grow in a descent, until it ends in another of equally good minima.
-TICKS = 2.0**34
 CIRCLE_POINTS = 1000  # by which the place is found at which a circle is cut
 LEAST_POINTS = 3  # of a data set: two points have a spread, but a straight line fits them
 
@@ -259,10 +256,7 @@ def _on_circle(x: Tensor, worth: Tensor | None, pot: LSEICNN) -> tuple[Tensor, T
     weights = torch.ones_like(x[..., 0]) if worth is None else worth.expand(x.shape[:-1])
     some = x[::step].reshape(-1, pot.dim)
     low = sparsest(some, weights[::step].reshape(-1), turn)
-    low = torch.where(turn.isfinite(), low, 0.0)
-    tick = torch.where(turn.isfinite(), turn / TICKS, 0.0)
-    ticks = ((x - low) / torch.where(tick > 0, tick, 1.0)).round().remainder(TICKS)
-    return torch.where(tick > 0, tick * ticks, x), low
+    return counted_from(low, x, turn), low
 
 
 def _any_row(n: int, mask: Tensor | None) -> Tensor:

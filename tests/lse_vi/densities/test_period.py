@@ -63,6 +63,19 @@ def test_angles_without_a_direction_are_uniform(seed):
     assert float((res.density.log_prob(grid).exp() * 360 - 1).abs().mean()) / 2 < 0.12
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("period", [(TURN, None), (TURN, TURN)])
+def test_the_origin_says_nothing_of_a_descent_in_two_dimensions_either(period):
+    """To 1e-8, far from the end of a fit, where rounding errors grow."""
+    x = torch.stack([angles(60), angles(60).flip(0) / 3], 1)
+    origin = torch.tensor([1.234, 0.0 if period[1] is None else -0.7])
+    few = {"progress": False, "restarts": 1, "modes": 2, "polish": 10, "period": period}
+    one, other = (fit_density(points, **few) for points in (x, x + origin))
+    torch.testing.assert_close(
+        other.density.log_prob(x + origin), one.density.log_prob(x), atol=1e-8, rtol=1e-8
+    )
+
+
 @pytest.mark.parametrize(
     "other", [{"bounds": (-4, 4)}, {"background": True}, {"learn_rho": True}, {"network": ICNN}]
 )

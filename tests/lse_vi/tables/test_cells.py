@@ -54,7 +54,7 @@ def test_no_cell_reaches_beyond_a_wall_and_other_columns_stay():
     assert set(cells.x[:, 1]) == set(x[:, 1])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_histogram_with_counts_has_its_two_humps_and_repeated_points_give_the_same(seed):
     centre, count, x = histogram(seed)
     res = fit_density(centre, weights=count, **QUICK)
