@@ -237,7 +237,7 @@ def result_of(
     if table.missing:
         doubts.append(f"{table.missing} rows with missing entries were left out")
     if not background:
-        doubts += _strays(points)
+        doubts += _strays(given)
     return FitResult(
         density=density,
         active_modes=(shares[..., : -1 if background else None] > ACTIVE).sum(-1),

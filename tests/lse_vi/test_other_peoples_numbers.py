@@ -92,7 +92,8 @@ def test_whole_numbers_far_from_zero():
 def test_a_value_that_nearly_all_share():
     res = fit_density(np.r_[np.full(58, 968), 967, 962], modes=3, **QUIET)
     weights = res.mode_weights.sort(descending=True).values
-    assert weights.tolist() == pytest.approx([58 / 60, 1 / 60, 1 / 60], abs=0.01)
+    # Cells of one: that of 967 is beside that of 968, and in its mode.
+    assert weights.tolist() == pytest.approx([59 / 60, 1 / 60], abs=0.01)
     assert [text[:14] for text in res.warnings] == ["1 of 60 points"]  # 962, a stray here
 
 
