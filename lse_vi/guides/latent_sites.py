@@ -174,11 +174,17 @@ class LatentSites(AutoContinuous):
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         try:
             super()._setup_prototype(*args, **kwargs)
-        except (ValueError, NotImplementedError):
+        except (ValueError, NotImplementedError, torch.linalg.LinAlgError) as error:
             sites = self.prototype_trace.iter_stochastic_nodes() if self.prototype_trace else ()
             for name, site in sites:
                 check_continuous(name, site)
                 check_support(name, site)
+            if isinstance(error, torch.linalg.LinAlgError) or "PositiveDefinite" in str(error):
+                raise ValueError(
+                    "model: a matrix is not positive definite where the guide starts; start it "
+                    "elsewhere, by init_loc_fn=init_to_value(values={...}) for example. It says: "
+                    f"{str(error).splitlines()[0]}"
+                ) from error
             raise
         except ZeroDivisionError as error:
             raise ValueError("model: a pyro.plate has size zero; are its data empty?") from error

@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import SVI
-from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide import AutoNormal, init_to_value
 
 import lse_vi.guides.training
 from lse_vi import AutoLSEICNN, EnergyELBO, LaplaceMixture, NonFiniteLossError, fit_guide
@@ -29,6 +29,20 @@ def test_no_latents():
 
     with pytest.raises(RuntimeError, match="no latent variables"):
         fit_guide(model, AutoLSEICNN(model), progress=False)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_start_where_a_matrix_is_not_positive_definite(checked):
+    def model():
+        a = pyro.sample("a", dist.Normal(2.0, 1.0))
+        covariance = torch.eye(2) + a * torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(2), covariance), obs=torch.zeros(2))
+
+    start = init_to_value(values={"a": torch.tensor(0.5)})
+    with pyro.validation_enabled(checked):
+        with pytest.raises(ValueError, match=r"where the guide starts.*init_loc_fn.*It says"):
+            AutoLSEICNN(model)()
+        assert AutoLSEICNN(model, init_loc_fn=start)()["a"].shape == ()
 
 
 def test_nan_everywhere(square):
