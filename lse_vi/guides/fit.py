@@ -103,8 +103,9 @@ def fit_guide(
         taken = Steps(file, prior.draws.device)
         search = known_search(taken, log_joint, prior)
         pot = known_start(taken, guide, search, log_joint, prior)
-        cover = Cover.draw(Proposal.of_guide(guide.density(pot), prior), log_joint)
-        _balance_(pot, guide.density(pot), cover)
+        density = guide.density(pot)  # one for each state: its integrals are what takes time
+        cover = Cover.draw(Proposal.of_guide(density, prior), log_joint)
+        _balance_(pot, density, cover)
         start, before = snapshot(pot), cover.divergence(guide.density(pot))
         try:
             history = train(pot, log_joint, recipe, taken)
@@ -113,11 +114,13 @@ def fit_guide(
             raise
         # A training raises the ELBO, which knows nothing of a mode that the guide has lost.
         gained = history["elbo"][-1] - history["elbo"][0]
-        lost = cover.divergence(guide.density(pot)) - before
-        if lost > max(gained, LOST) or _acceptance(pot) < RARE:
-            pot.load_state_dict(start)
-        pot = _pruned(pot, guide.density(pot).mode_weights)
         density = guide.density(pot)
+        if cover.divergence(density) - before > max(gained, LOST) or _acceptance(pot) < RARE:
+            pot.load_state_dict(start)
+            density = guide.density(pot)
+        kept = _pruned(pot, density.mode_weights)
+        if kept is not pot:
+            pot, density = kept, guide.density(kept)
         judged = importance(density, log_joint)
         missed = missed_modes(search.peaks.real, density, judged.log_evidence)
     result, order = report(guide, pot, log_joint, search, judged, cover, missed, history)

@@ -10,7 +10,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 LONG = 300.0  # seconds from which on a hidden bar says how long the rest takes
-MEASURED = 2.0  # seconds of steps behind an estimate, or one step if that takes longer
+# Seconds of steps behind an estimate, or one step if that takes longer: most fits end sooner, by their
+# own tolerance, and need no word on what the largest number of steps would take.
+MEASURED = 10.0
 
 
 class Bar(tqdm):  # type: ignore[type-arg]  # at run time it takes none
