@@ -21,6 +21,7 @@ from lse_vi.numerics.arrays import as_points
 from lse_vi.signatures.checked import checked
 
 PIECE = 100  # draws evaluated at once, to bound the memory
+CLIMBING = 1000  # the same for peaks, where each density is evaluated at a few places only
 CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF: about 0.01 standard deviations apart
 CDF_MARGIN = 3.0  # standard deviations by which its range exceeds the data: hardly any mass is left
 REFERENCE_DRAWS = 200  # in which the likeliest is sought: any draw of a high log joint serves
@@ -164,7 +165,7 @@ class DensityPosterior:
     @cached_property
     def peaks(self) -> DensityPeaks:
         """The peaks of every draw's density: number (draws,), location and mass."""
-        parts = [density_peaks(self.model.coordinates, part) for part in self._pieces()]
+        parts = [density_peaks(self.model.coordinates, part) for part in self.draws.split(CLIMBING)]
         return DensityPeaks(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
     @property
