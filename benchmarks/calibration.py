@@ -65,8 +65,8 @@ def counts(sets: int, seed: int, laws: Sequence[str]) -> list[Record]:
 Fitter = Callable[[FloatArray, int], DensityPosterior]
 
 
-def by_guide(guide: str, *, annealed: bool = False) -> Fitter:
-    """Draws of a guide, as they are or annealed."""
+def by_guide(guide: str | None, *, annealed: bool = False) -> Fitter:
+    """Draws of a guide as they are, or annealed ones, which need none."""
     return lambda x, seed: fit_posterior(
         x, modes=2, guide=guide, annealed=annealed, draws=500, seed=seed, progress=False
     )
@@ -79,7 +79,7 @@ def by_nuts(x: FloatArray, seed: int) -> DensityPosterior:
 
 
 FITTERS: dict[str, Fitter] = {
-    "annealed": by_guide("full", annealed=True),
+    "annealed": by_guide(None, annealed=True),
     "full": by_guide("full"),
     "low_rank": by_guide("low_rank"),
     "mean_field": by_guide("mean_field"),
