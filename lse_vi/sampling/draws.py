@@ -54,7 +54,7 @@ class PosteriorDraws:
     warnings: tuple[str, ...]
 
     @checked
-    def select(self, *, mode: int) -> dict[str, Tensor]:
+    def select(self, mode: int) -> dict[str, Tensor]:
         """The draws of one mode, of all islands: each site (n, *shape).
 
         Raises:

@@ -93,7 +93,7 @@ def test_odd_calls_of_guides(square, nine):
         fit_guide(square, made, nine, seed=-1, progress=False)
     draws = sample_smc(square, made, nine, draws=40, progress=False)
     with pytest.raises(ValueError, match="mode must be below 2"):
-        draws.select(mode=5)
+        draws.select(5)
     with pytest.raises(TypeError, match="quantiles must be a sequence"):
         made.quantiles(0.5)
 
