@@ -1,4 +1,4 @@
-"""Tables of users: DataFrames with named columns, groups and missing cells, as fits take them."""
+"""Tables of users: named columns, groups and missing entries, and values on a grid that are cells."""
 
 from lse_vi.tables.table import Table
 
