@@ -47,12 +47,17 @@ def test_draws_keep_the_proportions_where_a_posterior_holds_too_few():
 
 @pytest.mark.slow
 def test_separated_groups_are_counted_in_two_dimensions():
+    """Three parts explain the first set as well as two do: with 1,500 draws two peaks have 0.81.
+
+    The log odds of the parts have an error of half a nat with 500 draws, which is 0.05 in this
+    probability, and the share of draws with two peaks one of 0.03: 0.65 is nearly three below.
+    """
     for seed in (210, 211):
         torch.manual_seed(seed)
         side = torch.where(torch.rand(150, 1) < 0.5, -1.0, 1.0)
         x = torch.randn(150, 2) + side * torch.tensor([3.0, 0.0])
         count = count_modes(x, modes=3, draws=500, seed=seed, progress=False)
-        assert count.probabilities[2] > 0.8
+        assert count.probabilities[2] > 0.65
         left, right = (peak.location for peak in count.best.peak_table())
         assert (left + right).norm() < 1.0
         assert (right - left)[0] > 4.0
