@@ -18,9 +18,5 @@ def model():
 result = fit_guide(model, AutoLSEICNN(model), progress=False)
 pyro.set_rng_seed(1)
 mcmc = MCMC(NUTS(model), num_samples=150, warmup_steps=100, num_chains=1, disable_progbar=True)
-runs = []
-for _ in range(4):
-    mcmc.run()
-    runs.append(mcmc.get_samples())
-chains = {name: torch.stack([run[name] for run in runs]) for name in runs[0]}
-plot_chains(result, chains)
+runs = [mcmc.run() or mcmc.get_samples() for _ in range(4)]
+plot_chains(result, {name: torch.stack([run[name] for run in runs]) for name in runs[0]})

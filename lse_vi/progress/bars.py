@@ -10,8 +10,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 LONG = 300.0  # seconds from which on a hidden bar says how long the rest takes
-# Seconds of steps behind an estimate, or one step if that takes longer: most fits end sooner, by their
-# own tolerance, and need no word on what the largest number of steps would take.
+# Seconds of steps behind an estimate, or one step if that takes longer: most fits end sooner, by
+# their own tolerance, and need no word on what the largest number of steps would take.
 MEASURED = 10.0
 
 

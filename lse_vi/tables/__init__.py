@@ -1,4 +1,4 @@
-"""Tables of users: named columns, groups and missing entries, and values on a grid that are cells."""
+"""Tables of users: named columns, groups, missing entries, and values on a grid as cells."""
 
 from lse_vi.tables.table import Table
 
