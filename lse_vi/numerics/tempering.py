@@ -69,12 +69,14 @@ def temper(
     kept: float = KEPT,
     progress: bool = False,
     steady: bool = True,
+    strata: Tensor | None = None,
     notes: Notes | None = None,
 ) -> Tempered:
     """Carry a population of r to p.
 
-    The variance of the evidence follows from how many descendants each first draw has (Lee &
-    Whiteley 2018, for resampling that adds no noise of its own).
+    The variance of the evidence follows from the mass that descends from each first draw, before
+    the last resampling, which the evidence does not feel (Lee & Whiteley 2018, for resampling that
+    adds no noise of its own).
 
     Args:
         population: draws of r; as many for each island.
@@ -83,6 +85,8 @@ def temper(
         kept: effective sample size after each stage, as a share of the draws.
         progress: show a bar with b.
         steady: b rises by like steps, so that a hidden bar can tell how long the rest takes.
+        strata: (draws,), of the first draws, if each stratum has as many as its share of r: what
+            the strata differ by is then no error of the evidence.
         notes: kept after each stage, so that an interrupted run goes on from it.
 
     Example:
@@ -97,9 +101,10 @@ def temper(
     origin = torch.arange(n).to(log_ratio.device).expand(islands, n)
     first = torch.arange(islands).to(origin).unsqueeze(1) * n  # the first draw of each island
     power, log_evidence = log_ratio.new_zeros(islands), log_ratio.new_zeros(islands)
+    heirs = torch.ones_like(log_ratio)  # the mass that descends from each first draw, of mean one
     if notes and (known := notes.noted()):
         there = {name: part.to(log_ratio.device) for name, part in known["tensors"].items()}
-        origin, power = there["origin"], there["power"]
+        origin, power, heirs = there["origin"], there["power"], there["heirs"]
         log_evidence, stages = there["log_evidence"], known["stages"]
         population = {name: part.to(log_ratio.device) for name, part in known["draws"].items()}
         log_ratio = population["log_ratio"].reshape(islands, n)
@@ -108,9 +113,11 @@ def temper(
         step = _next_step(log_ratio, 1 - power, kept)
         log_w = step.unsqueeze(1) * log_ratio
         log_evidence = log_evidence + log_w.logsumexp(1) - math.log(n)
-        moving = power < 1
+        moving, weights = power < 1, torch.softmax(log_w, 1)
+        mass = torch.zeros_like(heirs).scatter_add(1, origin, n * weights)
+        heirs = torch.where(moving.unsqueeze(1), mass, heirs)
         power, stages = (power + step).clamp_max(1.0), stages + 1
-        rows = torch.stack([stratified(w, n) for w in torch.softmax(log_w, 1)])
+        rows = torch.stack([stratified(w, n) for w in weights])
         rows = torch.where(moving.unsqueeze(1), rows, torch.arange(n).to(rows))
         origin = origin.gather(1, rows)
         population = {name: part[(rows + first).flatten()] for name, part in population.items()}
@@ -119,13 +126,27 @@ def temper(
         log_ratio = population["log_ratio"].reshape(islands, n)
         bar.update(round(100 * float(power.amin())) - bar.n)
         if notes:
-            tensors = {"origin": origin, "power": power, "log_evidence": log_evidence}
+            tensors = {"origin": origin, "power": power, "heirs": heirs}
+            tensors["log_evidence"] = log_evidence
             notes.note({"draws": population, "tensors": tensors, "stages": stages})
     bar.close()
-    # The probability that two draws descend from the same first draw; 1/n at least.
-    kin = torch.stack([(row.bincount(minlength=n) / n).square().sum() for row in origin])
-    variance = (n * kin - 1) / (n - 1)
-    return Tempered(population, log_evidence, variance.to(log_ratio), stages)
+    strata = torch.zeros_like(origin) if strata is None else strata.reshape(islands, n)
+    variance = torch.stack([_within(*each) for each in zip(heirs, strata, strict=True)]) / n
+    return Tempered(population, log_evidence, variance, stages)
+
+
+def _within(value: Tensor, strata: Tensor) -> Tensor:
+    """The variance of ``value`` (n,) within strata (n,), their mean by size.
+
+    A stratum of one draw tells nothing of its variance: all of these are taken as one stratum.
+    """
+    size = strata.bincount()
+    label = torch.where(size[strata] > 1, strata, len(size))
+    size = label.bincount(minlength=len(size) + 1)
+    zero = value.new_zeros(len(size))
+    mean = zero.index_add(0, label, value) / size.clamp_min(1)
+    square = zero.index_add(0, label, (value - mean[label]).square())
+    return (size * square / (size - 1).clamp_min(1)).sum() / len(value)
 
 
 def stratified(shares: Tensor, n: int) -> Tensor:
