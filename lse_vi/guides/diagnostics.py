@@ -183,9 +183,14 @@ def missed_modes(peaks: Peaks, density: LSEDensity, log_evidence: float) -> Miss
         density: of the guide.
         log_evidence: in nats, of the part of the posterior that the guide covers.
     """
-    with torch.no_grad():
-        outside = density.log_prob(peaks.x) < peaks.log_joint - log_evidence - COVERED
-    peaks = peaks.select(outside & peaks.proper)
+    peaks = uncovered(peaks, density, log_evidence)
     total = torch.logsumexp(torch.cat([peaks.log_mass, peaks.x.new_tensor([log_evidence])]), 0)
     share = (peaks.log_mass - total).exp()
     return Missed(peaks.select(share >= REPORTED_SHARE), share[share >= REPORTED_SHARE])
+
+
+@torch.no_grad()
+def uncovered(peaks: Peaks, density: LSEDensity, log_evidence: float) -> Peaks:
+    """Those of ``peaks`` at which a guide's ``density`` lies far below the posterior."""
+    outside = density.log_prob(peaks.x) < peaks.log_joint - log_evidence - COVERED
+    return peaks.select(outside & peaks.proper)

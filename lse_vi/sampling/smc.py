@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from lse_vi.checks import check_count
+from lse_vi.distribution.density import LSEDensity
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import reseed, seeded
 from lse_vi.fitting.steps import Steps
-from lse_vi.guides.diagnostics import model_doubts
+from lse_vi.guides.diagnostics import model_doubts, uncovered
 from lse_vi.guides.fit import PROBES, check_guide, known_search, known_start
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
-from lse_vi.guides.proposal import Prior, Proposal
+from lse_vi.guides.proposal import WIDER, Prior, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.tempering import Tempered, temper
@@ -35,6 +36,9 @@ from lse_vi.signatures.keywords import settle
 
 PILOT = 1024  # draws that say how large a share the prior gets of the first draws
 LEAST_DRAWS = 4  # of an island: halves of two draws are what R-hat needs
+LIGHT = (
+    1e-3  # share of the mass below which a peak that the guide lacks is left to the prior's draws
+)
 SAME = 1e-3  # nats, relative: peaks whose log joint differs by more were found for other data
 TRUSTED_R_HAT = 1.05  # above which islands disagree (Vehtari et al. 2021: 1.01 for long chains)
 
@@ -130,15 +134,16 @@ def sample_smc(
         }
         taken = Steps(Checkpoint(chosen.checkpoint, known), probe.device)
         search, pot = _start(guide, log_joint, prior, taken)
-        proposal = Proposal.of_guide(guide.density(pot), prior)
+        proposal = _on_all_peaks(guide.density(pot), search.peaks.real, prior)
         pilot, part = proposal.sample(PILOT)
         value, log_prior = log_joint.with_prior(pilot)
         proposal = proposal.weighed(pilot, value, log_prior)
         moves, n = FrameMoves(log_joint, proposal), chosen.draws // chosen.islands
-        starts = [proposal.sample(n)[0] for _ in range(chosen.islands)]
-        population, notes = moves.look(torch.cat(starts)), WithMoves(taken, moves)
+        starts = [proposal.sample(n) for _ in range(chosen.islands)]
+        x, parts = map(torch.cat, zip(*starts, strict=True))
+        population, notes = moves.look(x), WithMoves(taken, moves)
         run: dict[str, Any] = {"islands": chosen.islands, "progress": chosen.progress}
-        end = temper(population, moves, notes=notes, **run)
+        end = temper(population, moves, strata=parts, notes=notes, **run)
         own = value[part < len(proposal.loc) - 1]  # of the guide's parts, not as wide as the prior
         lost = float((own == -torch.inf).sum()) / max(1, len(own))
         draws = _report(log_joint, search, proposal, end, moves.evaluations, lost)
@@ -163,6 +168,28 @@ def _start(
     if torch.allclose(value, known.log_joint.to(value), rtol=SAME, atol=SAME):
         return guide.search._replace(peaks=known), pot
     return known_search(taken, log_joint, prior), pot
+
+
+def _on_all_peaks(density: LSEDensity, peaks: Peaks, prior: Prior) -> Proposal:
+    """The parts of a guide, the peaks for which it has no room, and the prior."""
+    law, total = Proposal.of_guide(density, prior), peaks.log_mass.logsumexp(0)
+    more = uncovered(peaks, density, float(total))
+    more = more.select(more.log_mass > total + math.log(LIGHT))
+    if not len(more):
+        return law
+    share = (more.log_mass - total).exp()
+    return replace(
+        law,
+        loc=torch.cat([law.loc[:-1], more.x, law.loc[-1:]]),
+        root=torch.cat([law.root[:-1], math.sqrt(WIDER) * more.scale_tril, law.root[-1:]]),
+        log_share=torch.cat(
+            [
+                law.log_share[:-1] + torch.log1p(-share.sum()),
+                share.log() + torch.log1p(-law.log_share[-1].exp()),
+                law.log_share[-1:],
+            ]
+        ),
+    )
 
 
 class WithMoves:

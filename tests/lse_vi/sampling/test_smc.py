@@ -130,8 +130,8 @@ def test_z_scores_on_targets_of_the_benchmark(make):
     for seed in range(50):
         draws = sample_smc(problem.model, guide, draws=1000, seed=seed, **QUIET)
         z.append((draws.log_evidence - problem.log_evidence) / draws.log_evidence_error)
-    print(np.std(z), np.mean(z))
-    assert 0.8 < np.std(z) < 1.25
+    # The deviation of 50 normal numbers is between 0.72 and 1.29 in all but 1 of 200 cases.
+    assert 0.72 < np.std(z) < 1.29
 
 
 def test_z_scores_of_the_evidence():
@@ -189,6 +189,32 @@ def test_the_neck_of_a_funnel_is_reached_by_way_of_the_prior(seed):
         quantile = math.tan(math.pi * level / 2)
         share = float((draws.samples["scale"] < quantile).double().mean())
         assert share == pytest.approx(level, abs=4 * math.sqrt(level * (1 - level) / draws.ess))
+    assert draws.warnings == ()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("modes", [1, 3])
+def test_peaks_for_which_the_guide_has_no_room(modes, seed):
+    """Eight narrow peaks under a wide prior: a guide for few of them starts the draws on all."""
+    weights = torch.softmax(0.5 * torch.arange(8.0), 0)
+    places = torch.tensor([-9.0, -6.0, -4.0, -2.0, 2.0, 4.0, 6.0, 9.0])
+
+    def model():
+        x = pyro.sample("x", dist.Normal(0.0, 30.0))
+        each = dist.Normal(places, 0.05).log_prob(x.unsqueeze(-1)) + weights.log()
+        pyro.factor("f", each.logsumexp(-1))
+
+    guide = AutoLSEICNN(model, modes=modes)
+    draws = sample_smc(model, guide, seed=seed, **QUIET)
+    log_mass = dist.Normal(0.0, math.hypot(30.0, 0.05)).log_prob(places) + weights.log()
+    assert abs(draws.log_evidence - float(log_mass.logsumexp(0))) < 4 * draws.log_evidence_error
+    assert draws.log_evidence_error < 0.05
+    share = torch.softmax(log_mass, 0)
+    order = draws.mode_locations["x"].argsort()
+    torch.testing.assert_close(draws.mode_weights[order], share, rtol=0.15, atol=0.01)
+    # Each draw has the label of the peak it is at.
+    at = draws.mode_locations["x"][draws.mode]
+    assert float((draws.samples["x"] - at).abs().max()) < 0.5
     assert draws.warnings == ()
 
 
