@@ -33,6 +33,7 @@ PILOT_DEFENSIVE = 0.5  # share of the envelope in the first pilot: Laplace's mix
 # another pilot is worth its cost.
 ENOUGH, GROWTH = 100, 1.5
 UNIFORM = 0.1  # share of draws all over a closed box: one smaller than the modes gets others rarely
+FEW = 16  # effective draws, below which an error of log Z is not known either
 SPARE_SHARE = 0.01  # mass that is spread over the modes, so that one the pilot missed gets draws
 
 
@@ -99,7 +100,7 @@ class _Mixture:
                 "about; use Quadrature() or Envelope()"
             )
         proposal = self._proposal(GaussianBound(pot), box)
-        return proposal.draw(pot, box, self.samples, sobol=self.sobol).rule()
+        return proposal.draw(pot, box, self.samples, sobol=self.sobol, least=FEW).rule()
 
     def _proposal(self, bound: GaussianBound, box: Box | None) -> _Proposal:
         """The mixture that the draws come from."""
@@ -190,12 +191,14 @@ class _Draws(NamedTuple):
         """The weight of each draw under q, (n, *batch)."""
         return torch.softmax(self.log_ratio, dim=0)
 
-    def checked(self) -> _Draws:
-        """These draws, or a ValueError if none of them fell into the box."""
-        if bool((self.log_ratio.amax(0) == -torch.inf).any()):
+    def checked(self, of_modes: bool | Tensor = True, least: float = 0.0) -> _Draws:
+        """These draws, or a ValueError if none ``of_modes`` is inside, and ``least`` are not."""
+        met = (self.log_ratio > -torch.inf) & of_modes
+        enough = 1 / self.probabilities.square().sum(0) > least  # false for NaN: no draw is inside
+        if bool((~met.any(0) & ~enough).any()):
             raise ValueError(
                 f"bounds: none of {len(self.x)} draws from the modes fell inside; the modes lie "
-                "too far outside"
+                "too far outside. Use method=Envelope()"
             )
         return self
 
@@ -220,8 +223,13 @@ class _Proposal(NamedTuple):
     root: Tensor  # R
     log_det: Tensor  # log |det R|
 
-    def draw(self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool) -> _Draws:
-        """``n`` draws; those outside the ``box`` have weight zero."""
+    def draw(
+        self, pot: LSEICNN, box: Box | None, n: int, *, sobol: bool, least: float = 0.0
+    ) -> _Draws:
+        """``n`` draws; those outside the ``box`` have weight zero.
+
+        If none of the modes' own is inside, at least so many effective draws must be.
+        """
         log_share = self.log_share
         closed = box if box is not None and box.finite else None
         if closed is not None:
@@ -245,7 +253,7 @@ class _Proposal(NamedTuple):
         log_ratio = -energy - log_proposal
         if box is not None:
             log_ratio = log_ratio.masked_fill(~box.contains(x), -torch.inf)
-        return _Draws(x, energy, log_ratio).checked()
+        return _Draws(x, energy, log_ratio).checked(component < self.log_share.shape[-1], least)
 
 
 def _times(matrices: Tensor, vectors: Tensor) -> Tensor:

@@ -257,13 +257,13 @@ def test_laplace_mixture_of_plain_modes(plain):
             LSEDensity(plain, (-1.0, 1.0), method=method).rule  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "method", [LaplaceMixture(), MomentMixture(), Envelope()], ids=lambda m: type(m).__name__
-)
-def test_a_box_beside_the_modes(method):
+@pytest.mark.parametrize("method", [LaplaceMixture(), MomentMixture()])
+@pytest.mark.parametrize("low", [20.0, 100.0])
+def test_a_box_beside_the_modes(method, low):
     pot = LSEICNN(3, 2, network=WhitenedICNN)
-    with pytest.raises(ValueError, match=r"bounds: none of \d+ draws from the modes fell inside"):
-        LSEDensity(pot, (100.0, 101.0), method=method).rule  # noqa: B018
+    message = r"bounds: none of \d+ draws from the modes fell inside.*Use method=Envelope\(\)"
+    with pytest.raises(ValueError, match=message):
+        LSEDensity(pot, (low, low + 1), method=method).rule  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lse_vi import ICNN, LSEICNN, LSEDensity, WhitenedICNN
+from lse_vi.distribution import Envelope
 
 BOX = (-3.0, 2.0)
 
@@ -62,3 +63,17 @@ def test_a_box_may_be_smaller_than_the_modes_inside(random_potential, dim, half,
     mean, spread = (w @ u) / w.sum(), half / math.sqrt(3 * 2000)
     assert float((x.mean(0) - mean).abs().max()) < 5 * spread
     assert bool((x.abs() <= half).all())
+
+
+def test_a_box_far_from_all_modes_by_the_envelope():
+    """In three dimensions, against the midpoint rule with the slope in each cell."""
+    pot = LSEICNN(3, 2, network=WhitenedICNN)
+    edges = torch.linspace(20.0, 21.0, 61)
+    width = edges[1] - edges[0]
+    x = torch.cartesian_prod(*[0.5 * (edges[1:] + edges[:-1])] * 3)
+    energy, slope = pot.energy_and_gradient(x)
+    half = 0.5 * width * slope
+    cell = (half.sinh() / half).log().sum(-1)  # of an exponential of this slope
+    exact = (cell - energy).logsumexp(0) + 3 * width.log()
+    q = LSEDensity(pot, (20.0, 21.0), method=Envelope())
+    assert float(q.log_normalizer.detach() - exact.detach()) == pytest.approx(0.0, abs=2e-3)
