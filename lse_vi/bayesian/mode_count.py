@@ -50,6 +50,7 @@ class ModeCount:
         ValueError: if there are none, or if one has no evidence, such as one by NUTS.
 
     Example:
+        >>> from lse_vi import fit_posterior
         >>> options = {"draws": 50, "progress": False}
         >>> x = torch.randn(20)
         >>> count = ModeCount({k: fit_posterior(x, modes=k, **options) for k in (1, 2)})

@@ -18,6 +18,12 @@ def model(y):
     pyro.sample("y", dist.Normal(x**2, 1.0), obs=y)
 
 
+def ring(y):
+    """A ring, which no mode covers: draws take several stages."""
+    x = pyro.sample("x", dist.Normal(torch.zeros(2), 3.0).to_event(1))
+    pyro.sample("y", dist.Normal(x.square().sum(-1), 0.5), obs=y)
+
+
 def numbers(draws):
     return [*draws.samples["x"].flatten().tolist(), draws.log_evidence, draws.evaluations]
 
@@ -43,21 +49,21 @@ def interrupt(monkeypatch):
     ("after", "again"), [(1, "same guide"), (2, "new guide"), (4, "same guide"), (4, "new guide")]
 )
 def test_a_guide_without_modes(interrupt, tmp_path, after, again):
-    """A guide with one mode for a posterior with two takes a few stages."""
+    """A guide with one mode for a ring."""
 
     def call(guide, **kwargs):
-        return sample_smc(model, guide, Y, draws=800, progress=False, **kwargs)
+        return sample_smc(ring, guide, Y, draws=800, progress=False, **kwargs)
 
-    expected = call(AutoLSEICNN(model, modes=1, hidden=()))
+    expected = call(AutoLSEICNN(ring, modes=1, hidden=()))
     assert expected.stages > 2
 
-    guide = AutoLSEICNN(model, modes=1, hidden=())
+    guide = AutoLSEICNN(ring, modes=1, hidden=())
     interrupt(after)
     with pytest.raises(KeyboardInterrupt):
         call(guide, checkpoint=tmp_path / "draws.pt")
     interrupt(None)
     if again == "new guide":
-        guide = AutoLSEICNN(model, modes=1, hidden=())
+        guide = AutoLSEICNN(ring, modes=1, hidden=())
     draws = call(guide, checkpoint=tmp_path / "draws.pt")
     assert numbers(draws) == numbers(expected)
     assert guide.search is not None
