@@ -54,7 +54,7 @@ nitpick_ignore_regex = [
     ("py:class", "Tensor|Any"),
     ("py:obj", r"data_gen\.elasticity\.[A-Z0-9_]+"),  # its constants, told by their values
     ("py:class", r".*\b(ConvexStack|Drives|FloatArray|Kind|LogJoint|Search|Strains|Targets)"),
-    ("py:class", r".*\b(Loop|Prior|Record)"),
+    ("py:class", r".*\b(Loop|Moved|Prior|Record)"),
 ]
 
 _SHAPE = re.compile(r"[\w.]*\([^()`]*\*[a-z][^()`]*\)")  # such as (*sample, *batch, dim)
