@@ -113,7 +113,12 @@ def read_table(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
         separator = max(SEPARATORS, key=header.count)
-        return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, sep=separator)
+        how: dict[str, Any] = {"encoding": "utf-8-sig", "skipinitialspace": True, "sep": separator}
+        table = pd.read_csv(path, **how)
+        # pandas numbers names that repeat, so that the first of them would be taken for the one.
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0]
+        both = zip(names, table.columns, strict=True)
+        return table.set_axis([old if pd.isna(name) else name for name, old in both], axis=1)
     except ImportError as error:
         raise ValueError(
             f"{path}: pandas reads Parquet with pyarrow: pip install pyarrow"

@@ -112,13 +112,15 @@ class Table(NamedTuple):
 
 
 def check_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
-    """All ``names`` must be columns of ``table``; the error names the nearest that is one."""
+    """All ``names`` must be columns of ``table``, once; the error names the nearest that is one."""
     there = [str(c) for c in table.columns]
     for name in names:
         if name not in table.columns:
             near = get_close_matches(str(name), there, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"there is no column {name!r} in {', '.join(there)}{hint}")
+        if (count := there.count(str(name))) > 1:
+            raise ValueError(f"{count} columns are named {name!r}; rename all but one")
 
 
 def _ask_about_times(names: Sequence[str]) -> None:

@@ -104,3 +104,18 @@ def test_the_worth_of_rows_that_differ_no_more_than_others_is_their_number():
     rng = np.random.default_rng(1)
     own = {"well": np.repeat(np.arange(50), 20), "x": rng.standard_normal(1000)}
     assert alike(pd.DataFrame(own), "x", None) == []
+
+
+@pytest.mark.parametrize("header", ["gfp,cell,gfp", "cell,gfp, gfp", 'gfp,"gfp",cell'])
+def test_a_name_that_repeats_is_refused(tmp_path, header):
+    path = tmp_path / "twice.csv"
+    path.write_text(header + "\n" + "1,2,3\n" * 20)
+    with pytest.raises(ValueError, match="2 columns are named 'gfp'; rename all but one"):
+        rows_of(path, "--value", "gfp")
+    assert len(rows_of(path, "--value", "cell").table) == 20
+
+
+def test_columns_without_a_name_and_blank_lines_are_no_fault(tmp_path):
+    path = tmp_path / "odd.csv"
+    path.write_text("\n,gfp,\n" + "".join(f"{i},{i / 2},\n" for i in range(20)))
+    assert rows_of(path, "--value", "gfp").table.gfp.tolist() == [i / 2 for i in range(20)]
