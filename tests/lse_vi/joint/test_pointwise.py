@@ -64,7 +64,7 @@ def test_labels_are_drawn_from_their_law_given_all_else():
 
 def test_data_that_share_a_state_have_terms_only_beside_its_draws():
     given = {"loc": torch.zeros(1, 5)}
-    assert "log_likelihood" not in to_arviz(given, chain, Y, prior=False).groups()
+    assert "log_likelihood" not in to_arviz(given, chain, Y, prior=False)
     got = to_arviz(given, chain, Y, prior=False, discrete=True)
     expected = dist.Normal(torch.as_tensor(got["posterior"]["state1"].values), 1.0).log_prob(Y[1])
     np.testing.assert_allclose(got["log_likelihood"]["y1"].values, expected.numpy())

@@ -89,4 +89,4 @@ def test_arguments_of_the_model_reach_it_and_settings_the_fit():
     assert set(idata["log_likelihood"]) == {"y_0", "y_1"}
     assert idata["posterior"].sizes["draw"] == 30
     assert idata.posterior.attrs["seed"] == 1
-    assert "prior" not in idata.groups()
+    assert "prior" not in idata
