@@ -26,8 +26,9 @@ import pyro
 import torch
 from torch import Tensor
 
+from benchmarks.evidence_problem import Problem
 from benchmarks.evidence_rivals import RIVALS, Answer
-from benchmarks.evidence_targets import Problem, problems, spike
+from benchmarks.evidence_targets import problems, spike
 from benchmarks.records import Record
 from lse_vi import AutoLSEICNN, sample_smc
 from lse_vi.joint.log_joint import LogJoint

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from benchmarks.evidence_targets import Problem
+from benchmarks.evidence_problem import Problem
 
 LIVE_POINTS = 1000
 

@@ -1,136 +1,61 @@
-"""Targets of the evidence benchmark: proper priors, and what is exactly known of the posterior.
-
-A target is a prior of independent coordinates and a log likelihood of rows, so that samplers that
-start from the unit cube can have it too.
-"""
+"""Targets of the evidence benchmark, in double precision: torch's default must be float64."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import pyro
 import torch
 from torch import Tensor
 from torch.distributions import (
     Beta,
-    Categorical,
     Cauchy,
-    Distribution,
     HalfCauchy,
     HalfNormal,
     LogNormal,
     Normal,
     StudentT,
-    Uniform,
 )
 
-from benchmarks.targets import EFFECTS, ERRORS
-
-Rows = Callable[[Tensor], Tensor]  # points (n, dim) to one number each
-Sampler = Callable[[int], Tensor]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A posterior whose evidence is known.
-
-    Attributes:
-        name: as in the tables.
-        prior: of each coordinate.
-        log_likelihood: in nats, of rows.
-        log_evidence: to four digits or better.
-        weights: exact mass of each mode, (modes,); None where "modes" would be a matter of taste.
-        mode_of: the mode to which each row belongs, (n,).
-        sample: exact draws (n, dim); None where there are none.
-        heavy: whether the tails are too heavy for means.
-    """
-
-    name: str
-    prior: tuple[Distribution, ...]
-    log_likelihood: Rows
-    log_evidence: float
-    weights: Tensor | None = None
-    mode_of: Rows | None = None
-    sample: Sampler | None = None
-    heavy: bool = False
-
-    @property
-    def dim(self) -> int:
-        """Number of coordinates."""
-        return len(self.prior)
-
-    def model(self) -> None:
-        """The Pyro model, a site for each run of coordinates of the same prior."""
-        x = []
-        for k, (law, count) in enumerate(self.runs()):
-            each = _pyro(law).expand((count,)).to_event(1)
-            x.append(pyro.sample(f"x{k}", each))
-        pyro.factor("likelihood", self.log_likelihood(torch.cat(x, -1)))
-
-    def runs(self) -> list[tuple[Distribution, int]]:
-        runs: list[tuple[Distribution, int]] = []
-        for law in self.prior:
-            if runs and runs[-1][0] is law:
-                runs[-1] = (law, runs[-1][1] + 1)
-            else:
-                runs.append((law, 1))
-        return runs
-
-
-def _pyro(law: Distribution) -> Distribution:
-    """The same law as Pyro knows it."""
-    given = {name: getattr(law, name) for name in law.arg_constraints}
-    return getattr(pyro.distributions, type(law).__name__)(**given)
-
-
-def number(value: float) -> Tensor:
-    """A scalar in double precision."""
-    return torch.tensor(value, dtype=torch.float64)
-
-
-def normal(loc: float, scale: float) -> Normal:
-    return Normal(number(loc), number(scale))
-
-
-def uniform(low: float, high: float) -> Uniform:
-    return Uniform(number(low), number(high))
+from benchmarks import targets
+from benchmarks.evidence_problem import (
+    Problem,
+    bands,
+    midpoints,
+    normal,
+    number,
+    on_grid,
+    uniform,
+)
+from benchmarks.targets import EFFECTS, ERRORS, gaussians
 
 
 def mixture(
     name: str, means: Tensor, scales: Tensor, weights: Tensor, prior_scale: float
 ) -> Problem:
     """A likelihood of Gaussians, (modes, dim) each, under N(0, prior_scale): all in closed form."""
-    dim = means.shape[1]
-
-    def log_likelihood(x: Tensor) -> Tensor:
-        u = (x.unsqueeze(-2) - means) / scales
-        constant = weights.log() - scales.log().sum(-1) - 0.5 * dim * math.log(2 * math.pi)
-        return torch.logsumexp(constant - 0.5 * u.square().sum(-1), -1)
-
+    parts = gaussians(name, means, scales, weights).parts
+    assert parts is not None
     variance = scales**2 + prior_scale**2
     log_mass = weights.log() + Normal(0.0, variance.sqrt()).log_prob(means).sum(-1)
     share = torch.softmax(log_mass, 0)
     loc, sd = means * prior_scale**2 / variance, scales * prior_scale / variance.sqrt()
 
-    def sample(n: int) -> Tensor:
-        k = torch.multinomial(share, n, replacement=True)
-        return loc[k] + sd[k] * torch.randn(n, dim).to(loc)
-
-    def mode_of(x: Tensor) -> Tensor:
-        each = Normal(loc, sd).log_prob(x.unsqueeze(-2)).sum(-1) + share.log()
-        return each.argmax(-1)
-
+    posterior = gaussians(name, loc, sd, share)
+    assert posterior.parts is not None
+    of_posterior = posterior.parts
     law = normal(0, prior_scale)
     log_z = float(log_mass.logsumexp(0))
-    return Problem(name, (law,) * dim, log_likelihood, log_z, share, mode_of, sample)
+    return Problem(
+        name, (law,) * means.shape[1], lambda x: parts(x).logsumexp(-1), log_z, share,
+        lambda x: of_posterior(x).argmax(-1), posterior.sample,
+    )  # fmt: skip
 
 
 def forty_gaussians() -> Problem:
     """40 Gaussians in 2-D (Midgley et al. 2023)."""
-    torch.manual_seed(0)
-    means = (torch.rand(40, 2, dtype=torch.float32).double() - 0.5) * 80
+    means = targets.forty_gaussians().locations
+    assert means is not None
     scales = torch.full_like(means, 1.3133)
     even = torch.full((40,), 1 / 40).double()
     return mixture("40 Gaussians, 2-D", means, scales, even, 100.0)
@@ -155,53 +80,18 @@ def spike(dim: int) -> Problem:
 
 def bananas(dim: int = 10, bend: float = 0.15, half: float = 25.0) -> Problem:
     """Six Gaussians bent by x1 += bend x0^2 about their centres, in a wide box."""
-    torch.manual_seed(0)
-    means = (torch.rand(6, dim).double() - 0.5) * 12
-    scales = 0.4 + 0.8 * torch.rand(6, dim).double()
-    weights = torch.softmax(0.5 * torch.randn(6).double(), 0)
-    constant = weights.log() - scales.log().sum(-1) - 0.5 * dim * math.log(2 * math.pi)
-
-    def each(x: Tensor) -> Tensor:
-        z = x.unsqueeze(-2) - means
-        unbent = z[..., 1:2] - bend * z[..., :1] ** 2
-        z = torch.cat([z[..., :1], unbent, z[..., 2:]], dim=-1)
-        return constant - 0.5 * (z / scales).square().sum(-1)
-
-    def sample(n: int) -> Tensor:
-        k = torch.multinomial(weights, n, replacement=True)
-        z = scales[k] * torch.randn(n, dim).double()
-        z[:, 1] += bend * z[:, 0] ** 2
-        return means[k] + z
-
+    target = targets.six_bananas(dim, bend)
+    parts = target.parts
+    assert parts is not None
     return Problem(
-        f"6 bananas, {dim}-D",
+        target.name,
         (uniform(-half, half),) * dim,
-        lambda x: each(x).logsumexp(-1),
+        lambda x: parts(x).logsumexp(-1),
         -dim * math.log(2 * half),  # outside the box is less than 1e-9 of the mass
-        weights,
-        lambda x: each(x).argmax(-1),
-        sample,
+        target.weights,
+        lambda x: parts(x).argmax(-1),
+        target.sample,
     )
-
-
-def on_grid(log_p: Tensor, axes: tuple[Tensor, ...]) -> tuple[float, Sampler]:
-    """log of the integral of exp(log_p) by the midpoints' rule, and draws even in each cell."""
-    cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
-    log_z = float(log_p.logsumexp(tuple(range(log_p.dim())))) + math.log(cell)
-    cells = Categorical(logits=log_p.flatten())
-
-    def sample(n: int) -> Tensor:
-        index = torch.unravel_index(cells.sample((n,)), log_p.shape)
-        x = torch.stack([axis[i] for axis, i in zip(axes, index, strict=True)], -1)
-        width = torch.stack([axis[1] - axis[0] for axis in axes])
-        return x + width * (torch.rand_like(x) - 0.5)
-
-    return log_z, sample
-
-
-def midpoints(low: float, high: float, n: int) -> Tensor:
-    """The middles of ``n`` cells."""
-    return low + (high - low) * (torch.arange(n).double() + 0.5) / n
 
 
 def egg_box(n: int = 2000) -> Problem:
@@ -232,9 +122,7 @@ def egg_box(n: int = 2000) -> Problem:
 
 def labels() -> Problem:
     """A mixture of two normals without an order, 500 data: two equal labellings."""
-    torch.manual_seed(0)
-    first = torch.rand(500).double() < 0.4
-    y = torch.where(first, -1.5 + 0.8 * torch.randn(500), 1.5 + 1.2 * torch.randn(500)).double()
+    (y,) = targets.label_switching().args
 
     def log_likelihood(x: Tensor) -> Tensor:
         share, mean, scale = x[..., :1], x[..., 1:3], x[..., 3:5]
@@ -294,22 +182,6 @@ def sinusoid(n: int = 40) -> Problem:
         "sinusoid, 5-D", prior, log_likelihood, log_z, weights,
         lambda x: torch.bucketize(x[..., 0].contiguous(), edges),
     )  # fmt: skip
-
-
-def bands(axis: Tensor, p: Tensor, depth: float = 0.01) -> tuple[Tensor, Tensor]:
-    """Where a marginal on a grid falls below ``depth`` of the lower of two peaks; the masses."""
-    edges: list[float] = []
-    top, low, at = float(p[0]), float(p[0]), 0
-    for i, value in enumerate(p.tolist()):
-        if value < low:
-            low, at = value, i
-        if low < depth * min(top, value):
-            edges.append(float(axis[at]))
-            top, low = value, value
-        if value > top:
-            top, low = value, value
-    cut = torch.tensor(edges).double()
-    return cut, torch.bincount(torch.bucketize(axis, cut), p, len(edges) + 1)
 
 
 def eight_schools(centred: bool) -> Problem:

@@ -27,6 +27,7 @@ class Target:
         weights: exact mass of each mode, (modes,); None if unknown.
         locations: a point in each mode, (modes, dim), in the order of ``weights``.
         sample: exact draws, (n, dim).
+        parts: log density of each mode, with its weight, at points (n, dim): (n, modes).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target:
     weights: Tensor | None = None
     locations: Tensor | None = None
     sample: Sampler | None = None
+    parts: Callable[[Tensor], Tensor] | None = None
 
 
 def by_factor(log_density: Callable[[Tensor], Tensor], dim: int) -> Callable[[], None]:
@@ -52,16 +54,16 @@ def gaussians(name: str, means: Tensor, scales: Tensor, weights: Tensor) -> Targ
     """A mixture of Gaussians with diagonal covariances; ``means``, ``scales`` (modes, dim)."""
     constant = weights.log() - scales.log().sum(-1) - 0.5 * means.shape[1] * math.log(2 * math.pi)
 
-    def log_density(x: Tensor) -> Tensor:
+    def parts(x: Tensor) -> Tensor:
         u = (x.unsqueeze(-2) - means) / scales
-        return torch.logsumexp(constant - 0.5 * u.square().sum(-1), -1)
+        return constant - 0.5 * u.square().sum(-1)
 
     def sample(n: int) -> Tensor:
         k = torch.multinomial(weights, n, replacement=True)
         return means[k] + scales[k] * torch.randn(n, means.shape[1]).to(means)
 
-    model = by_factor(log_density, means.shape[1])
-    return Target(name, model, (), 0.0, weights, means, sample)
+    model = by_factor(lambda x: parts(x).logsumexp(-1), means.shape[1])
+    return Target(name, model, (), 0.0, weights, means, sample, parts)
 
 
 def forty_gaussians() -> Target:
@@ -93,11 +95,11 @@ def six_bananas(dim: int = 10, bend: float = 0.15) -> Target:
         weights = torch.softmax(0.5 * torch.randn(6), 0)
     constant = weights.log() - scales.log().sum(-1) - 0.5 * dim * math.log(2 * math.pi)
 
-    def log_density(x: Tensor) -> Tensor:
+    def parts(x: Tensor) -> Tensor:
         z = x.unsqueeze(-2) - means
         unbent = z[..., 1] - bend * z[..., 0] ** 2
         z = torch.cat([z[..., :1], unbent.unsqueeze(-1), z[..., 2:]], dim=-1)
-        return torch.logsumexp(constant - 0.5 * (z / scales).square().sum(-1), -1)
+        return constant - 0.5 * (z / scales).square().sum(-1)
 
     def sample(n: int) -> Tensor:
         k = torch.multinomial(weights, n, replacement=True)
@@ -105,8 +107,8 @@ def six_bananas(dim: int = 10, bend: float = 0.15) -> Target:
         z[:, 1] += bend * z[:, 0] ** 2
         return means[k] + z
 
-    name = f"6 bananas, {dim}-D"
-    return Target(name, by_factor(log_density, dim), (), 0.0, weights, means, sample)
+    model = by_factor(lambda x: parts(x).logsumexp(-1), dim)
+    return Target(f"6 bananas, {dim}-D", model, (), 0.0, weights, means, sample, parts)
 
 
 def label_switching() -> Target:

@@ -10,7 +10,7 @@ two nats for five modes where two are enough.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch import Tensor
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.proposals import Student, labellings
 from lse_vi.numerics.linear_algebra import log_det
-from lse_vi.numerics.tempering import Notes, Population, temper
+from lse_vi.numerics.tempering import Notes, Population, WithMoves, temper
 from lse_vi.random.draws import categorical, rand, rand_like, randn_like
 from lse_vi.sampling.leapfrog import leapfrog
 
@@ -73,7 +73,7 @@ def anneal(
             f"model: the log joint is NaN or minus infinity at all {draws} draws of the prior; "
             "check the prior, and the units of the data"
         )
-    kept = _WithStep(notes, moves) if notes else None
+    kept = WithMoves(notes, moves, "step") if notes else None
     end = temper(start, moves, kept=KEPT, progress=progress, steady=False, notes=kept)
     # The units in which theta was annealed are those of standardised data.
     log_evidence = float(end.log_evidence) - model.points * float(model.coordinates.log_volume)
@@ -201,23 +201,6 @@ class LabelledMoves:
             name: torch.where(accept.unsqueeze(-1) if old.dim() > 1 else accept, there[name], old)
             for name, old in at.items()
         }
-
-
-class _WithStep:
-    """Notes of a run together with the step size of its moves."""
-
-    def __init__(self, notes: Notes, moves: LabelledMoves) -> None:
-        self.notes, self.moves = notes, moves
-
-    def note(self, state: dict[str, Any]) -> None:
-        self.notes.note({"run": state, "step": self.moves.step})
-
-    def noted(self) -> dict[str, Any] | None:
-        if (known := self.notes.noted()) is None:
-            return None
-        self.moves.step = known["step"]
-        run: dict[str, Any] = known["run"]
-        return run
 
 
 def covariance_root(theta: Tensor) -> Tensor:

@@ -38,6 +38,34 @@ class Notes(Protocol):
         ...
 
 
+class WithMoves:
+    """Notes of a run together with what its moves have adapted, such as the sizes of their steps.
+
+    Args:
+        notes: where both are kept.
+        moves: the moves.
+        names: of their attributes, tensors or numbers, that change as the run goes on.
+    """
+
+    def __init__(self, notes: Notes, moves: Any, *names: str) -> None:
+        self.notes, self.moves, self.names = notes, moves, names
+
+    def note(self, state: dict[str, Any]) -> None:
+        """Keep ``state`` and the attributes."""
+        own = {name: getattr(self.moves, name) for name in self.names}
+        self.notes.note({"run": state, "moves": own})
+
+    def noted(self) -> dict[str, Any] | None:
+        """The last state; the moves go on with the attributes that they had."""
+        if (known := self.notes.noted()) is None:
+            return None
+        for name, value in known["moves"].items():
+            now = getattr(self.moves, name)
+            setattr(self.moves, name, value.to(now) if isinstance(now, Tensor) else value)
+        run: dict[str, Any] = known["run"]
+        return run
+
+
 # Effective sample size after each stage, as a share of the draws. A smaller share saves stages,
 # but leaves more copies of the same draws.
 KEPT = 0.7

@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lse_vi.guides.result import GuideResult
-from lse_vi.plots.guides import mode_color, variables
+from lse_vi.plots.guides import MANY, mode_color, variables
 from lse_vi.plots.style import NAMED, STYLE
 from lse_vi.signatures.checked import checked
 
 MOST_CHAINS = 24  # in one figure: with more, their bars are too thin to read
-MANY = 5000  # more draws than this are drawn as an image: as vectors they make large files
 
 
 @checked

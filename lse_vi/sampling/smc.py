@@ -26,7 +26,7 @@ from lse_vi.guides.peaks import Peaks
 from lse_vi.guides.proposal import WIDER, Prior, Proposal
 from lse_vi.joint.log_joint import LogJoint
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.tempering import Tempered, temper
+from lse_vi.numerics.tempering import Tempered, WithMoves, temper
 from lse_vi.random.turns import alone
 from lse_vi.sampling.draws import PosteriorDraws
 from lse_vi.sampling.hamiltonian import FrameMoves
@@ -141,7 +141,8 @@ def sample_smc(
         moves, n = FrameMoves(log_joint, proposal), chosen.draws // chosen.islands
         starts = [proposal.sample(n) for _ in range(chosen.islands)]
         x, parts = map(torch.cat, zip(*starts, strict=True))
-        population, notes = moves.look(x), WithMoves(taken, moves)
+        population = moves.look(x)
+        notes = WithMoves(taken, moves, "step", "evaluations")
         run: dict[str, Any] = {"islands": chosen.islands, "progress": chosen.progress}
         end = temper(population, moves, strata=parts, notes=notes, **run)
         own = value[part < len(proposal.loc) - 1]  # of the guide's parts, not as wide as the prior
@@ -190,27 +191,6 @@ def _on_all_peaks(density: LSEDensity, peaks: Peaks, prior: Prior) -> Proposal:
             ]
         ),
     )
-
-
-class WithMoves:
-    """Notes of a run together with the step sizes of its moves."""
-
-    def __init__(self, taken: Steps, moves: FrameMoves) -> None:
-        self.taken, self.moves = taken, moves
-
-    def note(self, state: dict[str, Any]) -> None:
-        """Keep ``state`` and the step sizes."""
-        own = {"step": self.moves.step, "evaluations": self.moves.evaluations}
-        self.taken.note({"run": state, **own})
-
-    def noted(self) -> dict[str, Any] | None:
-        """The last state; the moves go on with its step sizes."""
-        if (known := self.taken.noted()) is None:
-            return None
-        self.moves.step = known["step"].to(self.moves.step)
-        self.moves.evaluations = known["evaluations"]
-        run: dict[str, Any] = known["run"]
-        return run
 
 
 def _fingerprint(
