@@ -11,7 +11,10 @@ import numpy as np
 
 # Points that share a value, on average, and distinct values, from which on these are cells.
 SHARED, FEWEST = 5, 3
-NEAR = 1e-6  # part of a step by which values on a grid may be off, as they were computed
+# Part of the range within which values are taken for one, and part of a step by which such values
+# may differ or be off the grid, as they were computed or moved: rounding must not tell cells from
+# spikes. Groups far closer than an outlier differ by more than that part of what would be a step.
+NEAR, OFF = 1e-6, 1e-4
 PARTS = 8  # points into which one is spread, over its cell: steps of an eighth are no spikes
 MOST_ROWS = 2**20  # rows that spread points may have, for their memory
 
@@ -93,13 +96,18 @@ def spread_over_cells(x: np.ndarray, weights: np.ndarray, bounds: Any = None) ->
 
 def _step(values: np.ndarray, points: float) -> float:
     """The step of the grid on which ``values`` are, 0 if they are on none or few are shared."""
-    distinct = np.unique(values)
-    if len(distinct) < FEWEST or len(distinct) * SHARED > points:
+    if not len(values):
         return 0.0
-    gaps = np.diff(distinct)
-    gaps = gaps[gaps > NEAR * (distinct[-1] - distinct[0])]
-    if not len(gaps):
+    values = np.sort(values)
+    apart = np.diff(values) > NEAR * (values[-1] - values[0])
+    starts = np.flatnonzero(np.concatenate([[True], apart]))
+    if len(starts) < FEWEST or len(starts) * SHARED > points:
         return 0.0
-    ticks = (distinct - distinct[0]) / gaps.min()
-    off = np.abs(ticks - ticks.round()).max()
-    return float(gaps.min()) if off < NEAR * len(ticks) else 0.0
+    ends = np.append(starts[1:], len(values))
+    distinct = np.add.reduceat(values, starts) / (ends - starts)
+    width = distinct[-1] - distinct[0]
+    count = np.round(width / np.diff(distinct).min())  # of steps
+    step = width / count
+    ticks = (distinct - distinct[0]) / step
+    off = max(np.abs(ticks - ticks.round()).max(), (values[ends - 1] - values[starts]).max() / step)
+    return float(step) if off < OFF else 0.0

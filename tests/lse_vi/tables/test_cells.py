@@ -54,6 +54,33 @@ def test_no_cell_reaches_beyond_a_wall_and_other_columns_stay():
     assert set(cells.x[:, 1]) == set(x[:, 1])
 
 
+@pytest.mark.parametrize("step", [1e-150, 0.1, 1.0, 1e6, 1e150])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("move", [1e-9, 1e-7])
+def test_values_that_are_moved_a_little_are_the_same_cells(step, offset, move):
+    """Of a deviation, as rounding and other units move them: one bit must not make spikes."""
+    rng = np.random.default_rng(0)
+    x = (rng.poisson(3.0, (200, 1)) + offset) * step
+    moved = x + move * x.std() * rng.standard_normal(x.shape)
+    for each in (x, moved):
+        steps = spread_over_cells(each, np.ones(200)).steps
+        assert steps / step == pytest.approx([1.0], rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tight_groups_that_lie_as_on_a_grid_are_no_cells(dtype):
+    rng = np.random.default_rng(0)
+    x = np.arange(3.0).repeat(50) + 1e-4 * rng.standard_normal(150)
+    assert spread_over_cells(x.astype(dtype)[:, None], np.ones(150)) is None
+
+
+def test_the_number_of_modes_of_counts_that_are_moved_a_little():
+    x = np.random.default_rng(0).poisson(3.0, 200).astype(float)
+    for move in (0.0, 1e-9, 1e-6):
+        y = x + move * x.std() * np.random.default_rng(1).standard_normal(200)
+        assert int(fit_density(y, **QUICK).active_modes) == 1
+
+
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_histogram_with_counts_has_its_two_humps_and_repeated_points_give_the_same(seed):
     centre, count, x = histogram(seed)
