@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lse_vi.bayesian.coordinates import Prior
 from lse_vi.bayesian.fit import GUIDE_STEPS, Plan, check_modes, posterior_of
 from lse_vi.bayesian.result import LEAST_SHOWN, DensityPosterior, probability_line
 from lse_vi.checks import check_count
+from lse_vi.coordinates.prior import Prior
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.report import page
 from lse_vi.fitting.steps import Steps

@@ -13,8 +13,6 @@ import torch
 from pyro.nn import PyroModule
 from torch import Size, Tensor
 
-from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
-from lse_vi.bayesian.likelihood import log_likelihood
 from lse_vi.checks import (
     check_count,
     check_counts,
@@ -24,6 +22,9 @@ from lse_vi.checks import (
     check_spread,
     shown,
 )
+from lse_vi.coordinates.coordinates import ModeCoordinates
+from lse_vi.coordinates.likelihood import log_likelihood
+from lse_vi.coordinates.prior import Prior
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lse_vi import LSEDensity
-from lse_vi.bayesian.coordinates import ModeCoordinates, Prior
+from lse_vi.coordinates.coordinates import ModeCoordinates
+from lse_vi.coordinates.prior import Prior
 
 SHIFT, SCALE = torch.tensor([5.0, -1.0, 0.3]).double(), torch.tensor([10.0, 0.2, 1.0]).double()
 

@@ -20,15 +20,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
-from numbers import Real
-from typing import NamedTuple
 
 import torch
 from torch import Size, Tensor
 from torch.nn.functional import pad, softplus
 
+from lse_vi.coordinates.nodes import STEEPEST, ball
+from lse_vi.coordinates.prior import Prior, check_prior
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.gates import log_gate
 from lse_vi.network.icnn import WhitenedICNN
@@ -36,55 +35,10 @@ from lse_vi.network.potential import LSEICNN
 from lse_vi.network.shallow import Shallow, moments, place
 from lse_vi.numerics.linear_algebra import log_det
 
-# The three tables are by dimension. In more dimensions there are fewer nodes per axis, as their
-# number grows with the power dim, and so less steep units are resolved.
-NODES = {1: 64, 2: 28, 3: 16}  # per axis of the frame
-# c of the nodes NODE_RADIUS sinh(c t) / sinh(c), t even: at the peak, where g_k bends, they are
-# cosh(c) times as dense as at the edge, 27 times for c = 4 and 10 times for c = 3.
-STRETCH = {1: 4.0, 2: 3.0, 3: 3.0}
-STEEPEST = {1: 20.0, 2: 10.0, 3: 6.0}  # largest slope of a unit in the frame that nodes resolve
 # Added to variances in the frame: a law on one node, far out in a proposal's tail, has variance 0.
 NODE_VARIANCE = 1e-9
-# Radius of the nodes, in standard deviations of the Gaussian above every mode: less than 1e-8 of
-# its mass is outside.
-NODE_RADIUS = 6.5
 OPEN = 3.0  # the parameter alpha of every gate: open and fixed, as the masses weigh the modes
 LOG_GATE = float(log_gate(torch.tensor(OPEN, dtype=torch.float64)))  # log s_k: the offsets undo it
-
-
-class Prior(NamedTuple):
-    """Normal priors (mean, standard deviation), for data of mean 0 and standard deviation 1.
-
-    The defaults are weakly informative. Give others to state what you know before the data: how
-    wide a mode may be, or how unequal the masses.
-
-    Attributes:
-        mass: logits of the masses pi. A larger standard deviation makes the masses less equal a
-            priori.
-        mean: each coordinate of m_k.
-        log_scale: log of the diagonal of P_k, that is, minus the log of the mode's width.
-        tilt: entries of P_k below its diagonal, in units of the diagonal entry of their row.
-        slope: log of the slope |V| of a hidden unit of g_k, while it is far below the steepest
-            that the nodes resolve.
-        turn: entries of a unit's row of V off its own axis, in units of the entry on that axis.
-        bend: distance from the peak at which a unit bends, in the frame.
-        inner: raw inner weights; the weight is softplus(raw) / fan-in.
-        strength: raw output weights; softplus(raw) / fan-in is how much a unit adds to g_k.
-
-    Example:
-        >>> Prior(mass=(0.0, 3.0)).mean  # less equal masses; the rest keeps its default
-        (0.0, 1.0)
-    """
-
-    mass: tuple[float, float] = (0.0, 1.5)
-    mean: tuple[float, float] = (0.0, 1.0)
-    log_scale: tuple[float, float] = (1.0, 0.8)
-    tilt: tuple[float, float] = (0.0, 1.0)
-    slope: tuple[float, float] = (1.0, 1.0)
-    turn: tuple[float, float] = (0.0, 1.0)
-    bend: tuple[float, float] = (0.3, 0.5)
-    inner: tuple[float, float] = (0.5, 1.0)
-    strength: tuple[float, float] = (0.0, 2.0)
 
 
 class ModeCoordinates:
@@ -123,7 +77,7 @@ class ModeCoordinates:
         hidden: Sequence[int] = (2,),
         prior: Prior | None = None,
     ) -> None:
-        prior = _check(prior or Prior())
+        prior = check_prior(prior or Prior())
         self.shift, self.scale, self.modes = shift, scale, modes
         self.dim, self.hidden = len(shift), tuple(hidden)
         self.template = LSEICNN(
@@ -143,7 +97,7 @@ class ModeCoordinates:
         self.prior_mean, self.prior_sd = per_mode.repeat(modes, 1).unbind(-1)
         self.axis = torch.tensor([(j // 2) % dim for width in self.hidden for j in range(width)])
         self.sign = torch.tensor([(-1.0) ** j for w in self.hidden for j in range(w)]).to(shift)
-        self.nodes = place(*(part.to(shift) for part in _nodes(dim)))
+        self.nodes = place(*(part.to(shift) for part in ball(dim)))
 
     @property
     def standardised(self) -> ModeCoordinates:
@@ -321,29 +275,3 @@ class ModeCoordinates:
         covariance[..., i, j] = covariance[..., j, i] = products - mean[..., i] * mean[..., j]
         covariance = covariance + NODE_VARIANCE * torch.eye(self.dim).to(mean)
         return log_z, mean, torch.linalg.cholesky(covariance)
-
-
-def _check(prior: Prior) -> Prior:
-    """``prior``; each of its entries must be a mean and a standard deviation > 0."""
-    if not isinstance(prior, Prior):
-        raise TypeError(f"prior must be a Prior, but got {type(prior).__name__}")
-    for name, pair in prior._asdict().items():
-        numbers = isinstance(pair, Sequence) and all(isinstance(v, Real) for v in pair)
-        if not (numbers and len(pair) == 2 and all(map(math.isfinite, pair)) and pair[1] > 0):
-            raise ValueError(
-                f"prior: {name} must be a mean and a standard deviation > 0, but got {pair!r}"
-            )
-    return prior
-
-
-@lru_cache(maxsize=len(NODES))
-def _nodes(dim: int) -> tuple[Tensor, Tensor]:
-    """Nodes (n, dim) in a ball, dense at 0, and log(weight exp(-|u|^2/2)) of each, (n,)."""
-    c = STRETCH[dim]
-    t = torch.linspace(-1, 1, NODES[dim], dtype=torch.float64)
-    ticks = NODE_RADIUS * (c * t).sinh() / math.sinh(c)
-    log_w = (NODE_RADIUS * c * (c * t).cosh() / math.sinh(c) * (t[1] - t[0])).log()
-    u = torch.cartesian_prod(*[ticks] * dim).reshape(-1, dim)
-    w = torch.cartesian_prod(*[log_w] * dim).reshape(-1, dim).sum(-1)
-    inside = u.norm(dim=-1) <= NODE_RADIUS * (1 + 1e-9)  # rounding must not drop the end nodes
-    return u[inside], (w - 0.5 * u.square().sum(-1))[inside]

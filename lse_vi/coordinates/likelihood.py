@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lse_vi.bayesian.coordinates import ModeCoordinates
+from lse_vi.coordinates.coordinates import ModeCoordinates
 from lse_vi.network.shallow import Points, Shallow, log_mixture
 
 
