@@ -41,6 +41,7 @@ def fit_posterior(
     value: str | Sequence[str] | None = None,
     weights: Any = None,
     modes: int = 2,
+    bounds: Any = None,
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
     units: tuple[Any, Any] | None = None,
@@ -74,6 +75,8 @@ def fit_posterior(
             are relative, as for :func:`~lse_vi.fit_density`. Under relative weights the posterior
             is one of a pseudo-likelihood, and its width that of (sum w)^2 / sum w^2 points.
         modes: number of modes K, at most 6.
+        bounds: (low, high) of the support of data in one dimension, None for an open side, as (0,
+            None) for waiting times. The law of each mode is then that given that x is inside.
         hidden: widths of the hidden layers of each mode's shape; (2 dim,) by default.
         prior: priors for standardised data; weakly informative by default.
         units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
@@ -93,7 +96,8 @@ def fit_posterior(
 
     Raises:
         ValueError: if the data are empty, not finite, constant, too few, or of more than three
-            dimensions, if ``modes`` is above 6, if the guide is unknown or not for so many
+            dimensions, if points lie outside ``bounds`` or bounds are given
+            in more than one, if ``modes`` is above 6, if the guide is unknown or not for so many
             coordinates, or if its draws are asked for without one.
 
     Example:
@@ -104,7 +108,7 @@ def fit_posterior(
         2
     """
     table = Table.of(x, weights, value)
-    given = (modes, hidden, prior, units, guide, annealed, draws, steps, seed)
+    given = (modes, bounds, hidden, prior, units, guide, annealed, draws, steps, seed)
     plan = Plan(*given).check()
     file = Checkpoint(checkpoint, lambda: plan.fingerprint(table))
     return posterior_of(table, plan, Steps(file), progress)
@@ -114,6 +118,7 @@ class Plan(NamedTuple):
     """How a posterior is found: the arguments of :func:`fit_posterior` that decide it."""
 
     modes: int
+    bounds: Any
     hidden: Sequence[int] | None
     prior: Prior | None
     units: tuple[Any, Any] | None
@@ -140,7 +145,8 @@ class Plan(NamedTuple):
     def model(self, table: Table) -> BayesianDensity:
         """The model of the data; its size must suit the guide."""
         kind: dict[str, Any] = {"hidden": self.hidden, "prior": self.prior, "units": self.units}
-        model = BayesianDensity(table.x, modes=self.modes, weights=table.weights, **kind)
+        given: dict[str, Any] = {"weights": table.weights, "bounds": self.bounds}
+        model = BayesianDensity(table.x, modes=self.modes, **given, **kind)
         if self.guide == "lse_icnn" and model.size > MOST_COORDINATES:
             raise ValueError(
                 f"guide 'lse_icnn' draws exactly by rejection, from at most {MOST_COORDINATES} "

@@ -140,6 +140,7 @@ def count_modes(
     value: str | Sequence[str] | None = None,
     weights: Any = None,
     modes: int = 5,
+    bounds: Any = None,
     hidden: Sequence[int] | None = None,
     prior: Prior | None = None,
     guide: str | None = None,
@@ -158,7 +159,7 @@ def count_modes(
         x: data (n, dim) or (n,), dim from 1 to 3, or a DataFrame, as for
             :func:`~lse_vi.fit_posterior`.
         modes: the largest K, at most 6.
-        value, weights, hidden, prior, guide, draws, seed, progress: as for
+        value, weights, bounds, hidden, prior, guide, draws, seed, progress: as for
             :func:`~lse_vi.fit_posterior`.
         checkpoint: a file to write after each part of the fits, which holds the posterior of each K
             that is done; an interrupted count called again with the same arguments goes on from it.
@@ -172,7 +173,7 @@ def count_modes(
         2
     """
     table = Table.of(x, weights, value)
-    given = (hidden, prior, None, guide, True, draws, GUIDE_STEPS, seed)
+    given = (bounds, hidden, prior, None, guide, True, draws, GUIDE_STEPS, seed)
     plan = Plan(check_modes(modes), *given).check()
     taken = Steps(Checkpoint(checkpoint, lambda: plan.fingerprint(table)))
     posteriors: dict[int, DensityPosterior] = {}

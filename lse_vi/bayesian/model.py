@@ -24,12 +24,11 @@ from lse_vi.checks import (
 )
 from lse_vi.coordinates.coordinates import ModeCoordinates
 from lse_vi.coordinates.likelihood import log_likelihood
+from lse_vi.coordinates.normalised import MassPerMode
 from lse_vi.coordinates.prior import Prior
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
-from lse_vi.distribution.rule import Rule
-from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.network.shallow import place
 from lse_vi.numerics.arrays import as_data, as_floats
@@ -74,10 +73,11 @@ class BayesianDensity(PyroModule):
         prior: priors for standardised data.
         units: (shift, scale) that standardise the data, each a number or ``dim`` numbers; by
             default the mean and standard deviation of the data.
+        bounds: (low, high) of the support in one dimension, as for :func:`~lse_vi.fit_posterior`.
 
     Raises:
-        ValueError: if the data are empty, not finite, constant, of more than three dimensions, or
-            fewer than ``2 (dim + 1)``.
+        ValueError: if the data are empty, not finite, constant, of more than three dimensions,
+            fewer than ``2 (dim + 1)``, or outside ``bounds``.
 
     Example:
         >>> model = BayesianDensity(torch.randn(50), modes=2)
@@ -92,6 +92,7 @@ class BayesianDensity(PyroModule):
         *,
         modes: int,
         weights: Any = None,
+        bounds: Any = None,
         hidden: Sequence[int] | None = None,
         prior: Prior | None = None,
         units: tuple[Any, Any] | None = None,
@@ -104,8 +105,15 @@ class BayesianDensity(PyroModule):
         self.register_buffer("weights", worth)
         shift, scale = _moments(data, worth) if units is None else _units(units, data)
         self.coordinates = ModeCoordinates(
-            shift, scale, modes=check_count("modes", modes), hidden=hidden, prior=prior
+            shift,
+            scale,
+            modes=check_count("modes", modes),
+            hidden=hidden,
+            prior=prior,
+            bounds=bounds,
         )
+        if self.box is not None:
+            self.box.check_holds([data])
         check_size("modes and hidden", self.coordinates.size**2)  # covariances of theta
         self.register_buffer("unit_x", self.coordinates.place(data))
         self.register_buffer("center", self.coordinates.prior_mean)
@@ -125,6 +133,11 @@ class BayesianDensity(PyroModule):
     def points(self) -> float:
         """How many points of weight one the data are worth."""
         return float(self.weights.sum())
+
+    @property
+    def box(self) -> Box | None:
+        """The support; None for R^d."""
+        return self.coordinates.box
 
     @property
     def size(self) -> int:
@@ -200,20 +213,21 @@ class BayesianDensity(PyroModule):
     @checked
     def density(self, theta: Tensor) -> LSEDensity:
         """The densities with coordinates ``theta`` (*batch, size)."""
-        return LSEDensity(self.potential(theta).requires_grad_(False))
+        return LSEDensity(self.potential(theta).requires_grad_(False), self.box)
 
     @checked
     def sample(self, theta: Tensor, n: int) -> Tensor:
         """``n`` exact draws of each density, (n, *batch, dim)."""
-        at = self.coordinates
+        at, unit = self.coordinates, self.coordinates.standardised
         check_points("theta", theta, self.size, self.x.dtype)
-        q = LSEDensity(at.standardised.potential(theta).requires_grad_(False))
+        q = LSEDensity(unit.potential(theta).requires_grad_(False), unit.box)
         return at.shift + at.scale * q.sample(Size((check_count("n", n, 0),)))
 
     @checked
     def likelihood(self, theta: Tensor) -> LSEDensity:
         """The densities as the model uses them: log Z = 0 is known and not computed."""
-        return LSEDensity(self.potential(theta), method=MassPerMode(), validate_args=False)
+        pot = self.potential(theta)
+        return LSEDensity(pot, self.box, method=MassPerMode(), validate_args=False)
 
     @checked
     def log_likelihood(self, theta: Tensor) -> Tensor:
@@ -291,26 +305,6 @@ def _units(units: tuple[Any, Any], data: Tensor) -> tuple[Tensor, Tensor]:
             f"but got {units}"
         )
     return shift.expand(dim).clone(), scale.expand(dim).clone()
-
-
-class MassPerMode:
-    """The method of a density with exp(-E) normalised by construction: log Z = 0, at no cost.
-
-    Its rule has one node for each mode, at the peak, and computes no moments. To sample or plot a
-    density, build it with the default method.
-    """
-
-    def rule(self, pot: LSEICNN, box: Box | None) -> Rule:
-        """One node for each mode, (modes, *batch, dim)."""
-        points = whitened(pot.network).loc.detach().movedim(-2, 0)
-        return _Normalised(points, torch.zeros(points.shape[:-1]), torch.zeros(pot.batch_shape))
-
-
-class _Normalised(Rule):
-    """A rule whose log Z is zero, whatever its nodes."""
-
-    def log_normalizer(self, pot: LSEICNN) -> Tensor:
-        return torch.zeros_like(pot.log_rho)
 
 
 def _moments(data: Tensor, worth: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,5 +19,5 @@ def density_peaks(coordinates: ModeCoordinates, theta: Tensor) -> DensityPeaks:
     pot = coordinates.standardised.potential(theta)
     widths = (-coordinates.split(theta)["log_scale"]).exp()
     loc, mass = whitened(pot.network).loc, coordinates.masses(theta)
-    peaks = climb_to_peaks(pot, loc, widths, mass)
+    peaks = climb_to_peaks(pot, loc, widths, mass, coordinates.standardised.box)
     return peaks._replace(location=coordinates.shift + coordinates.scale * peaks.location)

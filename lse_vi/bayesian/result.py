@@ -131,7 +131,8 @@ class DensityPosterior:
         check_dim("x", points, self.model.dim)
         unit = at.place(points).unsqueeze(1)
         parts = [at.standardised.potential(part)(unit) for part in self._pieces()]
-        return -torch.cat(parts, dim=1).T - at.log_volume
+        log_q = -torch.cat(parts, dim=1).T - at.log_volume
+        return log_q if at.box is None else log_q.where(at.box.contains(points), -torch.inf)
 
     @checked
     def density(self, x: Any) -> Tensor:
@@ -153,8 +154,10 @@ class DensityPosterior:
         check_dim("x", points, 1)
         at = points.squeeze(-1)
         x, reach = self.model.x, CDF_MARGIN * self.model.coordinates.scale
-        low, high = float(x.min() - reach), float(x.max() + reach)
-        ticks = torch.linspace(low, high, CDF_POINTS).to(at)
+        low, high = x.min() - reach, x.max() + reach
+        if box := self.model.box:
+            low, high = low.maximum(box.low.squeeze()), high.minimum(box.high.squeeze())
+        ticks = torch.linspace(float(low), float(high), CDF_POINTS).to(at)
         q = self.density(ticks)
         step = ticks[1] - ticks[0]
         total = torch.nn.functional.pad(torch.cumulative_trapezoid(q, dx=float(step)), (1, 0))

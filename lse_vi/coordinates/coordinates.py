@@ -13,6 +13,10 @@ covariance 1, and pi_k, m_k and (P_k^T P_k)^-1 are the mass, mean and covariance
 whatever its shape. g_k is an ICNN minus its tangent at 0. So a mode peaks at u = 0 and stays below
 the Gaussian, and its moments can be computed on fixed nodes that are dense at 0. The result is an
 LSE-ICNN with rho = 1 that needs no log Z: exp(-E) is normalised.
+
+On an interval of the line each h_k is the same law given that x is inside: the mass pi_k is that in
+the interval, m_k and P_k are those of the law before the cut, as for a truncated normal. A mode may
+peak outside, which makes its part inside fall off like an exponential.
 """
 
 from __future__ import annotations
@@ -21,13 +25,15 @@ import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Size, Tensor
 from torch.nn.functional import pad, softplus
 
-from lse_vi.coordinates.nodes import STEEPEST, ball
+from lse_vi.coordinates.nodes import NODE_RADIUS, STEEPEST, ball, between
 from lse_vi.coordinates.prior import Prior, check_prior
+from lse_vi.distribution.box import Box
 from lse_vi.network.convex_stack import ConvexStack
 from lse_vi.network.gates import log_gate
 from lse_vi.network.icnn import WhitenedICNN
@@ -57,10 +63,12 @@ class ModeCoordinates:
         modes: number of modes K.
         hidden: widths of the hidden layers of each g_k; () makes Gaussian modes.
         prior: of ``theta``; weakly informative by default.
+        bounds: (low, high) of the support in one dimension, None for an open side.
 
     Raises:
         TypeError: if ``prior`` is not a :class:`~lse_vi.Prior`.
-        ValueError: if an entry of ``prior`` is not a mean with a standard deviation > 0.
+        ValueError: if an entry of ``prior`` is not a mean with a standard deviation > 0, or for
+            bounds in more than one dimension.
 
     Example:
         >>> at = ModeCoordinates(torch.zeros(2), torch.ones(2), modes=3, hidden=(4,))
@@ -76,10 +84,17 @@ class ModeCoordinates:
         modes: int,
         hidden: Sequence[int] = (2,),
         prior: Prior | None = None,
+        bounds: Any = None,
     ) -> None:
         prior = check_prior(prior or Prior())
         self.shift, self.scale, self.modes = shift, scale, modes
         self.dim, self.hidden = len(shift), tuple(hidden)
+        self.box = None if bounds is None else Box.of(bounds, self.dim, shift)
+        if self.box is not None and self.dim > 1:
+            raise ValueError(
+                f"bounds: a posterior takes them in one dimension, but x has {self.dim}; use "
+                "fit_density(x, bounds=...), or give log(x) where x is positive"
+            )
         self.template = LSEICNN(
             self.dim, modes, hidden=self.hidden, network=WhitenedICNN, rho=1.0, dtype=shift.dtype
         ).requires_grad_(False)
@@ -104,6 +119,8 @@ class ModeCoordinates:
         """The same coordinates for data of mean 0 and deviation 1."""
         other = copy.copy(self)
         other.shift, other.scale = torch.zeros_like(self.shift), torch.ones_like(self.scale)
+        if self.box is not None:
+            other.box = Box(self.place(self.box.low), self.place(self.box.high))
         return other
 
     @property
@@ -197,7 +214,27 @@ class ModeCoordinates:
             loc = mean - torch.linalg.solve_triangular(
                 factor, shift.unsqueeze(-1), upper=False
             ).squeeze(-1)
+        if self.box is not None:
+            shape = ConvexStack(weight, bias, inner)
+            log_z = self._log_z_inside(self.box, loc, factor, shape, log_z)
         return loc, factor, log_z - log_det(factor) - log_mass
+
+    def _log_z_inside(
+        self, box: Box, loc: Tensor, factor: Tensor, shape: ConvexStack, whole: Tensor
+    ) -> Tensor:
+        """log of the integral of exp(-|u|^2/2 - g_k) over the box, (*batch, modes).
+
+        It is that over the ``whole`` line where no side comes near, to the bit.
+        """
+        place, width = loc.squeeze(-1), factor.flatten(-3)
+        # no gradient through an open side, as infinity times zero is none
+        low, high = (
+            width * (side - place) if side.isfinite() else side.expand_as(place) for side in box
+        )
+        u, log_w = between(low, high)
+        g = shape.unstack().forward(u.reshape(-1, 1, u.shape[-1]))[0].view_as(u)
+        untouched = (low < -NODE_RADIUS) & (high > NODE_RADIUS)
+        return torch.where(untouched, whole, torch.logsumexp(log_w - g, dim=-1))
 
     def slopes(self, parts: dict[str, Tensor]) -> Tensor:
         """|V| of every hidden unit, (*batch, modes, units).

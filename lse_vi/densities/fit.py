@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +163,8 @@ def fit_density(
     pace: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "polish": polish}
     common: dict[str, Any] = {"seed": seed, "progress": progress, "checkpoint": checkpoint}
     recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
-    _check_inside(given, box)
+    if box is not None:
+        box.check_holds(given.parts())
     template = settings.template(like, recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
@@ -246,18 +246,6 @@ def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
     return snapshot(merge_closest(pot, data.sample, data.modes_share(pot), data.sample_weights))
 
 
-def _check_inside(points: Points, box: Box | None) -> None:
-    """All points must lie in the box."""
-    if box is None:
-        return
-    outside = sum(int((~box.contains(part)).sum()) for part in points.parts())
-    if outside:
-        raise ValueError(
-            f"bounds: {outside} of the {math.prod(points.shape[:-1])} points lie outside "
-            f"low={box.low.tolist()}, high={box.high.tolist()}"
-        )
-
-
 @torch.no_grad()
 def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
     """Set the mass of each mode of a mixture to its share of the data, by one EM step."""
@@ -273,4 +261,5 @@ def _count_peaks(pot: LSEICNN, recipe: DensityRecipe) -> Tensor:
     weights, mean, deviation = mode_moments(pot, recipe.rule_of(pot))
     widths = deviation.nan_to_num(1.0).clamp_min(NARROWEST)
     mean = mean.nan_to_num()
-    return climb_to_peaks(pot, mean, widths, weights).number
+    box = recipe.box and recipe.box.to(pot.alpha.dtype)
+    return climb_to_peaks(pot, mean, widths, weights, box).number

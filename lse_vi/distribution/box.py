@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +37,21 @@ class Box(NamedTuple):
     def contains(self, x: Tensor) -> Tensor:
         """Whether each point is inside: (*shape, dim) -> (*shape)."""
         return ((x >= self.low) & (x <= self.high)).all(-1)
+
+    def check_holds(self, parts: Iterable[Tensor]) -> None:
+        """All points must lie in the box; ``parts`` are of shape (*shape, dim) each.
+
+        Raises:
+            ValueError: if some do not.
+        """
+        inside = [self.contains(part) for part in parts]
+        outside = sum(int((~part).sum()) for part in inside)
+        if outside:
+            raise ValueError(
+                f"bounds: {outside} of the {sum(part.numel() for part in inside)} points lie "
+                f"outside low={self.low.tolist()}, high={self.high.tolist()}; give wider bounds, "
+                "or leave these points out"
+            )
 
     def to(self, dtype: torch.dtype) -> Box:
         """The same box in another precision."""

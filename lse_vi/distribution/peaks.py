@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lse_vi.distribution.box import Box
 from lse_vi.network.circle import apart
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.newton import descend
@@ -40,20 +41,28 @@ class DensityPeaks(NamedTuple):
 
 
 @torch.no_grad()
-def climb_to_peaks(pot: LSEICNN, starts: Tensor, widths: Tensor, mass: Tensor) -> DensityPeaks:
+def climb_to_peaks(
+    pot: LSEICNN, starts: Tensor, widths: Tensor, mass: Tensor, box: Box | None = None
+) -> DensityPeaks:
     """The peaks of exp(-E) that are reached from the modes.
 
     The mass of a peak is the total mass of the modes whose ascents end there. Peaks with less than
-    1 % of the mass do not count: a few outliers are not a mode.
+    1 % of the mass do not count: a few outliers are not a mode. In a box, a density that rises
+    towards a side has a peak on it.
 
     Args:
         pot: E in standardised units.
         starts: a point of each mode, (*batch, modes, dim).
         widths: of the modes, (*batch, modes, dim).
         mass: of the modes, (*batch, modes).
+        box: the support; None for R^d.
     """
+    if box is not None:
+        starts = starts.clamp(box.low, box.high)
     longest = CLIMB_STEP * widths.flatten(-2).amin(-1, keepdim=True)
-    found = descend(pot, pot.gradient, pot.hessian, starts.movedim(-2, 0), max_length=longest)
+    found = descend(
+        pot, pot.gradient, pot.hessian, starts.movedim(-2, 0), max_length=longest, within=box
+    )
     ends = found.x.movedim(0, -2)
     gaps = ends.unsqueeze(-2) - ends.unsqueeze(-3)
     if pot.units.turn is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,7 @@ def descend(
     *,
     max_steps: int = 100,
     max_length: float | Tensor = float("inf"),
+    within: tuple[Tensor, Tensor] | None = None,
 ) -> Descent:
     """Minimise ``energy`` from every start ``x`` by damped Newton steps, to rounding error.
 
@@ -61,6 +63,10 @@ def descend(
         x: starts (*shape, dim).
         max_steps: the largest number of steps.
         max_length: the largest length of a step, in units of x.
+        within: (low, high) of a box, (dim,) each, in which the starts are and the descents stay.
+            Coordinates that the slope presses against a side stay there, the others take Newton's
+            step (Bertsekas 1982), and an end has converged where the slope along the others
+            vanishes.
 
     Example:
         >>> square = lambda x: x.square().sum(-1)
@@ -69,9 +75,10 @@ def descend(
         tensor([True, True, True])
     """
     eps = torch.finfo(x.dtype).eps
+    inside = (lambda x: x) if within is None else partial(torch.clamp, min=within[0], max=within[1])
     value = energy(x)
     for _ in range(max_steps):
-        g, h = gradient(x), hessian(x)
+        g, h = _free(x, gradient(x), hessian(x), within)
         moduli, axes = torch.linalg.eigh(h)
         along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
         step = -(axes @ (along / _floored(moduli)).unsqueeze(-1)).squeeze(-1)
@@ -83,21 +90,34 @@ def descend(
             break
         t = active.to(x.dtype)
         for _ in range(HALVINGS):
-            trial = energy(x + t.unsqueeze(-1) * step)
-            short = active & ~(trial <= value + ARMIJO * t * slope)
+            there = inside(x + t.unsqueeze(-1) * step)
+            gain = t * slope if within is None else (g * (there - x)).sum(-1)
+            short = active & ~(energy(there) <= value + ARMIJO * gain)
             if not short.any():
                 break
             t = torch.where(short, t / 2, t)
         t = torch.where(short, 0.0, t)  # no step descends: the energy is at its rounding error
-        x = x + t.unsqueeze(-1) * step
+        x = inside(x + t.unsqueeze(-1) * step)
         value = energy(x)
         if not (active & ~short).any():
             break
-    g, h = gradient(x), hessian(x)
-    moduli, axes = torch.linalg.eigh(h)
+    h = hessian(x)
+    g, free = _free(x, gradient(x), h, within)
+    moduli, axes = torch.linalg.eigh(free)
     along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
     decrement = 0.5 * (along.square() / _floored(moduli)).sum(-1)
     return Descent(x, value, h, decrement < REACHED * eps * (1 + value.abs()))
+
+
+def _free(
+    x: Tensor, g: Tensor, h: Tensor, within: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Gradient and Hessian of the coordinates that can move; the others have none of either."""
+    if within is None:
+        return g, h
+    pinned = ((x <= within[0]) & (g > 0)) | ((x >= within[1]) & (g < 0))
+    out = pinned.unsqueeze(-1) | pinned.unsqueeze(-2)
+    return g.masked_fill(pinned, 0.0), h.masked_fill(out, 0.0) + torch.diag_embed(pinned.to(h))
 
 
 def _floored(values: Tensor) -> Tensor:

@@ -25,11 +25,9 @@ ELSEWHERE = {
 }  # fmt: skip
 
 # What a function cannot do, although others of ours do: who asks for it is told what to do.
-WHOLE = "it integrates over all of space"
 NOT_YET = {
-    "bounds": f"{WHOLE}; use fit_density(x, bounds=...), or give log(x) where x is positive",
-    "period": f"{WHOLE}; use fit_density(x, period=...), or cut the circle where no points are "
-    "and leave period out",
+    "period": "it integrates over all of space; use fit_density(x, period=...), or cut the circle "
+    "where no points are and leave period out",
 }
 OPEN_ONLY = ("count_modes", "fit_posterior", "BayesianDensity")
 

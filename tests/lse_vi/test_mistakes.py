@@ -37,9 +37,9 @@ MISTAKES = {
     "points before a potential": (lambda: fit_potential(X, X**2), "pot must be an LSEICNN"),
     "no targets": (lambda: fit_potential(LSEICNN(1, 2), X), "give one of them, or both"),
     "plain modes on R": (lambda: LSEDensity(LSEICNN(1, 2)), "network=WhitenedICNN"),
-    "bounds where none are": (
-        lambda: count_modes(X, modes=2, bounds=(-9, None)),
-        r"bounds: count_modes takes none.*use fit_density\(x, bounds=",
+    "bounds in the plane": (
+        lambda: count_modes(np.stack([X, X**2], 1), modes=2, bounds=(-9, None)),
+        r"bounds: a posterior takes them in one dimension.*use fit_density\(x, bounds=",
     ),
     "a period where none is": (
         lambda: fit_posterior(X, modes=2, period=360),

@@ -123,3 +123,30 @@ def test_a_prior_that_is_none_is_refused_by_name(pair):
         ModeCoordinates(torch.zeros(1), torch.ones(1), modes=2, prior=Prior(mass=pair))
     with pytest.raises(TypeError, match="prior must be a Prior, but got dict"):
         ModeCoordinates(torch.zeros(1), torch.ones(1), modes=2, prior={"mass": (0.0, 1.0)})
+
+
+@pytest.mark.parametrize("hidden", [(), (2,), (3, 2)])
+@pytest.mark.parametrize("bounds", [(0, None), (None, 2), (-1, 8), (5, 5.2), (-900, 900)])
+def test_density_on_an_interval_is_normalised_with_the_masses_asked_for(bounds, hidden):
+    """Modes may peak far outside, and have steep sides, as those of the prior do."""
+    at = ModeCoordinates(SHIFT[:1], SCALE[:1], modes=2, hidden=hidden, bounds=bounds)
+    theta = draws(at, 100)
+    q = LSEDensity(at.potential(theta), bounds)
+    torch.testing.assert_close(q.log_normalizer, torch.zeros(100), atol=1e-4, rtol=0)
+    torch.testing.assert_close(q.mode_weights, at.masses(theta), atol=1e-4, rtol=0)
+    low, high = at.box.low.clamp_min(-30), at.box.high.clamp_max(30)
+    x = low + (high - low) * torch.rand(3, 1)
+    one = theta[0].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: at.log_density(t, x), one)
+
+
+def test_a_mode_far_behind_a_wall_leaves_an_exponential():
+    """Forty deviations behind it the slope of the log density is 40 per deviation, and stays so."""
+    at = ModeCoordinates(torch.zeros(1), torch.ones(1), modes=1, hidden=(), bounds=(0, None))
+    theta = at.join({**at.split(at.prior_mean), "mean": torch.full((1, 1), -40.0)} | {
+        "log_scale": torch.zeros(1, 1)
+    })  # fmt: skip
+    x = torch.tensor([[0.0], [0.01], [0.02]])
+    log_q = at.log_density(theta, x)
+    assert float(log_q[0]) == pytest.approx(math.log(40), abs=1e-3)
+    assert (log_q.diff() / 0.01 + 40).abs().max() < 0.1

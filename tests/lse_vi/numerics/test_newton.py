@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.optimize import minimize
 
 from lse_vi.numerics.newton import descend
 
@@ -101,3 +102,25 @@ def test_a_descent_that_ran_out_of_steps_has_not_converged(problems, dtype):
     end = descend_from(problems["rosenbrock"], start, max_steps=10)
     assert float(end.energy) > 10
     assert not bool(end.converged)
+
+
+def test_within_a_box_it_ends_where_scipy_does(problem_of_one_minimum):
+    """On a side, in a corner or inside: the box is moved over the minimum."""
+    problem = problem_of_one_minimum
+    for shift in (-1.5, -0.5, 0.0, 0.5, 1.5):
+        low = problem.expected.x.reshape(-1, problem.dim)[0] + shift - 1
+        high = low + 2
+        starts = problem.starts.clamp(low, high)
+        end = descend_from(problem, starts, within=(low, high))
+        assert bool(end.converged.all())
+        best = minimize(
+            lambda x: float(problem.energy(torch.as_tensor(x))),
+            starts[0].numpy(),
+            jac=lambda x: problem.gradient(torch.as_tensor(x)).numpy(),
+            bounds=list(zip(low.tolist(), high.tolist(), strict=True)),
+            options={"ftol": 1e-15, "gtol": 1e-10},
+        )
+        torch.testing.assert_close(
+            end.energy, torch.full_like(end.energy, best.fun), rtol=1e-8, atol=1e-8
+        )
+        assert bool(((end.x >= low) & (end.x <= high)).all())
