@@ -1,10 +1,12 @@
 """The README's examples run as they stand and print what it shows, but for chance."""
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -55,6 +57,43 @@ def test_there_are_three_short_examples_each_with_its_output():
 
 def test_it_fits_on_two_screens():
     assert len(README.splitlines()) <= 150
+
+
+@pytest.fixture
+def build_hook(monkeypatch):
+    """hatch_build.py, without hatchling, which only a build has."""
+    interface = ModuleType("hatchling.metadata.plugin.interface")
+    interface.MetadataHookInterface = object
+    for name in ("hatchling", "hatchling.metadata", "hatchling.metadata.plugin"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, interface.__name__, interface)
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_links_are_absolute_in_the_package(build_hook, monkeypatch):
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://example.org")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "us/lse_vi")
+    hook, metadata = build_hook.Metadata(), {}
+    hook.root = str(ROOT)
+    hook.update(metadata)
+    shown = metadata["readme"]["text"]
+    links = re.findall(r"\]\(([^)]*)\)", shown)
+    assert links
+    assert all(link.startswith("https://") for link in links)
+    assert len(links) == len(re.findall(r"\]\(([^)]*)\)", README))
+    assert "https://example.org/us/lse_vi/raw/" in shown  # pictures as they are, not their pages
+
+
+def test_where_the_address_is_not_known_there_are_no_links(build_hook, monkeypatch):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    hook, metadata = build_hook.Metadata(), {}
+    hook.root = str(ROOT)
+    hook.update(metadata)
+    assert "](" not in metadata["readme"]["text"]
+    assert "urls" not in metadata
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
