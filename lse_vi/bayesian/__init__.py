@@ -7,11 +7,12 @@ mean and scale of each mode as coordinates, a posterior is nearly normal. This f
 """
 
 from lse_vi.bayesian.compare import compare_densities
+from lse_vi.bayesian.evidence import Evidence
 from lse_vi.bayesian.fit import fit_posterior
 from lse_vi.bayesian.mode_count import ModeCount, count_modes
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.nuts import sample_posterior
-from lse_vi.bayesian.result import DensityPosterior, Evidence, PeakSummary
+from lse_vi.bayesian.result import DensityPosterior, PeakSummary
 from lse_vi.coordinates.coordinates import ModeCoordinates
 from lse_vi.coordinates.prior import Prior
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lse_vi.bayesian.annealing import Annealed, anneal
+from lse_vi.bayesian.evidence import Evidence, moved_likelihood
 from lse_vi.bayesian.model import BayesianDensity, check_density_data
 from lse_vi.bayesian.normal_guides import NORMAL, find_mode, laplace_root, train
 from lse_vi.bayesian.proposals import MOST_MODES, InFrame, Student, tail_shape
-from lse_vi.bayesian.result import DensityPosterior, Evidence, moved_likelihood
+from lse_vi.bayesian.result import DensityPosterior
 from lse_vi.checks import check_count, check_options
 from lse_vi.coordinates.prior import Prior
 from lse_vi.fitting.checkpoint import Checkpoint

@@ -16,10 +16,23 @@ from lse_vi.coordinates.prior import Prior
 from lse_vi.fitting.checkpoint import Checkpoint
 from lse_vi.fitting.report import page
 from lse_vi.fitting.steps import Steps
+from lse_vi.signatures.attributes import no_attribute
 from lse_vi.signatures.checked import checked
 from lse_vi.signatures.gradients import with_gradients
 from lse_vi.tables.table import Table
 
+# What other results have, and that of each number of modes.
+OURS = {
+    **dict.fromkeys(
+        ("n_modes", "modes", "active_modes", "number"), "most_probable is the number of peaks"
+    ),
+    **dict.fromkeys(
+        ("peaks", "peak_table", "evidence", "draws", "theta", "predictive", "model"),
+        "the posterior of the most probable K has it: best",
+    ),
+    "mode_probabilities": "probabilities holds that of each number of peaks",
+    **dict.fromkeys(("weights", "mode_weights", "mode_locations"), "see best.peak_table()"),
+}
 UNLIKELY = 7.0  # nats of log evidence below the best K: a thousandth of its probability
 
 
@@ -71,6 +84,9 @@ class ModeCount:
             for m, p in self.posteriors[k].mode_probabilities.items():
                 total[m] = total.get(m, 0.0) + weight * p
         self.probabilities = dict(sorted(total.items()))
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(self, name, OURS)
 
     @property
     def most_probable(self) -> int:

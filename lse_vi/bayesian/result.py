@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from lse_vi.bayesian.evidence import Evidence, Moved
 from lse_vi.bayesian.model import BayesianDensity
 from lse_vi.bayesian.peaks import density_peaks
 from lse_vi.checks import check_count, check_dim, check_fraction
@@ -18,6 +18,7 @@ from lse_vi.distribution.peaks import DensityPeaks
 from lse_vi.fitting.random_state import seeded
 from lse_vi.fitting.report import number
 from lse_vi.numerics.arrays import as_points
+from lse_vi.signatures.attributes import no_attribute
 from lse_vi.signatures.checked import checked
 
 PIECE = 100  # draws evaluated at once, to bound the memory
@@ -26,32 +27,18 @@ CDF_POINTS = 1201  # of the trapezoidal rule behind a CDF: about 0.01 standard d
 CDF_MARGIN = 3.0  # standard deviations by which its range exceeds the data: hardly any mass is left
 REFERENCE_DRAWS = 200  # in which the likeliest is sought: any draw of a high log joint serves
 LEAST_SHOWN = 5e-4  # smallest probability that is printed: less is 0.0 % with one decimal
-
-
-COMPARED = 64  # draws at which the likelihood of all points is compared with that of the cells
-COMPARED_AT_ONCE = 8  # of them, for the memory
-MATTERS = 0.01  # nats: less is below a tenth of the error that any evidence has
-
-
-class Evidence(NamedTuple):
-    """The evidence for a model, and how near a guide came to the posterior.
-
-    Compare log evidences to weigh models of the same data; read k-hat before you trust a guide.
-
-    Attributes:
-        log_evidence: log p(x | model), in nats.
-        error: standard error of ``log_evidence``, in nats.
-        k_hat: shape of the tail of the importance weights of the guide's draws, None without a
-            guide. Above 0.7 the guide's own draws are unreliable; annealed ones are none of its.
-
-    Example:
-        >>> Evidence(log_evidence=-98.5, error=0.1, k_hat=0.4).k_hat < 0.7
-        True
-    """
-
-    log_evidence: float
-    error: float
-    k_hat: float | None = None
+# What other results have.
+OURS = {
+    "probabilities": "mode_probabilities holds that of each number of peaks",
+    "most_probable": "that of count_modes has it; here see mode_probabilities",
+    "mode_weights": "each draw has its own: model.coordinates.masses(draws), or peak_table()",
+    "weights": "each draw has its own masses: model.coordinates.masses(draws), or peak_table()",
+    "mode_locations": "peak_table() has the places of the peaks, with intervals",
+    "samples": "draws holds the draws, density(x) and cdf(x) what they say of x",
+    "sample": "predictive(count) draws data sets, and draws holds the draws",
+    "log_prob": "log_density(x) has a row for each draw",
+    "log_evidence": "evidence has it: evidence.log_evidence",
+}
 
 
 class PeakSummary(NamedTuple):
@@ -117,6 +104,9 @@ class DensityPosterior:
         self.model, self.theta, self.source = model, theta, source
         self.evidence, self.stats = evidence, stats or {}
         self.gathered, self.names = gathered, tuple(names)
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(self, name, OURS)
 
     @property
     def draws(self) -> Tensor:
@@ -291,56 +281,3 @@ def probability_line(probabilities: dict[int, float]) -> str:
     """The probability of each number of peaks, as a line of text."""
     parts = [f"{m}: {p:.1%}" for m, p in sorted(probabilities.items()) if p >= LEAST_SHOWN]
     return "number of peaks " + ", ".join(parts)
-
-
-class Moved(NamedTuple):
-    """By how much the log-likelihood of cells differs from that of the points.
-
-    Attributes:
-        cells: their number.
-        points: that of the points.
-        mean: of log p(points) - log p(cells) over draws of the posterior, in nats.
-        spread: its standard deviation over these draws: what the draws do not know. A constant
-            alone changes no posterior.
-
-    Example:
-        >>> Moved(512, 20_000, mean=-1.2, spread=0.01).corrected(Evidence(-10.0, 0.1, 0.5))[0]
-        -11.19995
-    """
-
-    cells: int
-    points: int
-    mean: float
-    spread: float
-
-    def corrected(self, evidence: Evidence) -> Evidence:
-        """The evidence of the points, log E[exp(difference)] above that of the cells.
-
-        For a normal difference that is its mean and half its variance; the half is added to the
-        error.
-        """
-        half = 0.5 * self.spread**2
-        error = math.hypot(evidence.error, half, self.spread / math.sqrt(COMPARED))
-        return evidence._replace(log_evidence=evidence.log_evidence + self.mean + half, error=error)
-
-    @property
-    def matters(self) -> bool:
-        """Whether it is worth a line of a report."""
-        return max(abs(self.mean), self.spread) > MATTERS
-
-    def __str__(self) -> str:
-        return (
-            f"{self.points:,} points were gathered in {self.cells:,} cells: the log-likelihood "
-            f"moved by {-self.mean:.2g} nats, which is corrected, and by {self.spread:.2g} nats "
-            "between draws, which is not"
-        )
-
-
-@torch.no_grad()
-def moved_likelihood(whole: BayesianDensity, cells: BayesianDensity, theta: Tensor) -> Moved:
-    """Compare two models at draws ``theta`` (n, size) of the posterior."""
-    if whole is cells:
-        return Moved(len(whole.x), len(whole.x), 0.0, 0.0)
-    parts = theta[:: max(1, len(theta) // COMPARED)][:COMPARED].split(COMPARED_AT_ONCE)
-    gap = torch.cat([whole.unit_log_joint(at) - cells.unit_log_joint(at) for at in parts])
-    return Moved(len(cells.x), len(whole.x), float(gap.mean()), float(gap.std()))

@@ -17,6 +17,7 @@ from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.report import curve, page, place
 from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE
+from lse_vi.signatures.attributes import no_attribute
 from lse_vi.tables.table import Table
 
 NO_MASS = 1e-6  # share of the mass below which a mode has no location: its mean is mostly rounding
@@ -30,8 +31,26 @@ FAR = 20.0
 UNSURE = 0.05  # nats of error of log Z from which on a density is doubted: 5 % of every height
 # Share of the mass on each side that the small picture of a notebook leaves out, and its points.
 SHOWN, CURVE_POINTS = 0.002, 130
-# What users look for in a result, and its density has.
+# What users look for in a result: its density has it, or it has another name here.
 OF_DENSITY = ("sample", "log_prob", "log_normalizer", "mean", "variance", "stddev", "support")
+OURS = {
+    **{name: f"its density has: .density.{name}" for name in OF_DENSITY},
+    **dict.fromkeys(("weights", "weights_", "masses"), "the masses of the modes are mode_weights"),
+    **dict.fromkeys(("means", "means_", "locations"), "the modes are at mode_locations"),
+    **dict.fromkeys(
+        ("modes", "n_modes", "n_components", "num_modes"),
+        "active_modes counts the modes that hold data, and peaks those of the density",
+    ),
+    **dict.fromkeys(("pdf", "prob"), "its density has: .density.log_prob(x).exp()"),
+    **dict.fromkeys(("score", "score_samples"), "its density has: .density.log_prob(x)"),
+    **dict.fromkeys(
+        ("predict", "predict_proba", "labels_", "responsibilities"),
+        "which mode a point belongs to: .density.potential.responsibilities(x)",
+    ),
+    **dict.fromkeys(
+        ("bic", "aic"), "lse_vi.sklearn.LSEDensityEstimator has it; here see log_likelihood"
+    ),
+}
 BLOCK_POINTS = 2**12  # points evaluated at once, which bounds the memory for their responsibilities
 
 
@@ -89,9 +108,7 @@ class FitResult:
     by: str | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name in OF_DENSITY:
-            raise AttributeError(f"a result has no {name}; its density has: .density.{name}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise no_attribute(self, name, OURS)
 
     def __getitem__(self, key: int | str | tuple[int, ...]) -> FitResult:
         """The fit of one data set of a batch, by its place or its label.

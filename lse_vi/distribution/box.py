@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lse_vi.checks import shown
+
 
 class Box(NamedTuple):
     """An axis-aligned box with corners ``low`` and ``high``, (dim,); make it with :meth:`of`.
@@ -50,7 +52,7 @@ class Box(NamedTuple):
             raise ValueError(
                 f"bounds: {outside} of the {sum(part.numel() for part in inside)} points lie "
                 f"outside low={self.low.tolist()}, high={self.high.tolist()}; give wider bounds, "
-                "or leave these points out"
+                f"or leave these points out{_transposed(len(self.low))}"
             )
 
     def to(self, dtype: torch.dtype) -> Box:
@@ -80,7 +82,9 @@ class Box(NamedTuple):
             first, last = bounds
             low, high = _side(first, -math.inf).to(like), _side(last, math.inf).to(like)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"bounds must be a pair (low, high), but got {bounds!r}") from error
+            raise ValueError(
+                f"bounds must be a pair (low, high){_per_coordinate(dim)}, but got {shown(bounds)}"
+            ) from error
         if low.shape not in ((), (dim,)) or high.shape not in ((), (dim,)):
             raise ValueError(
                 f"bounds must hold a number or {dim} numbers each (one per coordinate), "
@@ -99,9 +103,19 @@ class Box(NamedTuple):
         if not bool((low < high).all()):
             raise ValueError(
                 f"bounds must have low < high in every coordinate, but got low={low.tolist()}, "
-                f"high={high.tolist()}"
+                f"high={high.tolist()}; they are (low, high){_per_coordinate(dim)}"
             )
         return cls(low.expand(dim).clone(), high.expand(dim).clone())
+
+
+def _per_coordinate(dim: int) -> str:
+    """What the bounds of several coordinates look like."""
+    return "" if dim == 1 else f", each a number or {dim} numbers, and not a pair per coordinate"
+
+
+def _transposed(dim: int) -> str:
+    """What went wrong if two pairs were taken for the lows and the highs."""
+    return "" if dim == 1 else ". The bounds are (lows, highs), and not a pair per coordinate"
 
 
 def _side(given: Any, open_side: float) -> Tensor:

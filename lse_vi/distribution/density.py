@@ -193,6 +193,11 @@ class LSEDensity(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """log q(x), normalised: (*sample, *batch, dim) -> (*sample, *batch); -inf off the box."""
         if self._validate_args:
+            if isinstance(value, Tensor) and value.shape[-1:] != self.event_shape:
+                raise ValueError(
+                    f"value must have shape (*sample, *batch, {self.event_shape[0]}), but got "
+                    f"{tuple(value.shape)}; x.unsqueeze(-1) makes points of numbers"
+                )
             self._validate_sample(value)
         # A potential with units, such as a fitted one, takes points of any precision.
         value = value.to(self.potential.alpha.dtype) if self._mixed else value

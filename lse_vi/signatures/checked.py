@@ -26,6 +26,8 @@ ELSEWHERE = {
 
 # What a function cannot do, although others of ours do: who asks for it is told what to do.
 NOT_YET = {
+    "by": "it fits one group; take one after another, as in {name: count_modes(own) for name, own "
+    "in table.groupby(...)}, or use lse-vi modes --by in a terminal",
     "period": "it integrates over all of space; use fit_density(x, period=...), or cut the circle "
     "where no points are and leave period out",
 }

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from lse_vi import BayesianDensity, compare_densities, count_modes
+from lse_vi.bayesian.evidence import Evidence
 from lse_vi.bayesian.mode_count import ModeCount
-from lse_vi.bayesian.result import DensityPosterior, Evidence
+from lse_vi.bayesian.result import DensityPosterior
 
 
 def test_separated_groups_are_counted_and_loo_prefers_two(two_groups):
