@@ -1,7 +1,7 @@
 """Check the built site, `docs/_build/html`: `python docs/check.py` after `make docs`.
 
-Raw TeX, links and pictures that lead nowhere, pictures without a text, formulas that need the
-network, and lines of diagrams too long for a narrow screen.
+Raw TeX and marks, links and pictures that lead nowhere, pictures without a text, what a page loads
+from the network, and lines of diagrams too long for a narrow screen.
 """
 
 import re
@@ -11,8 +11,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 WIDEST = 50  # characters of a line of a diagram: more is cut off at 500 pixels
-# A command, or a subscript or superscript of a formula, outside code and formulas.
-TEX = re.compile(r"\\(frac|sum|log|rho|mathrm|nabla|tfrac|Big|quad|text)\b|\$[^$ ][^$]*\$|:math:`")
+# A command of a formula, or a mark of reST or Markdown, outside code and formulas.
+MARK = re.compile(
+    r"\\(frac|sum|log|rho|mathrm|nabla|tfrac|Big|quad|text)\b|\$[^$ ][^$]*\$|:math:`|``"
+)
 CODE = {"code", "pre", "script", "style"}
 
 
@@ -22,6 +24,7 @@ class Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.ids, self.links, self.pictures, self.raw = {""}, [], [], []
+        self.loaded: list[str] = []  # what the page needs to be seen, unlike what it links to
         self.open: list[
             tuple[str, bool]
         ] = []  # of each tag: its name, whether its text is no prose
@@ -34,6 +37,10 @@ class Page(HTMLParser):
         for key in ("href", "src"):
             if given.get(key):
                 self.links.append(given[key])
+        if tag in ("script", "img") and given.get("src"):
+            self.loaded.append(given["src"])
+        if tag == "link" and given.get("rel") == "stylesheet":
+            self.loaded.append(given.get("href") or "")
         if tag == "img":
             self.pictures.append((given.get("src", ""), given.get("alt") or ""))
         if tag not in ("img", "meta", "link", "br", "hr", "input", "path", "source", "wbr", "col"):
@@ -46,9 +53,9 @@ class Page(HTMLParser):
             pass
 
     def handle_data(self, data):
-        """Note raw TeX."""
+        """Note raw marks."""
         if not any(hidden for _, hidden in self.open):
-            self.raw += [match[0] for match in TEX.finditer(data)]
+            self.raw += [match[0] for match in MARK.finditer(data)]
 
 
 def faults(site: Path):
@@ -60,15 +67,16 @@ def faults(site: Path):
     for path, page in pages.items():
         name = path.relative_to(site)
         for raw in page.raw:
-            yield f"{name}: raw TeX {raw!r}"
+            yield f"{name}: a mark that was not read, {raw!r}"
         for source, text in page.pictures:
             if len(text) < 12 or text.endswith(".png"):
                 yield f"{name}: a picture without a text that says what is seen: {source}"
+        for source in page.loaded:
+            if urlsplit(source).netloc:
+                yield f"{name}: loaded from the network, {source}"
         for link in page.links:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
-                if "mathjax" in link.lower():
-                    yield f"{name}: formulas from the network, {link}"
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not target.exists():

@@ -11,6 +11,7 @@ from sphinx.util.nodes import make_refnode
 
 project = "lse_vi"
 author = "the lse_vi developers"
+project_copyright = f"{author}, Apache-2.0"
 release = version = installed("lse-vi")
 
 extensions = [
@@ -35,6 +36,8 @@ copybutton_prompt_text = ">>> |\\.\\.\\. "
 copybutton_prompt_is_regexp = True
 
 nb_execution_mode = "off"  # they come with their outputs; the tests run them
+# Bars of progress, which no page shows: their scripts would come from the network.
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
@@ -61,6 +64,8 @@ _SHAPE = re.compile(r"[\w.]*\([^()`]*\*[a-z][^()`]*\)")  # such as (*sample, *ba
 
 _FITTED = re.compile(r"(?<![\w`.])[a-z]\w{3,}_(?![\w`])")  # such as n_components_, to reST a link
 
+_ENTRY = re.compile(r" +[\w, ]+: ")  # of a list of arguments or attributes
+
 _as_written: dict[str, list[str]] = {}
 
 
@@ -77,8 +82,10 @@ def _as_code(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
             margin = indent
         if margin is None and ":math:" not in line:
             line = _SHAPE.sub(r"``\g<0>``", line)
+            entry = _ENTRY.match(line)  # napoleon sets its name itself
+            start = entry.end() if entry else 0
             if "``" not in line:
-                line = _FITTED.sub(r"``\g<0>``", line)
+                line = line[:start] + _FITTED.sub(r"``\g<0>``", line[start:])
             lines[i] = line.replace("|", r"\|")
     _as_written[name] = list(lines)
 
