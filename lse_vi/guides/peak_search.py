@@ -42,7 +42,7 @@ NEWTON_STEPS = 10  # at most: near a peak Newton's steps converge quadratically
 # unbounded: by two if it is linear, by four if it is quadratic.
 SUPERLINEAR = 3.0
 BEYOND = torch.tensor([1.0, 2.0, 4.0, 8.0])
-LONG = 400  # steps of ascents where the usual 100 lead nowhere, as on a long and narrow ridge
+LONG = 600  # evaluations of ascents where the usual 150 lead nowhere, as on a long and narrow ridge
 FIRST_STEPS = 200  # of Newton from where nothing is known: a scale grows by a factor e in each
 # Ranges of the factors by which starts are spread, log-uniform: the prior's draws widened; a normal
 # around the prior's median, in units of 1; and steps off a peak, in its standard deviations.

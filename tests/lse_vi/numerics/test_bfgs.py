@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lse_vi.numerics.bfgs import LEFT, ascend
+from lse_vi.numerics.bfgs import LEFT, WAIT, ascend
 
 
 def ascend_on(problem, starts, **options):
@@ -75,8 +75,9 @@ def test_every_minimum_is_met_and_nothing_else(problems):
 
 
 def test_starts_do_not_know_of_one_another(problem):
-    alone = ascend_on(problem, problem.starts[7:9], steps=20)
-    among = ascend_on(problem, problem.starts, steps=20)
+    """Until the Hessian is asked, when all rest or the last are helped."""
+    alone = ascend_on(problem, problem.starts[7:9], steps=WAIT)
+    among = ascend_on(problem, problem.starts, steps=WAIT)
     torch.testing.assert_close(among.x[7:9], alone.x)
     assert torch.equal(among.converged[7:9], alone.converged)
 

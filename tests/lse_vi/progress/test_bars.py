@@ -77,7 +77,7 @@ def test_a_search_for_modes_says_how_long_it_takes(clock):
         return -12 * x.square().diag_embed()
 
     with pytest.warns(
-        UserWarning, match="search for modes in 3 dimensions: about 200 minutes more"
+        UserWarning, match="search for modes in 3 dimensions: about 300 minutes more"
     ):
         ascend(slow, hessian, torch.rand(5, 3), rounds=8)
 
