@@ -7,15 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Arrays(TorchDispatchMode):
-    """Sees the arrays that are made, in numbers: the largest, and all together."""
+class Arrays(TorchFunctionMode):
+    """Sees the arrays that calls of torch make, in numbers: the largest, and all together.
+
+    Those made within a call are not seen. A mode that dispatches would see them, but imports
+    torch's compiler, which takes longer than many a fit.
+    """
 
     largest = total = 1
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         out = function(*args, **(kwargs or {}))
