@@ -88,7 +88,8 @@ class FisherCoordinates:
             ]
             tensors |= group.part(start + torch.cat(steps, dim=-1))
         pot = self.pot.with_parameters(tensors)
-        return pot.with_parameters(held(pot))  # a line search may try a mode of a hundred periods
+        narrower = held(pot)  # a line search may try a mode of a hundred periods
+        return pot.with_parameters(narrower) if narrower else pot
 
 
 @dataclass(frozen=True)

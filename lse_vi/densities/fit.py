@@ -120,10 +120,9 @@ def fit_density(
             1 + 2 dim + dim (dim + 1)/2 parameters of a mode (BIC): mass, mean, covariance, and a
             shape parameter per axis.
         held_out: share of the data that decides when the fit stops early; 0 to fit all data.
-        restarts: random starts for each K. With ``learn_rho`` or plain modes, all are fitted in one
-            batch. Otherwise each start is a Gaussian mixture fitted by EM, and the modes start on
-            the best of these mixtures.
-        steps: Adam steps for each K, under a one-cycle schedule. By default 50 from a Gaussian
+        restarts: random starts for each K. Each is a Gaussian mixture fitted by EM, and the modes
+            start on the best of these mixtures; plain modes are fitted from all, in one batch.
+        steps: Adam steps for each K, under a one-cycle schedule. By default 25 from a Gaussian
             mixture (500 if no L-BFGS follows), and 600 from other starts.
         learning_rate: the peak of the schedule. By default 0.1 from a Gaussian mixture, and 0.03
             from other starts.
@@ -131,9 +130,9 @@ def fit_density(
             16,384 if n is larger, so that memory does not grow with n.
         polish: at most so many L-BFGS steps after Adam for the best restart, if a step takes all
             points; 0 for none. Every K that may still win takes the first 100, as does K - 1 after
-            a merger of two modes of K; the winner takes the rest, and so do fits that may still
-            win. The steps are taken in coordinates scaled by the curvature, and so find steep walls
-            that cost Adam thousands of steps.
+            a merger of two modes of K that may win; the winner takes the rest, and so do fits that
+            may still win. The steps are taken in coordinates scaled by the curvature, and so find
+            steep walls that cost Adam thousands of steps.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -192,7 +191,8 @@ def fit_density(
                 search.replace(go_on(rough, trial))
             elif rough := search.mergeable():
                 state = _merged(template.resized(rough.modes, batch), rough.state, precise)
-                fewer = go_on(search.merge(rough, state, recipe.polish), trial)
+                fewer = search.merge(rough, state, recipe.polish)
+                fewer = go_on(fewer, trial, search.goal(fewer))
                 if search.undecided(fewer):
                     fewer = go_on(fewer, fewer.finish.left)
                 search.improve(fewer)
@@ -203,7 +203,7 @@ def fit_density(
         pot = search.assemble(template)
         peaks = _count_peaks(pot, recipe)
         pot = pot if beside is None else beside.joined(pot)
-        if recipe.mixture:
+        if recipe.mixture and not recipe.learn_rho:
             _balance_(pot, data, recipe.rule_of(pot))
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)

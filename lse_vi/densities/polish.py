@@ -25,6 +25,7 @@ from lse_vi.progress.bars import Bar
 ROUND_STEPS = 50
 ROUND_GAIN = 0.5  # nats, all points together: a round that gains less is idle; a mode costs more
 IDLE_ROUNDS = 2  # idle rounds in a row that end the polish: one may be idle by an unlucky rule
+STRETCH, STRETCH_GAIN = 10, 0.05  # steps of a round that go on while they gain so many nats
 COMING = 0.5  # expected gain of all later rounds, as a share of the last: gains shrink fast
 SHORTEST = 3  # steps: a round that fails is repeated at half the length; shorter ones learn nothing
 # Share of the effective number of nodes of the rule that a round must keep: with fewer, the
@@ -57,22 +58,23 @@ def polish(
             the steps that are left, or the polish ends; None to take all steps.
     """
     pot.load_state_dict(lift(candidate.state))
-    rule, n, history = recipe.rule_of(pot), data.size.to(pot.alpha), candidate.history
+    rules, n, history = recipe.rules_of(pot), data.size.to(pot.alpha), candidate.history
     done = int(history["step"][-1])
-    objective, losses = judge(pot, data, recipe.judging_rule(pot))
+    objective, losses = judge(pot, data, rules.judge)
     best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
     bar = Bar(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
     length, idle, left = ROUND_STEPS, 0, 0
     for step in range(0, steps, ROUND_STEPS):
-        before, spread = snapshot(pot), _nodes_in_use(pot, rule)
-        after = _descend(pot, data, rule, min(length, steps - step))
+        before, spread = snapshot(pot), _nodes_in_use(pot, rules.steps)
+        after = _descend(pot, data, rules.steps, min(length, steps - step))
         pot.load_state_dict(after or before)
         # A fit may move away from the nodes of its rule, or become narrow between them, and so
         # underestimate log Z. A round is accepted if the nodes still carry the mass, and if it has
         # gained on new nodes.
-        good = (_nodes_in_use(pot, rule) > IN_USE * spread) & (after is not None)
+        good = (_nodes_in_use(pot, rules.steps) > IN_USE * spread) & (after is not None)
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
-        gained, losses, error = _gains(pot, before, data, recipe)
+        rules = recipe.rules_of(pot)
+        gained, losses, error = _gains(pot, before, data, rules.judge)
         good &= gained > -error
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
         gained = torch.where(good, gained, 0.0)
@@ -83,8 +85,8 @@ def polish(
             length //= 2
             if length < SHORTEST:
                 break
-            losses = judge(pot, data, recipe.judging_rule(pot))[1]
-        rule = recipe.rule_of(pot)
+            rules = recipe.rules_of(pot)
+            losses = judge(pot, data, rules.judge)[1]
         best.look(pot, objective, losses, noise=error, slack=1.0)
         look(history, pot, done + min(step + ROUND_STEPS, steps), objective / n, losses)
         bar.update(min(ROUND_STEPS, steps - step))
@@ -119,10 +121,11 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State | Non
     None where a step led to modes that are too wide for a circle: fewer steps may not.
     """
     coordinates = FisherCoordinates(pot, rule, data.size)
+    stretch = min(STRETCH, steps)
     optimiser = torch.optim.LBFGS(
         coordinates.phi,
-        max_iter=steps,
-        max_eval=EVALUATIONS * steps,
+        max_iter=stretch,
+        max_eval=EVALUATIONS * stretch,
         history_size=steps,
         line_search_fn="strong_wolfe",
         tolerance_grad=0.0,
@@ -138,18 +141,20 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State | Non
         average_([loss, *(phi.grad for phi in coordinates.phi if phi.grad is not None)])
         return float(loss)
 
+    losses = []
     try:
-        optimiser.step(closure)
+        for _ in range(steps // stretch):
+            losses.append(float(optimiser.step(closure)))  # at its start
+            if len(losses) > 1 and losses[-2] - losses[-1] < STRETCH_GAIN:
+                break
     except TooManyImagesError:
         return None
     return snapshot(coordinates.potential())
 
 
 @torch.no_grad()
-def _gains(
-    pot: LSEICNN, before: State, data: FitData, recipe: DensityRecipe
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``pot`` has gained since the state ``before``, judged by new nodes.
+def _gains(pot: LSEICNN, before: State, data: FitData, rule: Rule) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``pot`` has gained since the state ``before``, judged by nodes of its own.
 
     The same nodes judge both, as log Z by one set of draws and by another differ by more than a
     round gains.
@@ -158,7 +163,7 @@ def _gains(
         The gain of the objective, in nats, (1, *batch); the held-out losses of ``pot``; and the
         error of the gain.
     """
-    after, rule = snapshot(pot), recipe.judging_rule(pot)
+    after = snapshot(pot)
     now, losses = judge(pot, data, rule)
     shares = rule.probabilities(pot)
     pot.load_state_dict(before)

@@ -45,7 +45,7 @@ JUDGE = Quadrature(tolerance=1e-3, panels=2)
 WHOLE_POINTS, BATCH_POINTS = 2**16, 2**14
 # Adam steps from a random start, from a Gaussian mixture if L-BFGS follows, and if it does not: a
 # mixture starts near the end, and L-BFGS makes the rest of the way faster.
-STEPS_RANDOM, STEPS_MIXTURE, STEPS_MIXTURE_ALONE = 600, 50, 500
+STEPS_RANDOM, STEPS_MIXTURE, STEPS_MIXTURE_ALONE = 600, 25, 500
 # Peak learning rates of Adam: the few steps from a Gaussian mixture need larger ones.
 RATE_RANDOM, RATE_MIXTURE = 0.03, 0.1
 START_RHO = 0.3  # per nat, of a trained rho: soft, so that several modes learn from each point
@@ -88,6 +88,17 @@ class Settings(NamedTuple):
             pot.units.set_(period=recipe.period)
         pot.log_rho.requires_grad_(recipe.learn_rho)
         return pot
+
+
+class Rules(NamedTuple):
+    """Two rules for log Z of one potential.
+
+    In a plane that of the judge is far more exact than that of the steps, whose error may be
+    several nats of the objective, and it costs a few steps only. Elsewhere they are one.
+    """
+
+    steps: Rule
+    judge: Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +147,11 @@ class DensityRecipe(Recipe):
         """The rule for log Z of a potential, in standardised units."""
         return rule_of(self.method, pot, self.box and self.box.to(pot.alpha.dtype))
 
-    def judging_rule(self, pot: LSEICNN) -> Rule:
-        """The rule by which states and numbers of modes are compared.
-
-        In a plane it is far more exact than that of the steps, whose error may be several nats of
-        the objective, and it costs a few steps only.
-        """
-        if self.box is None and pot.dim == 2 and not isinstance(self.method, Quadrature):
-            return rule_of(JUDGE, pot, None)
-        return self.rule_of(pot)
+    def rules_of(self, pot: LSEICNN) -> Rules:
+        """The rules of the steps, and that by which states and numbers of modes are compared."""
+        steps = self.rule_of(pot)
+        plane = self.box is None and pot.dim == 2 and not isinstance(self.method, Quadrature)
+        return Rules(steps, rule_of(JUDGE, pot, None) if plane else steps)
 
 
 def density_recipe(
@@ -193,8 +200,8 @@ def density_recipe(
     if batch_size is None:
         batch_size = rows if rows <= WHOLE_POINTS else BATCH_POINTS
     check_count("batch_size", batch_size)
-    mixture = not learn_rho and issubclass(settings.network, WhitenedICNN)
-    if settings.background and not mixture:
+    mixture = issubclass(settings.network, WhitenedICNN)
+    if settings.background and (learn_rho or not mixture):
         raise ValueError(
             "background: a part beside the modes needs learn_rho=False and "
             f"network=WhitenedICNN, but got learn_rho={learn_rho} and "

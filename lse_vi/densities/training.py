@@ -46,7 +46,8 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
     )
     parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     if search.run is None:
-        objective, losses = judge(pot, data, recipe.rule_of(pot))
+        rule = recipe.rule_of(pot)
+        objective, losses = judge(pot, data, rule)
         best, history = BestDensity.of(pot, objective, losses), History()
         run: dict[str, Any] = {"step": 0, "history": history}
     else:
@@ -57,7 +58,7 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
     first, silent = run["step"], not recipe.progress
     bar = Bar(range(first, steps), title(pot), initial=first, total=steps, disable=silent)
     for step in bar:
-        if step % recipe.rule_every == 0:
+        if step and step % recipe.rule_every == 0:
             rule = recipe.rule_of(pot)
         optimiser.zero_grad()
         loss = -(log_posterior(pot, data, rule.part(step, recipe.rule_parts)) / n).sum()
