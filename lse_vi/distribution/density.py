@@ -199,8 +199,11 @@ class LSEDensity(TorchDistribution):
                     f"{tuple(value.shape)}; x.unsqueeze(-1) makes points of numbers"
                 )
             self._validate_sample(value)
-        # A potential with units, such as a fitted one, takes points of any precision.
-        value = value.to(self.potential.alpha.dtype) if self._mixed else value
+        # A potential with units, such as a fitted one, takes points of any precision, and others
+        # those of a lower one than their own, of which nothing is lost.
+        own = self.potential.alpha.dtype
+        if self._mixed or torch.promote_types(value.dtype, own) == own:
+            value = value.to(own)
         log_q = -self.potential(value) - self.log_normalizer
         if self.box is not None:
             log_q = log_q.masked_fill(~self.box.contains(value), -torch.inf)

@@ -70,6 +70,15 @@ def test_data_type_is_kept():
     res = fit_density(two_modes().float(), modes=2, **QUICK)
     assert res.density.sample((3,)).dtype == torch.float32
     assert int(res.active_modes) == 2
+    with pytest.raises(TypeError, match=r"x must be of dtype torch\.float32"):
+        res.density.log_prob(torch.zeros(3, 1, dtype=torch.float64))
+
+
+def test_a_fit_in_double_precision_takes_points_in_single():
+    q = fit_density(two_modes(), modes=1, **QUICK).density
+    x = torch.tensor([[0.5], [-4.0]])
+    torch.testing.assert_close(q.log_prob(x.float()), q.log_prob(x))
+    torch.testing.assert_close(q.log_prob(torch.tensor([[2]])), q.log_prob(torch.tensor([[2.0]])))
 
 
 def test_a_few_values_each_many_times_are_cells_and_no_modes_of_their_own():
