@@ -16,7 +16,7 @@ from lse_vi.bayesian.peaks import density_peaks
 from lse_vi.checks import check_count, check_dim, check_fraction
 from lse_vi.distribution.peaks import DensityPeaks
 from lse_vi.fitting.random_state import seeded
-from lse_vi.fitting.report import number
+from lse_vi.fitting.report import counted, number
 from lse_vi.numerics.arrays import as_points
 from lse_vi.signatures.attributes import no_attribute
 from lse_vi.signatures.checked import checked
@@ -223,8 +223,9 @@ class DensityPosterior:
     def __str__(self) -> str:
         model = self.model
         lines = [
-            f"posterior of a density: {model.points:.6g} points in {model.dim} dimensions, "
-            f"{model.modes} modes, hidden {model.coordinates.hidden}, {self.source}"
+            f"posterior of a density: {model.points:.6g} points in "
+            f"{counted(model.dim, 'dimension')}, {counted(model.modes, 'mode')}, "
+            f"hidden {model.coordinates.hidden}, {self.source}"
         ]
         if self.evidence:
             k_hat = self.evidence.k_hat

@@ -14,7 +14,7 @@ from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.wrapping import lowest, mode_moments
 from lse_vi.fitting.history import History, join
 from lse_vi.fitting.mode_search import Candidate
-from lse_vi.fitting.report import curve, page, place
+from lse_vi.fitting.report import counted, curve, page, place
 from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE
 from lse_vi.signatures.attributes import no_attribute
@@ -166,7 +166,7 @@ class FitResult:
                     rows.append([label, *own] if batch else own)
         group = [self.by or "data set"] if batch else []
         where = "mean" + f" of {', '.join(self.names)}" * bool(self.names)
-        title = "densities" if batch else f"density with {int(self.active_modes)} modes"
+        title = "densities" if batch else f"density with {counted(int(self.active_modes), 'mode')}"
         picture = "" if batch or self.density.potential.dim > 1 else curve(*self._curve())
         header = [*group, "mode", "weight", where]
         return page(title, header, rows, picture=picture, warnings=self.warnings)
@@ -186,17 +186,16 @@ class FitResult:
         for index in np.ndindex(*batch):
             label = self.labels[index[0]] if self.labels else ", ".join(map(str, index))
             where = f"[{label}] " if batch else ""
-            peaks = int(self.peaks[index])
+            modes, peaks = int(self.active_modes[index]), int(self.peaks[index])
             weights, locations = self.mode_weights[index], self.mode_locations[index]
             ranked = weights.argsort(descending=True).tolist()
             if self.background is not None:
                 ranked.remove(len(weights) - 1)
             shown = [k for k in ranked if weights[k] > PRINTED_MASS]
-            idle = len(shown) - int(self.active_modes[index])
+            idle = len(shown) - modes
             few = f" (of {len(shown)} listed)" if idle else ""
             lines.append(
-                f"{where}{int(self.active_modes[index])} modes{few}, {peaks} "
-                f"peak{'s' * (peaks != 1)}, log-likelihood "
+                f"{where}{counted(modes, 'mode')}{few}, {counted(peaks, 'peak')}, log-likelihood "
                 f"{float(self.log_likelihood[index]):.4f} nats per point"
             )
             if self.ess is not None:

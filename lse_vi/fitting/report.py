@@ -38,6 +38,16 @@ def place(values: Iterable[float], spreads: Iterable[float]) -> str:
     return ", ".join(number(v, s) for v, s in zip(values, spreads, strict=True))
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """How many, in words: ``several`` is ``one`` with an s by default.
+
+    Example:
+        >>> counted(1, "mode"), counted(2, "mode"), counted(0, "minimum", "minima")
+        ('1 mode', '2 modes', '0 minima')
+    """
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
 def page(
     title: str,
     header: Sequence[str],

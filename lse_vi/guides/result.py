@@ -14,6 +14,7 @@ from lse_vi.checks import check_dim
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.modes import mode_minima
 from lse_vi.fitting.random_state import seeded
+from lse_vi.fitting.report import counted
 from lse_vi.guides.diagnostics import Cover, Importance, Missed, model_doubts
 from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb
@@ -150,10 +151,10 @@ class GuideResult:
         return moved
 
     def __str__(self) -> str:
-        count = len(self.mode_weights)
         lines = [
-            f"fit of AutoLSEICNN: {count} mode{'s' if count > 1 else ''}, "
-            f"{self.guide.potential.modes} convex parts, {self.guide.latent_dim} dimensions",
+            f"fit of AutoLSEICNN: {counted(len(self.mode_weights), 'mode')}, "
+            f"{counted(self.guide.potential.modes, 'convex part')}, "
+            f"{counted(self.guide.latent_dim, 'dimension')}",
             f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f}, log evidence {self.log_evidence:.4f} "
             f"+- {self.log_evidence_error:.4f} nats",
             f"importance ESS {100 * self.ess:.1f} % of the draws, k-hat {self.k_hat:.2f}",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lse_vi.checks import check_index
 from lse_vi.fitting.history import History
-from lse_vi.fitting.report import number, place
+from lse_vi.fitting.report import counted, number, place
 from lse_vi.network.potential import ACTIVE, LSEICNN
 from lse_vi.numerics.minima import Minima
 from lse_vi.potentials.targets import Targets
@@ -118,7 +118,8 @@ class PotentialFit:
             one = self.select(index) if batch else self
             where = f"[{', '.join(map(str, index))}] " if batch else ""
             lines.append(
-                f"{where}{int(one.active_modes)} modes, {len(one.minima.points)} minima, "
+                f"{where}{counted(int(one.active_modes), 'mode')}, "
+                f"{counted(len(one.minima.points), 'minimum', 'minima')}, "
                 f"error {float(one.error):.2e}, held out {float(one.held_out_error):.2e} "
                 "(shares of the targets' spread)"
             )
