@@ -87,7 +87,7 @@ class Record(NamedTuple):
     """What a machine writes: three columns of one length.
 
     Attributes:
-        time: s.
+        time: in seconds.
         strain: a pure number.
         stress: MPa.
     """

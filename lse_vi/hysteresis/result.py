@@ -110,7 +110,7 @@ class Trial(NamedTuple):
     """One number of phases that was tried.
 
     Attributes:
-        phases: K.
+        phases: their number K.
         curved: whether networks bend the phases.
         rmse, held_out_rmse: in the unit of stress.
     """

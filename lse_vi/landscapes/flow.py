@@ -108,7 +108,7 @@ def basins(landscape: Landscape, x: Tensor, minima: Tensor, *, doublings: int = 
     Use it to assign data to wells. Where E is periodic, distances are by the shorter way around.
 
     Args:
-        landscape: E.
+        landscape: the potential E.
         x: points (*sample, dim).
         minima: (m, dim), as from :func:`stationary_points` or :meth:`LSEICNN.minima`.
         doublings: the flow is first followed for ten times the slowest relaxation time of the

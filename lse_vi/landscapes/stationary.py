@@ -52,7 +52,7 @@ def stationary_points(
     all are given in the period that begins at the lowest start.
 
     Args:
-        landscape: E.
+        landscape: the potential E.
         starts: (n, dim); points outside their bounding box are left out, but in a periodic
             coordinate none is outside.
         separation: points closer than this share of the starts' spread count as one.

@@ -35,7 +35,7 @@ class FrameMoves:
 
     Args:
         log_joint: log p.
-        proposal: r.
+        proposal: the law r.
 
     Attributes:
         step: of each part, (parts,), adapted to the acceptance.
