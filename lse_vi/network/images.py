@@ -40,7 +40,7 @@ class TooManyImagesError(ValueError):
 
 @torch.no_grad()
 def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
-    """The integers m of the images x + m P that matter for points with -P/2 <= x < P/2, (m, dim).
+    """The integers m of the images x + m P that matter for points with 0 <= x < P, (m, dim).
 
     In a coordinate, an image matters where it is within so many periods of a mode's minimum that
     those farther away are ``BELOW`` nats below one of them.
@@ -61,8 +61,8 @@ def turns_of(network: WhitenedICNN, period: Tensor, log_rho: Tensor) -> Tensor:
     center, off = loc + center, width * radius
     reach = width * (2 * BELOW / log_rho.detach().exp()[..., None, None]).sqrt()
     more = (reach / turn).ceil().clamp_min(1.0)
-    low = (((center - off) / turn + 0.5).floor() - more).nan_to_num()  # NaN is for E itself to have
-    high = ((center + off) / turn + 0.5 + more).floor().nan_to_num()
+    low = (((center - off) / turn).floor() - more).nan_to_num()  # NaN is for E itself to have
+    high = ((center + off) / turn + more).floor().nan_to_num()
     flat = (-1, loc.shape[-1])
     ends = [
         (int(a), int(b)) if good else (0, 0)

@@ -76,12 +76,7 @@ class Units(nn.Module):
 
     def around(self, u: Tensor) -> Tensor:
         """Points of the network modulo their period, in double precision where there is one."""
-        if self.turn is None:
-            return u
-        period = self.turn.to(u.device)
-        # around 0, as the modes of data are: each then needs an image on either side, and no more
-        low = torch.where(period.isfinite(), -period / 2, 0.0)
-        return wrapped(u.double(), period, low)
+        return u if self.turn is None else wrapped(u.double(), self.turn.to(u.device))
 
     def energies(self, network: Tensor, dtype: torch.dtype) -> Tensor:
         """o + h E_0 for values E_0 (*sample, *batch) of the network, in the type ``dtype``."""
