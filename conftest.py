@@ -5,13 +5,13 @@ import os
 import pytest
 
 os.environ.setdefault("LSE_VI_FAST", "1")
-# More than half a minute each with short fits too.
-SLOW_NOTEBOOKS = {"02_schlogl.ipynb", "07_how_many_modes.ipynb"}
+# Minutes with short fits too.
+SLOW_NOTEBOOKS = {"02_schlogl.ipynb"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave the longest notebooks to ``make test-all``."""
+    """Leave the longest notebook to ``make test-all``."""
     for item in items:
         if item.path.name in SLOW_NOTEBOOKS:
             item.add_marker(pytest.mark.slow)
