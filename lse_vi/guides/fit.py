@@ -106,7 +106,8 @@ def fit_guide(
         density = guide.density(pot)  # one for each state: its integrals are what takes time
         cover = Cover.draw(Proposal.of_guide(density, prior), log_joint)
         _balance_(pot, density, cover)
-        start, before = snapshot(pot), cover.divergence(guide.density(pot))
+        start, density = snapshot(pot), guide.density(pot)
+        before = cover.divergence(density)
         try:
             history = train(pot, log_joint, recipe, taken)
         except NonFiniteLossError as error:
@@ -114,7 +115,8 @@ def fit_guide(
             raise
         # A training raises the ELBO, which knows nothing of a mode that the guide has lost.
         gained = history["elbo"][-1] - history["elbo"][0]
-        density = guide.density(pot)
+        if len(history["step"]) > 1:
+            density = guide.density(pot)
         if cover.divergence(density) - before > max(gained, LOST) or _acceptance(pot) < RARE:
             pot.load_state_dict(start)
             density = guide.density(pot)
@@ -123,7 +125,7 @@ def fit_guide(
             pot, density = kept, guide.density(kept)
         judged = importance(density, log_joint)
         missed = missed_modes(search.peaks.real, density, judged.log_evidence)
-    result, order = report(guide, pot, log_joint, search, judged, cover, missed, history)
+    result, order = report(guide, density, log_joint, search, judged, cover, missed, history)
     guide.install(pot, log_joint)
     # In the order of the result, so that a mode has the same number in the draws by sample_smc.
     guide.search = search._replace(peaks=search.peaks.real.first(order).outside(log_joint))

@@ -20,7 +20,6 @@ from lse_vi.guides.guide import AutoLSEICNN
 from lse_vi.guides.peak_search import Search, climb
 from lse_vi.guides.peaks import Peaks
 from lse_vi.joint.log_joint import LogJoint
-from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.relabelling import orders
 from lse_vi.signatures.checked import checked
 
@@ -191,7 +190,7 @@ def _features(values: Mapping[str, Tensor], sites: Sequence[str], lead: int) -> 
 
 def report(
     guide: AutoLSEICNN,
-    pot: LSEICNN,
+    density: LSEDensity,
     log_joint: LogJoint,
     search: Search,
     judged: Importance,
@@ -202,8 +201,8 @@ def report(
     """The result of a fit, from what its steps found, and the index of each mode's peak.
 
     Args:
-        guide: whose density ``pot`` will be.
-        pot: trained and pruned, in the units of ``log_joint``.
+        guide: whose density it will be.
+        density: trained and pruned, in the units of ``log_joint``.
         log_joint: of the model.
         search: for the peaks.
         judged: the importance weights of the trained guide.
@@ -211,7 +210,7 @@ def report(
         missed: peaks outside the trained guide.
         history: of the training.
     """
-    known, density = search.peaks.real, guide.density(pot)
+    known = search.peaks.real
     weights, parts, at = _by_peak(density, log_joint, known)
     rows = [log_joint.constrain(z) for z in known.x[at]]
     result = GuideResult(
@@ -226,7 +225,9 @@ def report(
         mode_of_part=parts,
         mode_locations={name: torch.stack([row[name] for row in rows]) for name in rows[0]},
         missed=missed,
-        warnings=tuple(_doubts(guide, log_joint, search, judged, cover, missed, pot.modes)),
+        warnings=tuple(
+            _doubts(guide, log_joint, search, judged, cover, missed, density.potential.modes)
+        ),
         history=history,
     )
     return result, at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class GuideRecipe(Recipe):
 
     steps: int = 2000
     learning_rate: float = 0.03
-    tolerance: float = 5e-3
+    tolerance: float = 8e-3
     samples: int = 4096
 
     def __post_init__(self) -> None:
@@ -85,11 +86,13 @@ class Batch:
         rule: the points and their weights.
         log_joint: l, in nats, (n,).
         score: the gradient of l, (n, dim).
+        mode: the nearest mode, by its responsibility when the points were drawn, (n,).
     """
 
     rule: Rule
     log_joint: Tensor
     score: Tensor
+    mode: Tensor
 
     @classmethod
     def draw(cls, pot: LSEICNN, log_joint: LogJoint, samples: int) -> Batch:
@@ -102,11 +105,11 @@ class Batch:
         value, score = log_joint.value_and_gradient(rule.points)
         value = without_nan(value)
         with torch.no_grad():
-            energy = pot(rule.points)
+            energy, mode = pot(rule.points), pot.responsibilities(rule.points).argmax(-1)
             residual = value + energy
             value = residual.clamp_min(residual.median() - TAIL_NATS) - energy
         largest = torch.finfo(score.dtype).max ** SCORE_POWER
-        return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0).clamp(-largest, largest))
+        return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0).clamp(-largest, largest), mode)
 
     @torch.no_grad()
     def elbo(self, pot: LSEICNN) -> float:
@@ -131,9 +134,8 @@ class Batch:
             return -rule_elbo(self.rule, pot(points), self.log_joint)
         energy, gradient = pot.energy_and_gradient(points)
         with torch.no_grad():
-            w = self.rule.probabilities(pot)
-            mode = pot.responsibilities(points).argmax(-1)
-            factor = whitened(pot.network).precision_factor()[mode]
+            w = torch.softmax(self.rule.log_weights - energy, 0)
+            factor = whitened(pot.network).precision_factor()[self.mode]
         gap = (gradient + self.score).unsqueeze(-1)
         gap = torch.linalg.solve_triangular(factor.mT, gap, upper=True).squeeze(-1)
         fisher = (w * gap.square().sum(-1).clamp_max(2 * TAIL_NATS)).sum()
@@ -152,7 +154,6 @@ class Run:
 
     def __init__(self, pot: LSEICNN, log_joint: LogJoint, recipe: GuideRecipe) -> None:
         self.frames, self.log_joint, self.recipe = StartingFrames(pot), log_joint, recipe
-        self.optimiser = torch.optim.Adam(self.frames.parameters())
         self.step, self.history, self.plateaus = 0, History(), [0]
         self.best = Best(state=snapshot(self.frames), score=torch.tensor(math.inf))
 
@@ -164,7 +165,7 @@ class Run:
             "plateaus": self.plateaus,
             "best": vars(self.best),
             "frames": snapshot(self.frames),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimiser.state_dict() if self.step else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,7 +173,13 @@ class Run:
         self.step, self.history, self.plateaus = state["step"], state["history"], state["plateaus"]
         self.best = Best(**state["best"])
         self.frames.load_state_dict(state["frames"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        if state["optimiser"]:
+            self.optimiser.load_state_dict(state["optimiser"])
+
+    @cached_property
+    def optimiser(self) -> torch.optim.Adam:
+        """Made for the first step, as many a fit takes none and torch loads its compiler for it."""
+        return torch.optim.Adam(self.frames.parameters())
 
     def settle(self) -> None:
         """Keep the state if it is the best so far, or else restore the best, by fresh points."""
