@@ -4,9 +4,9 @@
 
 ``error`` is the error of log Z, ``claimed`` its stated standard error. ``modes`` counts those of
 one per cent and more that have draws, and ``weight`` is the worst relative error of those of two
-per cent and more. ``SW`` is the sliced Wasserstein distance of 4,000 draws from exact ones, over
-that of two exact samples: 1 is as good as exact. ``s`` are seconds of CPU, search included, and
-``model`` those of them within the model, which is evaluated ``calls`` times, with a gradient or
+per cent and more. ``SW`` is the sliced Wasserstein distance of 4,000 draws from sets of exact
+ones, over that among these sets: 1 is as good as exact. ``s`` are seconds of CPU, search included,
+and ``model`` those of them within the model, which is evaluated ``calls`` times, with a gradient or
 without (set OMP_NUM_THREADS=1 where other work runs on the machine).
 """
 
@@ -18,6 +18,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import combinations
 from time import process_time
 from typing import Self
 from unittest.mock import patch
@@ -34,6 +35,7 @@ from lse_vi import AutoLSEICNN, sample_smc
 from lse_vi.joint.log_joint import LogJoint
 
 DRAWS, DIRECTIONS = 4000, 128
+REFERENCES = 10  # sets of exact draws
 SEEN, WEIGHED = 0.01, 0.02  # masses of the modes that must be met, and whose weights count
 CLAIM = 3  # an error within so many claimed ones is held
 HEAD = (
@@ -107,19 +109,25 @@ def judge(problem: Problem, answer: Answer) -> Record:
     if problem.sample is not None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            exact, again = problem.sample(DRAWS), problem.sample(DRAWS)
+            every = [answer.x, *(problem.sample(DRAWS) for _ in range(REFERENCES))]
             # In heavy tails no mean of distances settles: they are taken as ranks are, by asinh.
-            parts = [x.asinh() if problem.heavy else x for x in (answer.x, exact, again)]
-            row["sw"] = sliced(parts[0], parts[1]) / sliced(parts[2], parts[1])
+            own, *exact = [x.asinh() if problem.heavy else x for x in every]
+            row["sw"] = sliced(own, exact)
     return row
 
 
-def sliced(x: Tensor, y: Tensor) -> float:
-    """Mean Wasserstein distance along random directions."""
+def sliced(x: Tensor, exact: Sequence[Tensor]) -> float:
+    """Mean Wasserstein distance of draws from sets of exact ones over that among these.
+
+    Along random directions. Of two exact sets alone: one drawn in their place may be as far as
+    twice their distance.
+    """
     directions = torch.nn.functional.normalize(torch.randn(x.shape[1], DIRECTIONS), dim=0).to(x)
     levels = (torch.arange(1000).to(x) + 0.5) / 1000
-    gap = (x @ directions).quantile(levels, 0) - (y @ directions).quantile(levels, 0)
-    return float(gap.abs().mean())
+    own, *others = [(each @ directions).quantile(levels, 0) for each in (x, *exact)]
+    apart = [float((own - other).abs().mean()) for other in others]
+    among = [float((one - two).abs().mean()) for one, two in combinations(others, 2)]
+    return statistics.mean(apart) / statistics.mean(among)
 
 
 def timed(method: Callable[[Problem, int], Answer], problem: Problem, seed: int) -> Record:
