@@ -86,13 +86,11 @@ class Batch:
         rule: the points and their weights.
         log_joint: l, in nats, (n,).
         score: the gradient of l, (n, dim).
-        mode: the nearest mode, by its responsibility when the points were drawn, (n,).
     """
 
     rule: Rule
     log_joint: Tensor
     score: Tensor
-    mode: Tensor
 
     @classmethod
     def draw(cls, pot: LSEICNN, log_joint: LogJoint, samples: int) -> Batch:
@@ -105,11 +103,11 @@ class Batch:
         value, score = log_joint.value_and_gradient(rule.points)
         value = without_nan(value)
         with torch.no_grad():
-            energy, mode = pot(rule.points), pot.responsibilities(rule.points).argmax(-1)
+            energy = pot(rule.points)
             residual = value + energy
             value = residual.clamp_min(residual.median() - TAIL_NATS) - energy
         largest = torch.finfo(score.dtype).max ** SCORE_POWER
-        return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0).clamp(-largest, largest), mode)
+        return cls(rule, value, score.nan_to_num(0.0, 0.0, 0.0).clamp(-largest, largest))
 
     @torch.no_grad()
     def elbo(self, pot: LSEICNN) -> float:
@@ -135,7 +133,9 @@ class Batch:
         energy, gradient = pot.energy_and_gradient(points)
         with torch.no_grad():
             w = torch.softmax(self.rule.log_weights - energy, 0)
-            factor = whitened(pot.network).precision_factor()[self.mode]
+            # The nearest now: with that of 20 steps ago the neck of a funnel is lost.
+            mode = pot.responsibilities(points).argmax(-1)
+            factor = whitened(pot.network).precision_factor()[mode]
         gap = (gradient + self.score).unsqueeze(-1)
         gap = torch.linalg.solve_triangular(factor.mT, gap, upper=True).squeeze(-1)
         fisher = (w * gap.square().sum(-1).clamp_max(2 * TAIL_NATS)).sum()
