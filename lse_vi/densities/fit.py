@@ -122,7 +122,7 @@ def fit_density(
         held_out: share of the data that decides when the fit stops early; 0 to fit all data.
         restarts: random starts for each K. Each is a Gaussian mixture fitted by EM, and the modes
             start on the best of these mixtures; plain modes are fitted from all, in one batch.
-        steps: Adam steps for each K, under a one-cycle schedule. By default 25 from a Gaussian
+        steps: Adam steps for each K, under a one-cycle schedule. By default 50 from a Gaussian
             mixture (500 if no L-BFGS follows), and 600 from other starts.
         learning_rate: the peak of the schedule. By default 0.1 from a Gaussian mixture, and 0.03
             from other starts.

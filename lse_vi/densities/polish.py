@@ -63,10 +63,11 @@ def polish(
     objective, losses = judge(pot, data, rules.judge)
     best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
     bar = Bar(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
-    length, idle, left = ROUND_STEPS, 0, 0
-    for step in range(0, steps, ROUND_STEPS):
+    length, idle, left, step = ROUND_STEPS, 0, 0, 0
+    while step < steps:
         before, spread = snapshot(pot), _nodes_in_use(pot, rules.steps)
-        after = _descend(pot, data, rules.steps, min(length, steps - step))
+        after, taken = _descend(pot, data, rules.steps, min(length, steps - step))
+        step += taken
         pot.load_state_dict(after or before)
         # A fit may move away from the nodes of its rule, or become narrow between them, and so
         # underestimate log Z. A round is accepted if the nodes still carry the mass, and if it has
@@ -88,13 +89,13 @@ def polish(
             rules = recipe.rules_of(pot)
             losses = judge(pot, data, rules.judge)[1]
         best.look(pot, objective, losses, noise=error, slack=1.0)
-        look(history, pot, done + min(step + ROUND_STEPS, steps), objective / n, losses)
-        bar.update(min(ROUND_STEPS, steps - step))
+        look(history, pot, done + step, objective / n, losses)
+        bar.update(taken)
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
         if idle >= IDLE_ROUNDS or best.stale >= PATIENCE:
             break
         if goal is not None and bool((good & (objective + 2 * ahead < goal)).all()):
-            left = max(candidate.finish.left - step - ROUND_STEPS, 0)  # which would lead nowhere
+            left = max(candidate.finish.left - step, 0)  # which would lead nowhere
             break
     else:
         left = candidate.finish.left - steps
@@ -115,10 +116,13 @@ def polish(
     )
 
 
-def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State | None:
+def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> tuple[State | None, int]:
     """The state after some steps of L-BFGS on one rule, in coordinates made at the start.
 
     None where a step led to modes that are too wide for a circle: fewer steps may not.
+
+    Returns:
+        The state, and the number of steps, fewer than ``steps`` where they gain nothing.
     """
     coordinates = FisherCoordinates(pot, rule, data.size)
     stretch = min(STRETCH, steps)
@@ -141,15 +145,15 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> State | Non
         average_([loss, *(phi.grad for phi in coordinates.phi if phi.grad is not None)])
         return float(loss)
 
-    losses = []
+    losses = list[float]()
     try:
-        for _ in range(steps // stretch):
+        while len(losses) * stretch < steps:
             losses.append(float(optimiser.step(closure)))  # at its start
             if len(losses) > 1 and losses[-2] - losses[-1] < STRETCH_GAIN:
                 break
     except TooManyImagesError:
-        return None
-    return snapshot(coordinates.potential())
+        return None, steps
+    return snapshot(coordinates.potential()), min(len(losses) * stretch, steps)
 
 
 @torch.no_grad()

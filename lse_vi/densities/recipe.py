@@ -45,7 +45,7 @@ JUDGE = Quadrature(tolerance=1e-3, panels=2)
 WHOLE_POINTS, BATCH_POINTS = 2**16, 2**14
 # Adam steps from a random start, from a Gaussian mixture if L-BFGS follows, and if it does not: a
 # mixture starts near the end, and L-BFGS makes the rest of the way faster.
-STEPS_RANDOM, STEPS_MIXTURE, STEPS_MIXTURE_ALONE = 600, 25, 500
+STEPS_RANDOM, STEPS_MIXTURE, STEPS_MIXTURE_ALONE = 600, 50, 500
 # Peak learning rates of Adam: the few steps from a Gaussian mixture need larger ones.
 RATE_RANDOM, RATE_MIXTURE = 0.03, 0.1
 START_RHO = 0.3  # per nat, of a trained rho: soft, so that several modes learn from each point
