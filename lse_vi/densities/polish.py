@@ -14,7 +14,7 @@ from lse_vi.densities.training import PATIENCE, look, title
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
-from lse_vi.fitting.mode_search import Candidate
+from lse_vi.fitting.mode_search import CLEAR, Candidate
 from lse_vi.fitting.processes import average_
 from lse_vi.network.images import TooManyImagesError
 from lse_vi.network.potential import LSEICNN
@@ -88,7 +88,7 @@ def polish(
                 break
             rules = recipe.rules_of(pot)
             losses = judge(pot, data, rules.judge)[1]
-        best.look(pot, objective, losses, noise=error, slack=1.0)
+        best.look(pot, objective, losses, noise=error, slack=CLEAR)
         look(history, pot, done + step, objective / n, losses)
         bar.update(taken)
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)

@@ -22,8 +22,8 @@ IDLE_NUMBERS = 3
 # A candidate may still become the best if it is behind by at most this many times the largest gain
 # of others by L-BFGS: a gain may be half as large again as others.
 HOPE = 1.5
-# Standard errors by which a gain on held-out points must differ from zero to overrule the penalty:
-# chance alone does so in 0.6 % of cases.
+# Standard errors by which a gain on held-out points must differ from zero to overrule the penalty,
+# and a loss to overrule the objective of a finished fit: chance alone does so in 0.6 % of cases.
 CLEAR = 2.5
 # Held-out points that can overrule the penalty, at least: of fewer the error of a mean is not known
 # well, as log densities have long tails, and it is the best of several states that is judged.

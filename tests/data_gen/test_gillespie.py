@@ -367,6 +367,9 @@ def test_ctrl_c_is_answered_within_two_seconds(kind):
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
         begun = time.time()
-        answered, errors = child.communicate(timeout=20)
+        try:
+            answered, errors = child.communicate(timeout=20)
+        finally:
+            child.kill()  # one that does not answer would hold the suite for ever
     assert errors == ""
     assert float(answered) - begun < 2
