@@ -194,9 +194,9 @@ def test_parameters_of_another_shape(plain, shape):
         ),
         ((-math.inf, None), "bounds must have a finite side"),
         ((0.0, math.nan), "bounds must be numbers, or None for an open side"),
-        (3.0, r"bounds must be a pair \(low, high\), but got 3\.0"),
-        ((0.0, 1.0, 2.0), r"bounds must be a pair \(low, high\), but got \(0\.0, 1\.0, 2\.0\)"),
-        (("a", "b"), r"bounds must be a pair \(low, high\), but got \('a', 'b'\)"),
+        (3.0, r"bounds must be a pair \(low, high\), .* but got 3\.0"),
+        ((0.0, 1.0, 2.0), r"bounds must be a pair \(low, high\), .* but got \(0\.0, 1\.0, 2\.0\)"),
+        (("a", "b"), r"bounds must be a pair \(low, high\), .* but got \('a', 'b'\)"),
         ((0.0, [1.0, [2.0]]), r"bounds must be a pair \(low, high\)"),
     ],
     ids=str,
@@ -286,5 +286,5 @@ def test_methods(method, options, message):
 
 def test_values_of_the_wrong_dimension(whitened):
     q = LSEDensity(whitened)
-    with pytest.raises(ValueError, match="event"):
+    with pytest.raises(ValueError, match=r"value must have shape .* but got \(5, 3\)"):
         q.log_prob(torch.zeros(5, 3))

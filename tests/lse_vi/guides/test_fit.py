@@ -48,7 +48,7 @@ def test_nothing_to_warn_of():
 
 def test_the_result_prints(fitted):
     text = str(fitted)
-    assert text.startswith("fit of AutoLSEICNN: 2 modes, 2 convex parts, 1 dimensions")
+    assert text.startswith("fit of AutoLSEICNN: 2 modes, 2 convex parts, 1 dimension\n")
     words = ("ELBO", "log evidence", "ESS", "k-hat", "weight 0.7", "  x 2.991", "  x -2.991")
     assert [word for word in words if word not in text] == []
 
