@@ -69,7 +69,7 @@ class GuideRecipe(Recipe):
 
     steps: int = 2000
     learning_rate: float = 0.03
-    tolerance: float = 8e-3
+    tolerance: float = 5e-3
     samples: int = 4096
 
     def __post_init__(self) -> None:
