@@ -14,7 +14,7 @@ from lse_vi.densities.background import Background
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
 from lse_vi.densities.objective import judge
-from lse_vi.densities.polish import ROUND_GAIN
+from lse_vi.densities.polish import LAST_GAIN, ROUND_GAIN
 from lse_vi.densities.polish import polish as polish_candidate
 from lse_vi.densities.recipe import DensityRecipe, Settings, density_recipe, fingerprint
 from lse_vi.densities.result import FitResult, result_of
@@ -41,6 +41,9 @@ from lse_vi.tables.table import Table
 # Steps of L-BFGS after which numbers of modes are compared: by then most of the gain is made. Only
 # the best, and those that may still become it, take the remaining steps.
 TRIAL_STEPS = 100
+# Steps in which the winner nearly always converges. The few that do not are in a long valley, such
+# as that of a wall that grows steeper, where thousands of steps gain what no data can show.
+LAST_STEPS = 100
 TIE = 2 * ROUND_GAIN  # nats: what the two idle rounds that end a polish may have left
 NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 
@@ -182,9 +185,9 @@ def fit_density(
             search.add(candidate)
         precise, trial = data.double(), min(recipe.polish, TRIAL_STEPS)
 
-        def go_on(rough: Candidate, steps: int, goal: Tensor | None = None) -> Candidate:
+        def go_on(rough: Candidate, steps: int, **until: Any) -> Candidate:
             pot = template.resized(rough.modes, (1, *batch)).double()
-            return polish_candidate(pot, rough, precise, recipe, steps, goal)
+            return polish_candidate(pot, rough, precise, recipe, steps, **until)
 
         while recipe.polish:
             if rough := search.promising():
@@ -192,12 +195,14 @@ def fit_density(
             elif rough := search.mergeable():
                 state = _merged(template.resized(rough.modes, batch), rough.state, precise)
                 fewer = search.merge(rough, state, recipe.polish)
-                fewer = go_on(fewer, trial, search.goal(fewer))
+                fewer = go_on(fewer, trial, goal=search.goal(fewer))
                 if search.undecided(fewer):
                     fewer = go_on(fewer, fewer.finish.left)
                 search.improve(fewer)
             elif rough := search.unfinished():
-                search.replace(go_on(rough, rough.finish.left, search.goal(rough)))
+                search.replace(go_on(rough, rough.finish.left, goal=search.goal(rough)))
+            elif rough := search.winner():
+                search.replace(go_on(rough, min(recipe.polish, LAST_STEPS), least=LAST_GAIN))
             else:
                 break
         pot = search.assemble(template)

@@ -76,12 +76,12 @@ class BestDensity(Best):
         losses: Tensor,
         *,
         noise: Tensor | float = 0.0,
-        slack: float = 0.0,
+        slack: Tensor | float = 0.0,
     ) -> None:
         """Keep the parameters of the members that are no worse than the best so far.
 
-        With held-out points, a member is no worse if its mean loss is less than ``slack`` standard
-        errors (of the difference) above the smallest so far. Without them, it is no worse if its
+        With held-out points, a member is no worse if its mean loss is less than ``slack`` (*batch,)
+        standard errors (of the difference) above the smallest so far. Without them, it is no worse if its
         objective is at most ``noise`` (*batch,), the error of log Z, below the largest so far.
         """
         if len(losses):

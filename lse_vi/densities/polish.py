@@ -14,7 +14,7 @@ from lse_vi.densities.training import PATIENCE, look, title
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
-from lse_vi.fitting.mode_search import CLEAR, Candidate
+from lse_vi.fitting.mode_search import CLEAR, ENOUGH, Candidate
 from lse_vi.fitting.processes import average_
 from lse_vi.network.images import TooManyImagesError
 from lse_vi.network.potential import LSEICNN
@@ -24,8 +24,11 @@ from lse_vi.progress.bars import Bar
 # log Z and the coordinates, which are fixed within a round, still fit the potential at its end.
 ROUND_STEPS = 50
 ROUND_GAIN = 0.5  # nats, all points together: a round that gains less is idle; a mode costs more
+# The same for the winner. Until a fit has converged, L-BFGS makes of a difference in rounding one
+# ten million times as large.
+LAST_GAIN = 1e-6
 IDLE_ROUNDS = 2  # idle rounds in a row that end the polish: one may be idle by an unlucky rule
-STRETCH, STRETCH_GAIN = 10, 0.05  # steps of a round that go on while they gain so many nats
+STRETCH, STRETCH_SHARE = 10, 0.1  # steps of a round that go on while they gain a share of its gain
 COMING = 0.5  # expected gain of all later rounds, as a share of the last: gains shrink fast
 SHORTEST = 3  # steps: a round that fails is repeated at half the length; shorter ones learn nothing
 # Share of the effective number of nodes of the rule that a round must keep: with fewer, the
@@ -41,6 +44,7 @@ def polish(
     recipe: DensityRecipe,
     steps: int,
     goal: Tensor | None = None,
+    least: float = ROUND_GAIN,
 ) -> Candidate:
     """Improve a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
@@ -56,17 +60,20 @@ def polish(
         steps: at most so many.
         goal: the objective, (*batch,), that must stay within twice the gain that is expected of
             the steps that are left, or the polish ends; None to take all steps.
+        least: nats; a round that gains less, or less than the error of log Z, is idle.
     """
     pot.load_state_dict(lift(candidate.state))
     rules, n, history = recipe.rules_of(pot), data.size.to(pot.alpha), candidate.history
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, rules.judge)
     best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
+    enough = (~losses.isnan()).sum(0) >= ENOUGH  # held-out points, to speak against a finished fit
+    slack = torch.where(enough, CLEAR, torch.inf)
     bar = Bar(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
     length, idle, left, step = ROUND_STEPS, 0, 0, 0
     while step < steps:
         before, spread = snapshot(pot), _nodes_in_use(pot, rules.steps)
-        after, taken = _descend(pot, data, rules.steps, min(length, steps - step))
+        after, taken = _descend(pot, data, rules.steps, min(length, steps - step), least)
         step += taken
         pot.load_state_dict(after or before)
         # A fit may move away from the nodes of its rule, or become narrow between them, and so
@@ -80,7 +87,7 @@ def polish(
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
         gained = torch.where(good, gained, 0.0)
         objective = objective + gained
-        idle = 0 if float(gained.max()) > ROUND_GAIN else idle + 1
+        idle = 0 if bool((gained > error.clamp_min(least)).any()) else idle + 1
         ahead = COMING * gained.clamp_min(0.0)
         if not bool(good.all()):
             length //= 2
@@ -88,7 +95,7 @@ def polish(
                 break
             rules = recipe.rules_of(pot)
             losses = judge(pot, data, rules.judge)[1]
-        best.look(pot, objective, losses, noise=error, slack=CLEAR)
+        best.look(pot, objective, losses, noise=error, slack=slack)
         look(history, pot, done + step, objective / n, losses)
         bar.update(taken)
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
@@ -98,7 +105,7 @@ def polish(
             left = max(candidate.finish.left - step, 0)  # which would lead nowhere
             break
     else:
-        left = candidate.finish.left - steps
+        left = max(candidate.finish.left - steps, 0)
     bar.close()
     state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
     first = candidate.finish.gain is None
@@ -111,12 +118,15 @@ def polish(
             candidate.finish,
             gain=top - candidate.objective if first else candidate.finish.gain,
             left=left,
+            converged=least == LAST_GAIN,
             ahead=ahead.squeeze(0) if left else torch.zeros_like(top),
         ),
     )
 
 
-def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> tuple[State | None, int]:
+def _descend(
+    pot: LSEICNN, data: FitData, rule: Rule, steps: int, least: float
+) -> tuple[State | None, int]:
     """The state after some steps of L-BFGS on one rule, in coordinates made at the start.
 
     None where a step led to modes that are too wide for a circle: fewer steps may not.
@@ -149,7 +159,7 @@ def _descend(pot: LSEICNN, data: FitData, rule: Rule, steps: int) -> tuple[State
     try:
         while len(losses) * stretch < steps:
             losses.append(float(optimiser.step(closure)))  # at its start
-            if len(losses) > 1 and losses[-2] - losses[-1] < STRETCH_GAIN:
+            if len(losses) > 1 and losses[-2] - losses[-1] < STRETCH_SHARE * least:
                 break
     except TooManyImagesError:
         return None, steps

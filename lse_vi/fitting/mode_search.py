@@ -25,8 +25,9 @@ HOPE = 1.5
 # Standard errors by which a gain on held-out points must differ from zero to overrule the penalty,
 # and a loss to overrule the objective of a finished fit: chance alone does so in 0.6 % of cases.
 CLEAR = 2.5
-# Held-out points that can overrule the penalty, at least: of fewer the error of a mean is not known
-# well, as log densities have long tails, and it is the best of several states that is judged.
+# Held-out points that can overrule the penalty or a finished fit, at least: of fewer the error of a
+# mean is not known well, as log densities have long tails, and it is the best of several states
+# that is judged.
 ENOUGH = 50
 
 
@@ -39,12 +40,14 @@ class Finish:
         left: number of steps that may still improve it.
         ahead: the gain of the objective that is expected of these steps, (*batch,).
         merged: whether a start with one mode less was made from it, by a merger of two modes.
+        converged: whether it was improved until nothing was left to gain.
     """
 
     gain: Tensor | None = None
     left: int = 0
     ahead: Tensor | float = 0.0
     merged: bool = False
+    converged: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,11 @@ class ModeSearch:
             if finish.left and finish.gain is not None and bool((level | (best == k)).any()):
                 return candidate
         return None
+
+    def winner(self) -> Candidate | None:
+        """A candidate that is the best for a data set and has not converged, or None."""
+        best = set(self.best().flatten().tolist())
+        return next((self.done[k] for k in best if not self.done[k].finish.converged), None)
 
     def goal(self, candidate: Candidate) -> Tensor:
         """The objective that would make ``candidate`` as good as the best of the others."""

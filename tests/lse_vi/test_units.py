@@ -55,7 +55,7 @@ def close(actual, expected, rel=1e-6, floor=0.0):
 
 
 def density(x, **options):
-    return fit_density(x, modes=2, steps=40, polish=60, restarts=2, **options, **QUIET)
+    return fit_density(x, modes=2, steps=40, restarts=2, **options, **QUIET)
 
 
 @cache
