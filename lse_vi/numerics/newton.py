@@ -64,9 +64,9 @@ def descend(
         max_steps: the largest number of steps.
         max_length: the largest length of a step, in units of x.
         within: (low, high) of a box, (dim,) each, in which the starts are and the descents stay.
-            Coordinates that the slope presses against a side stay there, the others take Newton's
-            step (Bertsekas 1982), and an end has converged where the slope along the others
-            vanishes.
+            Coordinates that the slope presses against a side go there and stay, the others take
+            Newton's step (Bertsekas 1982), and an end has converged where the slope along the
+            others vanishes.
 
     Example:
         >>> square = lambda x: x.square().sum(-1)
@@ -78,10 +78,8 @@ def descend(
     inside = (lambda x: x) if within is None else partial(torch.clamp, min=within[0], max=within[1])
     value = energy(x)
     for _ in range(max_steps):
-        g, h = _free(x, gradient(x), hessian(x), within)
-        moduli, axes = torch.linalg.eigh(h)
-        along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
-        step = -(axes @ (along / _floored(moduli)).unsqueeze(-1)).squeeze(-1)
+        g = gradient(x)
+        step, _ = _newton_step(x, g, hessian(x), within)
         tiny = torch.finfo(x.dtype).tiny
         step = step * (max_length / step.norm(dim=-1, keepdim=True).clamp_min(tiny)).clamp(max=1.0)
         slope = (g * step).sum(-1)
@@ -102,22 +100,38 @@ def descend(
         if not (active & ~short).any():
             break
     h = hessian(x)
-    g, free = _free(x, gradient(x), h, within)
-    moduli, axes = torch.linalg.eigh(free)
-    along = (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
-    decrement = 0.5 * (along.square() / _floored(moduli)).sum(-1)
-    return Descent(x, value, h, decrement < REACHED * eps * (1 + value.abs()))
+    _, left = _newton_step(x, gradient(x), h, within)
+    return Descent(x, value, h, left < REACHED * eps * (1 + value.abs()))
 
 
-def _free(
+def _newton_step(
     x: Tensor, g: Tensor, h: Tensor, within: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor]:
-    """Gradient and Hessian of the coordinates that can move; the others have none of either."""
-    if within is None:
-        return g, h
-    pinned = ((x <= within[0]) & (g > 0)) | ((x >= within[1]) & (g < 0))
-    out = pinned.unsqueeze(-1) | pinned.unsqueeze(-2)
-    return g.masked_fill(pinned, 0.0), h.masked_fill(out, 0.0) + torch.diag_embed(pinned.to(h))
+    """The step (*shape, dim), and what a quadratic would gain by it, (*shape)."""
+    aside: Tensor | None = None
+    if within is not None:
+        pinned, aside = _pressed(x, g, h, within)
+        way, g = (g * aside).sum(-1), g.masked_fill(pinned, 0.0)
+        h = h.masked_fill(pinned.unsqueeze(-1) | pinned.unsqueeze(-2), 0.0)
+        h = h + torch.diag_embed(pinned.to(h))
+    moduli, axes = torch.linalg.eigh(h)
+    moduli, along = _floored(moduli), (axes.mT @ g.unsqueeze(-1)).squeeze(-1)
+    step, gain = -(axes @ (along / moduli).unsqueeze(-1)).squeeze(-1), 0.5 * along.square() / moduli
+    return (step, gain.sum(-1)) if aside is None else (step + aside, gain.sum(-1) - way)
+
+
+def _pressed(
+    x: Tensor, g: Tensor, h: Tensor, within: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Coordinates that the slope presses against a side, and their way there, (*shape, dim) both.
+
+    They are those whose own Newton step would end there. Of those *at* a side alone, others a
+    rounding beside it would block the way of all.
+    """
+    own = -g / _floored(h.diagonal(dim1=-2, dim2=-1))
+    to_low, to_high = (side - x for side in within)
+    down, up = (g > 0) & (own <= to_low), (g < 0) & (own >= to_high)
+    return down | up, torch.where(down, to_low, 0.0) + torch.where(up, to_high, 0.0)
 
 
 def _floored(values: Tensor) -> Tensor:

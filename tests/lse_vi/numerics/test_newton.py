@@ -124,3 +124,18 @@ def test_within_a_box_it_ends_where_scipy_does(problem_of_one_minimum):
             end.energy, torch.full_like(end.energy, best.fun), rtol=1e-8, atol=1e-8
         )
         assert bool(((end.x >= low) & (end.x <= high)).all())
+
+
+def test_within_any_box_a_convex_function_ends_at_one_minimum(problems):
+    """Starts on sides and in corners too: a coordinate beside a side must not block the others."""
+    generator = torch.Generator().manual_seed(0)
+    for name in ("bowl", "valley", "quartic", "soft"):
+        problem = problems[name]
+        for _ in range(20):
+            shift, starts = torch.randn(41, problem.dim, generator=generator).double().split([1, 40])
+            low = problem.expected.x[0] + 1.2 * shift[0] - 1
+            starts = (3 * starts).clamp(low, low + 2)
+            end = descend_from(problem, starts, within=(low, low + 2))
+            assert bool(end.converged.all())
+            gap = end.energy - end.energy.amin()
+            assert bool((gap <= 1e-10 * (1 + end.energy.abs())).all())
