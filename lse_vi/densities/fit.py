@@ -122,7 +122,9 @@ def fit_density(
         mode_penalty: lambda, in nats per mode; by default log(n)/2 for each of the
             1 + 2 dim + dim (dim + 1)/2 parameters of a mode (BIC): mass, mean, covariance, and a
             shape parameter per axis.
-        held_out: share of the data that decides when the fit stops early; 0 to fit all data.
+        held_out: share of the data that decides when Adam stops early, and whether the end of the
+            polish is kept: not if these points are explained worse by more than a standard error.
+            0 to fit all data.
         restarts: random starts for each K. Each is a Gaussian mixture fitted by EM, and the modes
             start on the best of these mixtures; plain modes are fitted from all, in one batch.
         steps: Adam steps for each K, under a one-cycle schedule. By default 50 from a Gaussian

@@ -70,24 +70,17 @@ class BestDensity(Best):
         return cls(state=snapshot(pot), score=score, losses=losses, objective=objective)
 
     def look(
-        self,
-        pot: LSEICNN,
-        objective: Tensor,
-        losses: Tensor,
-        *,
-        noise: Tensor | float = 0.0,
-        slack: Tensor | float = 0.0,
+        self, pot: LSEICNN, objective: Tensor, losses: Tensor, *, noise: Tensor | float = 0.0
     ) -> None:
         """Keep the parameters of the members that are no worse than the best so far.
 
-        With held-out points, a member is no worse if its mean loss is less than ``slack`` (*batch,)
-        standard errors (of the difference) above the smallest so far. Without them, it is no worse if its
-        objective is at most ``noise`` (*batch,), the error of log Z, below the largest so far.
+        With held-out points, a member is no worse if its mean loss is below the smallest so far.
+        Without them, it is no worse if its objective is at most ``noise`` (*batch,), the error of
+        log Z, below the largest so far.
         """
         if len(losses):
-            mean, error = mean_and_error(losses - self.losses)
-            good = mean < slack * error
-            self.losses = torch.where(mean < 0, losses, self.losses)
+            good = mean_and_error(losses - self.losses)[0] < 0
+            self.losses = torch.where(good, losses, self.losses)
             self.stale = 0 if bool(good.any()) else self.stale + 1
         else:
             good = objective >= self.objective - noise

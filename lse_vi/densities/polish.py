@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from lse_vi.densities.fisher_coordinates import FisherCoordinates
-from lse_vi.densities.objective import BestDensity, judge, log_posterior
+from lse_vi.densities.objective import judge, log_posterior
 from lse_vi.densities.recipe import DensityRecipe
-from lse_vi.densities.training import PATIENCE, look, title
+from lse_vi.densities.training import look, title
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
-from lse_vi.fitting.mode_search import CLEAR, ENOUGH, Candidate
+from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
 from lse_vi.network.images import TooManyImagesError
 from lse_vi.network.potential import LSEICNN
@@ -66,9 +66,6 @@ def polish(
     rules, n, history = recipe.rules_of(pot), data.size.to(pot.alpha), candidate.history
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, rules.judge)
-    best = BestDensity.of(pot, candidate.objective.unsqueeze(0), losses)
-    enough = (~losses.isnan()).sum(0) >= ENOUGH  # held-out points, to speak against a finished fit
-    slack = torch.where(enough, CLEAR, torch.inf)
     bar = Bar(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
     length, idle, left, step = ROUND_STEPS, 0, 0, 0
     while step < steps:
@@ -95,11 +92,10 @@ def polish(
                 break
             rules = recipe.rules_of(pot)
             losses = judge(pot, data, rules.judge)[1]
-        best.look(pot, objective, losses, noise=error, slack=slack)
         look(history, pot, done + step, objective / n, losses)
         bar.update(taken)
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
-        if idle >= IDLE_ROUNDS or best.stale >= PATIENCE:
+        if idle >= IDLE_ROUNDS:
             break
         if goal is not None and bool((good & (objective + 2 * ahead < goal)).all()):
             left = max(candidate.finish.left - step, 0)  # which would lead nowhere
@@ -107,13 +103,13 @@ def polish(
     else:
         left = max(candidate.finish.left - steps, 0)
     bar.close()
-    state, top = {name: p.squeeze(0) for name, p in best.state.items()}, best.objective.squeeze(0)
+    top = objective.squeeze(0)
     first = candidate.finish.gain is None
     return replace(
         candidate,
-        state=state,
+        state={name: p.squeeze(0) for name, p in snapshot(pot).items()},
         objective=top,
-        losses=best.losses.squeeze(1),
+        losses=losses.squeeze(1),
         finish=replace(
             candidate.finish,
             gain=top - candidate.objective if first else candidate.finish.gain,

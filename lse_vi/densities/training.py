@@ -90,7 +90,8 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
     losses = torch.take_along_dim(best.losses, winner[None, None], 1).squeeze(1)
     state = take_first(best.state, winner)
     finish = Finish(left=recipe.polish)
-    return Candidate(pot.modes, state, top, history, losses=losses, finish=finish)
+    early = (state, losses)
+    return Candidate(pot.modes, state, top, history, losses=losses, finish=finish, early=early)
 
 
 def look(history: History, pot: LSEICNN, step: int, objective: Tensor, losses: Tensor) -> None:

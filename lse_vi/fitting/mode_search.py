@@ -22,12 +22,14 @@ IDLE_NUMBERS = 3
 # A candidate may still become the best if it is behind by at most this many times the largest gain
 # of others by L-BFGS: a gain may be half as large again as others.
 HOPE = 1.5
-# Standard errors by which a gain on held-out points must differ from zero to overrule the penalty,
-# and a loss to overrule the objective of a finished fit: chance alone does so in 0.6 % of cases.
+# Standard errors by which a gain on held-out points must differ from zero to overrule the penalty:
+# chance alone does so in 0.6 % of cases.
 CLEAR = 2.5
-# Held-out points that can overrule the penalty or a finished fit, at least: of fewer the error of a
-# mean is not known well, as log densities have long tails, and it is the best of several states
-# that is judged.
+# The same for a loss on held-out points, to overrule a finished fit: it costs little where it is
+# chance alone, and spares few points walls in their noise.
+DOUBT = 1.0
+# Held-out points that can overrule the penalty, at least: of fewer the error of a mean is not known
+# well, as log densities have long tails.
 ENOUGH = 50
 
 
@@ -62,6 +64,7 @@ class Candidate:
         losses: of held-out points, (n, *batch), NaN where a data set has fewer than another; None
             where they were not computed.
         finish: how far L-BFGS has improved it.
+        early: state and losses before L-BFGS, which may explain held-out points better; or None.
     """
 
     modes: int
@@ -70,11 +73,25 @@ class Candidate:
     history: History
     losses: Tensor | None = None
     finish: Finish = Finish()
+    early: tuple[State, Tensor] | None = None
 
     @property
     def expected(self) -> Tensor:
         """The objective expected after the steps that are left, (*batch,)."""
         return self.objective + self.finish.ahead
+
+    @property
+    def chosen(self) -> State:
+        """The state, or the early one where held-out points speak for it.
+
+        They choose between these two only, once the fit is finished: states on the way differ by
+        rounding.
+        """
+        if self.early is None or self.losses is None or not len(self.losses):
+            return self.state
+        state, losses = self.early
+        mean, error = mean_and_error(self.losses - losses)
+        return replace_where(mean > DOUBT * error, state, self.state)
 
     def as_dict(self) -> dict[str, Any]:
         """The candidate as plain dictionaries, for a checkpoint."""
@@ -224,7 +241,8 @@ class ModeSearch:
         rival = self.done[candidate.modes - 2]
         nothing = torch.full_like(rival.objective, -torch.inf)
         begun = Finish(gain=candidate.finish.gain, left=left)
-        return Candidate(rival.modes, state, nothing, rival.history, finish=begun)
+        early = rival.early
+        return Candidate(rival.modes, state, nothing, rival.history, finish=begun, early=early)
 
     def unfinished(self) -> Candidate | None:
         """A candidate with steps left that is or may become the best for a data set, or None.
@@ -273,7 +291,7 @@ class ModeSearch:
         state["alpha"].fill_(CLOSED)
         for candidate in self.done[:most]:
             mine = best == candidate.modes - 1
-            for name, p in candidate.state.items():
+            for name, p in candidate.chosen.items():
                 if name.startswith("units."):  # none, during a fit
                     continue
                 own = state[name]
