@@ -40,8 +40,8 @@ class LSEDensityEstimator(DensityMixin, BaseEstimator):
         period: of the columns, a number or one per column, None where not periodic.
         hidden: widths of the hidden layers of each mode; () makes a Gaussian mixture.
         mode_penalty: in nats per mode; by default that of BIC.
-        held_out: share of the data that decides when a fit stops early. 0 by default, as
-            scikit-learn holds out data itself.
+        held_out: share of the data that decides whether the end of a fit is kept. 0 by default,
+            as scikit-learn holds out data itself.
         restarts: random starts for each number of modes.
         steps: Adam steps for each number of modes; None for the default of ``fit_density``.
         polish: at most so many L-BFGS steps after Adam.

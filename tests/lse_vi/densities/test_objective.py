@@ -1,6 +1,5 @@
 """The best state of the fit of a density, judged by points held out or by the objective."""
 
-import pytest
 import torch
 from torch import nn
 

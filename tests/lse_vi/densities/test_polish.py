@@ -1,6 +1,7 @@
 """What L-BFGS adds to Adam in the fit of a density, and what it must not do."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -80,7 +81,9 @@ def test_the_history_goes_on():
     fit = fit_density(x, modes=1, steps=100, polish=70, progress=False)
     steps, loss = fit.history["step"], fit.history["loss"]
     assert steps[:2] == [50, 100]
-    assert steps[2:] == [150, 170]
+    assert steps[2:4] == [150, 170]
+    assert all(0 < after - before <= 50 for before, after in pairwise(steps[3:]))  # to converge
+    assert steps[-1] <= 170 + 70
     assert loss[-1] <= loss[1]
 
 
@@ -103,10 +106,12 @@ def test_a_fit_that_cannot_reach_its_goal_is_given_up(monkeypatch):
     """Its steps are left; a goal that it has reached already takes none from it."""
     left, x = [], np.random.default_rng(0).exponential(size=400)
 
-    def polished(pot, candidate, data, recipe, steps, goal=None):
-        without = polish(pot, candidate, data, recipe, steps, None)
-        goals = (without.objective + 1e4, without.objective - 1e4)
-        left.extend(polish(pot, candidate, data, recipe, steps, g).finish.left for g in goals)
+    def polished(pot, candidate, data, recipe, steps, **until):
+        without = polish(pot, candidate, data, recipe, steps, **until)
+        if not until:
+            goals = (without.objective + 1e4, without.objective - 1e4)
+            ends = [polish(pot, candidate, data, recipe, steps, goal=goal) for goal in goals]
+            left.extend(end.finish.left for end in ends)
         return without
 
     monkeypatch.setattr(fit_module, "polish_candidate", polished)
@@ -118,9 +123,9 @@ def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
     """In single precision 20,000 points of a uniform law end 0.012 instead of 0.004 nats below."""
     seen = []
 
-    def watched(pot, candidate, data, *others):
+    def watched(pot, candidate, data, *others, **until):
         seen.extend([pot.alpha.dtype, data.draw()[0].dtype, data.test.dtype])
-        return polish(pot, candidate, data, *others)
+        return polish(pot, candidate, data, *others, **until)
 
     monkeypatch.setattr(fit_module, "polish_candidate", watched)
     x = torch.randn(100, 1, dtype=torch.float32)
@@ -129,25 +134,25 @@ def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):
     assert {p.dtype for p in fit.density.potential.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("at", [1, *(pytest.param(at, marks=pytest.mark.slow) for at in (2, 3))])
+@pytest.mark.parametrize("at", [1, *(pytest.param(at, marks=pytest.mark.slow) for at in (2, 3, 4))])
 def test_a_fit_interrupted_between_two_polishes_goes_on_as_if_it_had_not_been(
     at, tmp_path, monkeypatch
 ):
-    """Before the second trial, the merger of two modes, and the rest of the best one's steps."""
+    """Before the second trial, the merger of two modes, the rest of the best one's, the last."""
     x = np.random.default_rng(0).exponential(size=300) + np.repeat([0.0, 8.0], 150)
     options = {"modes": 3, "steps": 60, "polish": 150, "progress": False}
     calls = []
 
-    def counted(pot, candidate, data, recipe, steps, goal):
+    def counted(pot, candidate, data, recipe, steps, **until):
         if len(calls) == stop:
             raise KeyboardInterrupt
         calls.append((steps, bool(candidate.objective.isinf())))
-        return polish(pot, candidate, data, recipe, steps, goal)
+        return polish(pot, candidate, data, recipe, steps, **until)
 
     monkeypatch.setattr(fit_module, "polish_candidate", counted)
     stop = None
     whole = fit_density(x, **options)
-    assert calls == [(100, False), (100, False), (100, True), (50, False)]
+    assert calls == [(100, False), (100, False), (100, True), (50, False), (100, False)]
     stop = at
     calls.clear()
     with pytest.raises(KeyboardInterrupt):

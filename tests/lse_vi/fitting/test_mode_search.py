@@ -187,3 +187,15 @@ def test_spare_modes_are_out_of_sight_however_far_out():
         torch.testing.assert_close(both(x)[:, 0], pots[1](x)[:, 0])
         one = pots[0](x)[:, 1] + math.log(2) / pots[0].rho[1]  # the mean is over two modes
         torch.testing.assert_close(both(x)[:, 1], one)
+
+
+def test_points_held_out_choose_between_the_start_and_the_end_of_a_fit():
+    """By one standard error; of the two data sets the first is explained worse by the end."""
+    early, late = {"alpha": torch.zeros(2, 1)}, {"alpha": torch.ones(2, 1)}
+    losses = torch.randn(40, 2)
+    for gain, chosen in (([0.5, -0.5], [1.0, 0.0]), ([-0.01, 0.0], [1.0, 1.0])):
+        ends = losses - torch.tensor(gain) + 0.3 * torch.tensor([-1.0, 1.0]).repeat(20)[:, None]
+        end = Candidate(1, late, torch.zeros(2), {}, ends, early=(early, losses))
+        assert end.chosen["alpha"][:, 0].tolist() == chosen
+    none = Candidate(1, late, torch.zeros(2), {}, torch.empty(0, 2), early=(early, losses[:0]))
+    assert none.chosen is late

@@ -132,7 +132,9 @@ def test_within_any_box_a_convex_function_ends_at_one_minimum(problems):
     for name in ("bowl", "valley", "quartic", "soft"):
         problem = problems[name]
         for _ in range(20):
-            shift, starts = torch.randn(41, problem.dim, generator=generator).double().split([1, 40])
+            shift, starts = (
+                torch.randn(41, problem.dim, generator=generator).double().split([1, 40])
+            )
             low = problem.expected.x[0] + 1.2 * shift[0] - 1
             starts = (3 * starts).clamp(low, low + 2)
             end = descend_from(problem, starts, within=(low, low + 2))
