@@ -77,13 +77,15 @@ def descend(
     eps = torch.finfo(x.dtype).eps
     inside = (lambda x: x) if within is None else partial(torch.clamp, min=within[0], max=within[1])
     value = energy(x)
+    stuck = torch.zeros_like(value, dtype=torch.bool)
     for _ in range(max_steps):
         g = gradient(x)
         step, _ = _newton_step(x, g, hessian(x), within)
         tiny = torch.finfo(x.dtype).tiny
         step = step * (max_length / step.norm(dim=-1, keepdim=True).clamp_min(tiny)).clamp(max=1.0)
         slope = (g * step).sum(-1)
-        active = -slope > ROUNDINGS * eps * (1 + value.abs())
+        rounding = ROUNDINGS * eps * (1 + value.abs())
+        active = (-slope > rounding) & ~stuck
         if not active.any():
             break
         t = active.to(x.dtype)
@@ -91,14 +93,13 @@ def descend(
             there = inside(x + t.unsqueeze(-1) * step)
             gain = t * slope if within is None else (g * (there - x)).sum(-1)
             short = active & ~(energy(there) <= value + ARMIJO * gain)
-            if not short.any():
+            if not (short & (-t * slope > rounding)).any():  # all would gain is rounding error
                 break
             t = torch.where(short, t / 2, t)
-        t = torch.where(short, 0.0, t)  # no step descends: the energy is at its rounding error
+        stuck |= short  # no step descends: the energy is at its rounding error
+        t = torch.where(short, 0.0, t)
         x = inside(x + t.unsqueeze(-1) * step)
         value = energy(x)
-        if not (active & ~short).any():
-            break
     h = hessian(x)
     _, left = _newton_step(x, gradient(x), h, within)
     return Descent(x, value, h, left < REACHED * eps * (1 + value.abs()))
