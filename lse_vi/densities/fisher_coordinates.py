@@ -13,6 +13,7 @@ from lse_vi.densities.weight_prior import prior_moments
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.images import held
 from lse_vi.network.potential import LSEICNN
+from lse_vi.network.substitution import put
 from lse_vi.random.draws import generator
 
 INFORMATION_DRAWS = 1024  # draws of q behind the information: several times a mode's parameters
@@ -87,7 +88,7 @@ class FisherCoordinates:
                 for factor, part in zip(factors, phi.split(WIDEST, -1), strict=True)
             ]
             tensors |= group.part(start + torch.cat(steps, dim=-1))
-        pot = self.pot.with_parameters(tensors)
+        pot = put(self.pot, tensors)
         narrower = held(pot)  # a line search may try a mode of a hundred periods
         return pot.with_parameters(narrower) if narrower else pot
 

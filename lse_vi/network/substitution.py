@@ -48,18 +48,28 @@ def substitute(module: Module, tensors: Mapping[str, Tensor], *, batch_dims: int
         batches.append(tensor.shape[:split])
     batch = torch.broadcast_shapes(*batches)
     wide = {name: p.expand(batch + own[name].shape[batch_dims:]) for name, p in merged.items()}
-    return _replace(module, wide, "")
+    return put(module, wide)
 
 
-def _replace(module: Module, tensors: Mapping[str, Tensor], prefix: str) -> Module:
-    """A copy of ``module``, whose parameter names begin with ``prefix``, with tensors in place."""
+def put(module: Module, tensors: Mapping[str, Tensor], prefix: str = "") -> Module:
+    """As :func:`substitute`, of tensors that have the shapes of the parameters: unchecked, fast.
+
+    Args:
+        module: its parameter names begin with ``prefix``.
+        tensors: by parameter name.
+        prefix: of the names, where the module is part of another.
+
+    Example:
+        >>> put(nn.Linear(2, 1), {"bias": torch.ones(1)}).bias
+        tensor([1.])
+    """
     clone = copy.copy(module)
     clone._parameters = {
         name: tensors.get(prefix + name, p)  # type: ignore[misc]
         for name, p in module._parameters.items()
     }
     clone._modules = {
-        name: child if child is None else _replace(child, tensors, f"{prefix}{name}.")
+        name: child if child is None else put(child, tensors, f"{prefix}{name}.")
         for name, child in module._modules.items()
     }
     return clone
