@@ -131,7 +131,7 @@ def _descend(
         The state, and the number of steps, fewer than ``steps`` where they gain nothing.
     """
     coordinates = FisherCoordinates(pot, rule, data.size)
-    stretch = min(STRETCH, steps)
+    stretch, too_little = min(STRETCH, steps), STRETCH_SHARE * least * pot.batch_shape.numel()
     optimiser = torch.optim.LBFGS(
         coordinates.phi,
         max_iter=stretch,
@@ -155,7 +155,7 @@ def _descend(
     try:
         while len(losses) * stretch < steps:
             losses.append(float(optimiser.step(closure)))  # at its start
-            if len(losses) > 1 and losses[-2] - losses[-1] < STRETCH_SHARE * least:
+            if len(losses) > 1 and losses[-2] - losses[-1] < too_little:
                 break
     except TooManyImagesError:
         return None, steps
