@@ -14,7 +14,7 @@ from lse_vi.densities.background import Background
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
 from lse_vi.densities.objective import judge
-from lse_vi.densities.polish import LAST_GAIN, ROUND_GAIN
+from lse_vi.densities.polish import ROUND_GAIN
 from lse_vi.densities.polish import polish as polish_candidate
 from lse_vi.densities.recipe import DensityRecipe, Settings, density_recipe, fingerprint
 from lse_vi.densities.result import FitResult, result_of
@@ -136,8 +136,9 @@ def fit_density(
         polish: at most so many L-BFGS steps after Adam for the best restart, if a step takes all
             points; 0 for none. Every K that may still win takes the first 100, as does K - 1 after
             a merger of two modes of K that may win; the winner takes the rest, and so do fits that
-            may still win. The steps are taken in coordinates scaled by the curvature, and so find
-            steep walls that cost Adam thousands of steps.
+            may still win; of what is left then, the winner takes up to 100 to converge. The steps
+            are taken in coordinates scaled by the curvature, and so find steep walls that cost Adam
+            thousands of steps.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
@@ -204,7 +205,9 @@ def fit_density(
             elif rough := search.unfinished():
                 search.replace(go_on(rough, rough.finish.left, goal=search.goal(rough)))
             elif rough := search.winner():
-                search.replace(go_on(rough, min(recipe.polish, LAST_STEPS), least=LAST_GAIN))
+                spent = rough.history["step"][-1] - recipe.steps
+                rest = min(LAST_STEPS, max(recipe.polish - spent, 0))
+                search.replace(go_on(rough, rest, converge=True))
             else:
                 break
         pot = search.assemble(template)

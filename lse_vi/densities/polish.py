@@ -44,7 +44,7 @@ def polish(
     recipe: DensityRecipe,
     steps: int,
     goal: Tensor | None = None,
-    least: float = ROUND_GAIN,
+    converge: bool = False,
 ) -> Candidate:
     """Improve a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
 
@@ -60,14 +60,18 @@ def polish(
         steps: at most so many.
         goal: the objective, (*batch,), that must stay within twice the gain that is expected of
             the steps that are left, or the polish ends; None to take all steps.
-        least: nats; a round that gains less, or less than the error of log Z, is idle.
+        converge: until a round gains less than a millionth of a nat, or than the error of log Z,
+            in place of half a nat.
     """
     pot.load_state_dict(lift(candidate.state))
     rules, n, history = recipe.rules_of(pot), data.size.to(pot.alpha), candidate.history
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, rules.judge)
+    noise = float((n * rules.steps.error).amax())
+    least = min(max(LAST_GAIN, noise), ROUND_GAIN) if converge else ROUND_GAIN
     bar = Bar(total=steps, desc=f"{title(pot)}, L-BFGS", disable=not recipe.progress)
     length, idle, left, step = ROUND_STEPS, 0, 0, 0
+    ahead = torch.zeros_like(objective)
     while step < steps:
         before, spread = snapshot(pot), _nodes_in_use(pot, rules.steps)
         after, taken = _descend(pot, data, rules.steps, min(length, steps - step), least)
@@ -114,7 +118,7 @@ def polish(
             candidate.finish,
             gain=top - candidate.objective if first else candidate.finish.gain,
             left=left,
-            converged=least == LAST_GAIN,
+            converged=converge,
             ahead=ahead.squeeze(0) if left else torch.zeros_like(top),
         ),
     )

@@ -1,7 +1,6 @@
 """What L-BFGS adds to Adam in the fit of a density, and what it must not do."""
 
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,9 +80,7 @@ def test_the_history_goes_on():
     fit = fit_density(x, modes=1, steps=100, polish=70, progress=False)
     steps, loss = fit.history["step"], fit.history["loss"]
     assert steps[:2] == [50, 100]
-    assert steps[2:4] == [150, 170]
-    assert all(0 < after - before <= 50 for before, after in pairwise(steps[3:]))  # to converge
-    assert steps[-1] <= 170 + 70
+    assert steps[2:] == [150, 170]
     assert loss[-1] <= loss[1]
 
 
@@ -152,7 +149,7 @@ def test_a_fit_interrupted_between_two_polishes_goes_on_as_if_it_had_not_been(
     monkeypatch.setattr(fit_module, "polish_candidate", counted)
     stop = None
     whole = fit_density(x, **options)
-    assert calls == [(100, False), (100, False), (100, True), (50, False), (100, False)]
+    assert calls == [(100, False), (100, False), (100, True), (50, False), (0, False)]
     stop = at
     calls.clear()
     with pytest.raises(KeyboardInterrupt):
