@@ -205,9 +205,7 @@ def fit_density(
             elif rough := search.unfinished():
                 search.replace(go_on(rough, rough.finish.left, goal=search.goal(rough)))
             elif rough := search.winner():
-                spent = rough.history["step"][-1] - recipe.steps
-                rest = min(LAST_STEPS, max(recipe.polish - spent, 0))
-                search.replace(go_on(rough, rest, converge=True))
+                search.replace(go_on(rough, _last_steps(rough, recipe), converge=True))
             else:
                 break
         pot = search.assemble(template)
@@ -218,6 +216,12 @@ def fit_density(
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
     return result_of(density, points, given, peaks, search.done, table, background=background)
+
+
+def _last_steps(winner: Candidate, recipe: DensityRecipe) -> int:
+    """The steps in which the winner may converge, of those that ``polish`` leaves."""
+    spent = int(winner.history["step"][-1]) - recipe.steps
+    return min(LAST_STEPS, max(recipe.polish - spent, 0))
 
 
 def _start(pot: LSEICNN, data: FitData, recipe: DensityRecipe) -> None:
