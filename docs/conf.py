@@ -2,11 +2,13 @@
 
 import re
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
+from sphinx.util.images import get_image_size
 from sphinx.util.nodes import make_refnode
 
 project = "lse_vi"
@@ -45,6 +47,7 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}  # by its name: what it stands for fills lines
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_use_param = False
@@ -54,7 +57,7 @@ nitpicky = True  # a name that leads nowhere is an error
 nitpick_ignore_regex = [
     # Names of other projects, and types inside the library that no user makes.
     ("py:.*", r"(collections|mpl_toolkits|torch|numpy|pyro|matplotlib|nn|pathlib|numba)\..*"),
-    ("py:class", "Tensor|Any"),
+    ("py:class", "Tensor|Any|ArrayLike"),
     ("py:obj", r"data_gen\.elasticity\.[A-Z0-9_]+"),  # its constants, told by their values
     ("py:class", r".*\b(ConvexStack|Drives|FloatArray|Kind|LogJoint|Search|Strains|Targets)"),
     ("py:class", r".*\b(Loop|Moved|Prior|Record)"),
@@ -121,6 +124,34 @@ class LinkNames(SphinxTransform):
                 node.replace_self(link)
 
 
+class FullSize(SphinxTransform):
+    """A picture leads to itself at full size: on a narrow screen its letters are too small."""
+
+    default_priority = 600  # after notebooks have given out their pictures
+
+    def apply(self, **options: Any) -> None:
+        """Give each its own width: Sphinx links pictures that have one."""
+        for node in self.document.findall(nodes.image):
+            size = get_image_size(Path(self.app.srcdir, node["uri"]))
+            if size and "width" not in node:
+                node["width"] = f"{size[0]}px"
+
+
+class BreakNames(SphinxTransform):
+    """Names in tables may break after a dot, a stroke or an underscore, if they must."""
+
+    default_priority = 900
+
+    def apply(self, **options: Any) -> None:
+        """Put a place to break after each, which is not copied with the name."""
+        for entry in self.document.findall(nodes.entry):
+            for node in list(entry.findall(nodes.literal)):
+                parts = re.split(r"(?<=\w[._/])(?=[A-Za-z])", node.astext())
+                node.children = []
+                for i, part in enumerate(parts):
+                    node += [nodes.raw("", "<wbr>", format="html")] * bool(i) + [nodes.Text(part)]
+
+
 def _short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """Docstrings say :func:`fit_density` from any module: found by the end of its full name."""
     if node.get("refdomain") != "py":
@@ -136,6 +167,8 @@ def _short_name(app: Any, env: Any, node: Any, contnode: Any) -> Any:
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.add_transform(LinkNames)
+    app.add_post_transform(FullSize)
+    app.add_post_transform(BreakNames)
     app.connect("autodoc-process-docstring", _as_code, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", _without_type, priority=600)
     app.connect("autodoc-skip-member", _skip)
