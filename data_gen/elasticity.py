@@ -4,9 +4,9 @@ A metamaterial that snaps between two states, after Rossi et al., cited in the p
 E (3 x 3, symmetric), share c in [0, 1] of the second phase and E0 = EPS0 e1 e1,
 
 .. math::
-    \Psi(E, c) = \tfrac12 (E - c E_0) : C : (E - c E_0) + c\, \Delta\psi, \qquad
-    S = \partial_E \Psi = C : (E - c E_0), \qquad
-    \kappa = -\partial_c \Psi = S : E_0 - \Delta\psi
+    \Psi(E, c) &= \tfrac12 (E - c E_0) : C : (E - c E_0) + c\, \Delta\psi, \\
+    S &= \partial_E \Psi = C : (E - c E_0), \\
+    \kappa &= -\partial_c \Psi = S : E_0 - \Delta\psi
 
 with C E = K tr(E) I + 2 G dev(E). The share grows at kappa = k+, shrinks at kappa = -k- and rests
 in between. Nothing depends on time, only on the order in which strains are met: the paper's
@@ -109,7 +109,9 @@ def respond(strain: ArrayLike) -> Response:
 
     With the trial force kt = kappa(E, c_n), of which c moves only the part beyond a threshold,
 
-    .. math:: c_{n+1} = \mathrm{clip}\big(c_n + \min(kt + k_-, 0)/A + \max(kt - k_+, 0)/A, 0, 1\big)
+    .. math::
+        c_{n+1} &= \mathrm{clip}(c_n + \Delta, 0, 1), \\
+        \Delta &= \big(\min(kt + k_-, 0) + \max(kt - k_+, 0)\big) / A
 
     and A = E0:C:E0 (Eq. A-12). kappa changes monotonically along a straight step, so there is no
     error of discretisation; the step dissipates k+ or k- times the change of c.

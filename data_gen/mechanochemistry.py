@@ -1,8 +1,9 @@
 r"""Free energy of a crystal that changes phase with composition: the paper's Eq. 11, corrected.
 
 .. math::
-    \Psi = 96 d_c c^2 (1-c)^2 + \frac{6 d_e}{s_e^3} (1-c) I_3 + \frac{9 d_e}{s_e^2} (2c-1) r^2
-         + \frac{9 d_e}{s_e^4} r^4 + \frac{3 d_e}{2 s_e^2} (e_1^2 + e_4^2 + e_5^2 + e_6^2)
+    \Psi = {} & 96 d_c c^2 (1-c)^2 + \frac{6 d_e}{s_e^3} (1-c) I_3 \\
+         & + \frac{9 d_e}{s_e^2} (2c-1) r^2 + \frac{9 d_e}{s_e^4} r^4 \\
+         & + \frac{3 d_e}{2 s_e^2} (e_1^2 + e_4^2 + e_5^2 + e_6^2)
 
 with r^2 = e_2^2 + e_3^2 and I_3 = e_3 (e_3^2 - 3 e_2^2), in the symmetry-adapted strains of
 :func:`strains` (Rudraraju, Van der Ven & Garikipati 2016, doi:10.1038/npjcompumats.2016.12). At

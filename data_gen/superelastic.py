@@ -8,7 +8,8 @@ z_j grows where the stress, taken in the direction of e_j, exceeds up_j + H_j z_
 it falls below down_j + H_j z_j, and rests in between. Of one transformation this is the law
 
 .. math:: z_{n+1} = \mathrm{clip}\Big(z_n,\; \frac{E e - up}{H + E e_0},\;
-    \frac{E e - down}{H + E e_0}\Big), \qquad \text{both clipped to } [0, 1]
+    \frac{E e - down}{H + E e_0}\Big), \\
+    \text{both clipped to } [0, 1]
 
 It is a generalised standard material: the conjugate force of z is Y = e_0 (s - H z) + const, with
 A = E e_0^2 + H e_0 and k+ + k- = e_0 (up - down) in the letters of :class:`lse_vi.Play`. Stresses

@@ -1,8 +1,9 @@
 r"""Two genes that inhibit each other, as a gradient flow on a landscape (the paper's Eq. 32).
 
 .. math::
-    \Xi = -\sum_i \Big(\frac{a p x_i^2}{2} - \frac{a x_i^3}{3}\Big)
-          - \frac{b x_1}{S^n + x_2^n} - \frac{b x_2}{S^n + x_1^n}, \qquad \dot x = -\nabla \Xi
+    \Xi &= -\sum_i \Big(\frac{a p x_i^2}{2} - \frac{a x_i^3}{3}\Big)
+          - \frac{b x_1}{S^n + x_2^n} - \frac{b x_2}{S^n + x_1^n}, \\
+    \dot x &= -\nabla \Xi
 
 with a = p = S = 1 and n = 4, which the paper leaves open; x are expression levels and b is the
 strength of the inhibition. At b = 0.1 there is one stable state, at b = 1 there are two.

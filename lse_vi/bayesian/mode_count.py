@@ -43,8 +43,8 @@ class ModeCount:
     :func:`~lse_vi.count_modes` makes one.
 
     .. math::
-        P(m \text{ peaks} \mid x) = \sum_K P(K \mid x) \, P(m \text{ peaks} \mid K, x), \qquad
-        P(K \mid x) \propto p(x \mid K)
+        P(m \text{ peaks} \mid x) &= \sum_K P(K \mid x) \, P(m \text{ peaks} \mid K, x), \\
+        P(K \mid x) &\propto p(x \mid K)
 
     A mode is a log-concave part of the density; two parts can share a peak. "How many modes" is
     answered by the number of peaks, whatever the number of parts. All K are equally probable a

@@ -58,7 +58,7 @@ def fit_memory(
     predicted better, beyond chance.
 
     With a model as the first argument, this is :func:`lse_vi.materials.fit.fit_memory`: the fit of
-    a model of your own, in any dimension, to ``strain`` and ``stress`` (paths, times, \*event).
+    a model of your own, in any dimension, to ``strain`` and ``stress`` (paths, times, *event).
 
     Args:
         tests: a list with one (strain, stress) or (time, strain, stress) for each test, or a table

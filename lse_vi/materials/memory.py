@@ -29,8 +29,9 @@ from lse_vi.signatures.checked import checked
 class Memory(Elastic):
     r"""A material whose internal states follow the path, at a rate given by a network.
 
-    .. math:: S = \partial_E \Psi(I(E), h), \qquad dh/ds = NN(I(E), I(E, dE/ds), h), \qquad h = 0
-        \text{ at the start}
+    .. math::
+        S &= \partial_E \Psi(I(E), h), \\
+        dh/ds &= NN(I(E), I(E, dE/ds), h), \qquad h = 0 \text{ at the start}
 
     Use it if the stress depends on the path of strain, and no more is known about the material.
     The states are stepped explicitly. A relaxation rate reads only I(E) and h.

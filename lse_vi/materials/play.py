@@ -39,16 +39,17 @@ class Play(Elastic):
     two phases and the share h of the second,
 
     .. math::
-        \Psi = (1-h) f_1 + h f_2 - \tfrac A2 h (1-h), \qquad
-        Y = -\partial_h \Psi = f_1 - f_2 + A(\tfrac12 - h), \qquad Y \in \partial D(\dot h)
+        \Psi &= (1-h) f_1 + h f_2 - \tfrac A2 h (1-h), \\
+        Y &= -\partial_h \Psi = f_1 - f_2 + A(\tfrac12 - h), \qquad Y \in \partial D(\dot h)
 
     with h in [0, 1], its conjugate force Y, the convex dissipation potential
     D = k+ max(h', 0) + k- max(-h', 0), and A, k+, k- > 0 (a generalised standard material: Halphen
     & Nguyen 1975; paper Eq. A-1, A-8 and A-10). h grows only at Y = k+, shrinks only at Y = -k-,
     and rests in between. As Psi is convex in h, a step is
 
-    .. math:: h_{n+1} = \mathrm{clip}(h_n, l, u), \qquad
-        l, u = \mathrm{clip}\big(\tfrac12 + (f_1 - f_2 \mp k_\pm)/A, 0, 1\big)
+    .. math::
+        h_{n+1} &= \mathrm{clip}(h_n, l, u), \\
+        l, u &= \mathrm{clip}\big(\tfrac12 + (f_1 - f_2 \mp k_\pm)/A, 0, 1\big)
 
     the exact minimiser of Psi(E_{n+1}, h) + D(h - h_n). The model does not depend on time, and has
     no discretisation error on a path along which f_1 - f_2 is monotone between the samples.

@@ -44,8 +44,8 @@ class LSEICNN(nn.Module):
     r"""Log-sum-exp of K gated convex networks, a smooth minimum with wells (paper Eq. 3, 6).
 
     .. math::
-        E(x) = -\frac1\rho \log\Big(\frac1K \sum_k s_k e^{-\rho f_k(x)}\Big), \qquad
-        s_k = \mathrm{sigmoid}(10(\alpha_k/2 - 1))
+        E(x) &= -\frac1\rho \log\Big(\frac1K \sum_k s_k e^{-\rho f_k(x)}\Big), \\
+        s_k &= \mathrm{sigmoid}(10(\alpha_k/2 - 1))
 
     For large :math:`\rho` this is the minimum of the f_k. Use it wherever a smooth function with
     several wells is fitted, to energies or as the negative log of a density. E depends on gate and
