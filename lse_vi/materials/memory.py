@@ -31,7 +31,8 @@ class Memory(Elastic):
 
     .. math::
         S &= \partial_E \Psi(I(E), h), \\
-        dh/ds &= NN(I(E), I(E, dE/ds), h), \qquad h = 0 \text{ at the start}
+        dh/ds &= NN(I(E), I(E, dE/ds), h), \\
+        h &= 0 \text{ at the start}
 
     Use it if the stress depends on the path of strain, and no more is known about the material.
     The states are stepped explicitly. A relaxation rate reads only I(E) and h.
