@@ -14,5 +14,11 @@ if __name__ == "__main__":
     folder.mkdir(exist_ok=True)
     for study in STUDIES:
         for figure in sorted(Path("results", study).glob("figure*.png")):
-            few = Image.open(figure).convert("RGB").quantize(200, dither=Image.Dither.NONE)
+            # Not by the default, which gives most colours to what fills most of the figure: a few
+            # violet marks came out black.
+            few = (
+                Image.open(figure)
+                .convert("RGB")
+                .quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            )
             few.save(folder / figure.name, optimize=True)

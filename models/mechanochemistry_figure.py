@@ -78,7 +78,7 @@ def _label(name: str) -> str:
 @plt.rc_context(STYLE)
 def parity(potential: Pair, gradient: Pair, path: Path) -> None:
     """Fitted against exact on held-out points, and the errors below, which are too small to see."""
-    figure, axes = plt.subplots(2, 4, figsize=(13, 7.2), height_ratios=[2, 1])
+    figure, axes = plt.subplots(2, 4, figsize=(13, 6.7), height_ratios=[2, 1])
     _compare(axes[:, 0], potential, [r"$\Psi$"], "potential")
     parts = (
         (range(3), "derivatives by normal strain"),
@@ -88,8 +88,8 @@ def parity(potential: Pair, gradient: Pair, path: Path) -> None:
     for column, (these, title) in zip(axes.T[1:], parts, strict=True):
         labels = [rf"$\partial\Psi/\partial {LABELS[j]}$" for j in these]
         _compare(column, (gradient[0][:, these], gradient[1][:, these]), labels, title)
-    axes[0, 0].set_ylabel("learned")
-    axes[1, 0].set_ylabel("learned - exact")
+    axes[0, 0].set_ylabel("predicted")
+    axes[1, 0].set_ylabel("predicted - exact")
     save(figure, path)
 
 

@@ -62,16 +62,18 @@ def _trajectories(
     fine = np.linspace(0, max(times), 201)
     some = gillespie.simulate(schlogl.network(), schlogl.X0, fine, 30, seed)[..., 0]
     left.plot(fine, some.T, color=GREY, lw=0.6)
+    left.plot([], [], color=GREY, lw=0.6, label="a trajectory")
     left.set(xlabel="time t", ylabel="molecules n", title="30 trajectories from n = 250")
     grid = np.arange(exact.shape[1])
     for row, t in enumerate(times):
         dots = right.scatter(np.full(len(counts), t), counts[:, row], s=5, lw=0, color=GREY)
-    dots.set_label("a trajectory")
-    right.plot(times, exact @ grid, color=BLACK, lw=1.2, label="mean of the exact law")
+    dots.set_label("a count")
+    right.plot(times, exact @ grid, color=BLACK, lw=1.2, ls="--", label="mean of the exact law")
     right.plot(times, counts.mean(0), "o", mfc="none", color=VIOLET, label="mean of the data")
     right.set(xlabel="time t", ylabel="molecules n", title=f"the data: {len(counts)} per time")
     right.set_ylim(0, 750)
-    panel.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles = [h for ax in (left, right) for h in ax.get_legend_handles_labels()[0]]
+    panel.legend(handles=handles, loc="outside lower center", ncols=4)
 
 
 def _over_time(
@@ -112,7 +114,7 @@ def _bands(
     axes = panel.subplots(1, len(chosen), squeeze=False).ravel()
     grid = np.arange(SHOWN)
     for ax, i in zip(axes, chosen, strict=True):
-        draw_band(ax, grid, low[i, :SHOWN], high[i, :SHOWN], FIT, "90% band")
+        draw_band(ax, grid, low[i, :SHOWN], high[i, :SHOWN], FIT, "90 % band")
         ax.plot(mean[i, :SHOWN], color=FIT, lw=1.8, label="posterior predictive")
         ax.plot(exact[i, :SHOWN], color=BLACK, lw=1.1, ls="--", label="exact law")
         ax.plot(counts[:, i], np.zeros(len(counts)), "|", color=GREY, ms=7, label="data")

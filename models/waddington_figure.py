@@ -22,7 +22,7 @@ from lse_vi.plots.style import BLACK, BLUE, FIT, GREEN, GREY, ORANGE, STYLE, sav
 MARKS = {"minimum": "o", "saddle": "X", "maximum": "^"}
 TICKS = np.linspace(0.0, 2.5, 161)
 LEVELS = np.linspace(0.0, 0.8, 17)  # heights of contour lines and steps of their colours
-FLOOR = LinearSegmentedColormap.from_list("floor", ("#6FA8DC", "#FFFFFF"))  # lines show on it
+FLOOR = LinearSegmentedColormap.from_list("floor", ("#D0D0D0", "#FFFFFF"))  # lines show on it
 
 
 def _plane() -> FloatArray:
@@ -54,7 +54,7 @@ def landscapes(
 def _portrait(ax: Axes, b: float, pot: LSEICNN, seed: int) -> None:
     paths = waddington.trajectories(b, np.linspace(0, 12, 241), 25, seed)
     ax.plot(*paths.transpose(2, 0, 1), color=GREY, lw=0.7)
-    ax.plot(*paths[0].T, ".", color=GREY, ms=4)
+    ax.plot(*paths[0].T, ".", color=GREY, ms=4, clip_on=False)
     ax.plot([], [], ".-", color=GREY, lw=0.7, ms=4, label="exact trajectories and their starts")
     plane = _plane()
     exact = waddington.gradient(plane, b)
@@ -111,7 +111,7 @@ def transient(
     wide: dict[str, Any] = {"color": FIT, "lw": 3, "solid_capstyle": "butt"}
     left.plot(*learned.transpose(2, 0, 1), **wide)
     left.plot(*exact.transpose(2, 0, 1), color=BLACK, lw=0.7)
-    left.plot(*learned[0].T, "o", color="white", mec=FIT, ms=5, label="starts")
+    left.plot(*learned[0].T, "o", color="white", mec=FIT, ms=5, clip_on=False, label="starts")
     left.plot([0, 2.5], [0, 2.5], color=GREY, lw=1.2, ls=":", label="$x_1 = x_2$")
     left.set(
         xlabel="expression $x_1$", ylabel="expression $x_2$", xlim=(0, 2.5), ylim=(0, 2.5),
