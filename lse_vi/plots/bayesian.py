@@ -119,11 +119,12 @@ def plot_mode_count(count: ModeCount, *, ax: Axes | None = None) -> Axes:
         ax.bar(places, heights, width=0.36, color=(FIT, BLUE)[i], label=name)
         for place, height in zip(places, heights, strict=True):
             if height >= LEAST_LABEL:
-                ax.annotate(f"{height:.0%}", (place, height), (0, 2), **text)
-    ax.set(xlabel="number", ylabel="probability given the data")
+                # Without a sign of its own, or labels of narrow bars would touch each other.
+                ax.annotate(f"{100 * height:.0f}", (place, height), (0, 2), **text)
+    ax.set(xlabel="number", ylabel="probability given the data (%)")
     ax.set(ylim=(0, 1.08), yticks=np.linspace(0, 1, 6))  # room for the labels
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     legend_below(ax)
     return ax
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lse_vi.checks import shown
 from lse_vi.numerics.arrays import as_floats
-from lse_vi.plots.style import BLACK, COLORS, GREY, legend_below, new_axes, second_axis
+from lse_vi.plots.style import BLACK, COLORS, legend_below, new_axes, second_axis
 from lse_vi.signatures.checked import checked
 
 MANY = 5000  # more points than this are drawn as an image: as vectors they make files of megabytes
@@ -79,11 +79,11 @@ def plot_history(history: Any, *, ax: Axes | None = None) -> Axes:
         count = np.asarray(history["active_modes"], dtype=float)
         measured = ~np.isnan(count)
         modes = count[measured]
-        top = second_axis(ax)
-        lines += top.step(step[measured], modes, where="post", color=GREY, label="active modes")
-        top.set_ylabel("active modes", color=GREY)
+        top, color = second_axis(ax), COLORS[len(curves) % len(COLORS)]
+        lines += top.step(step[measured], modes, where="post", color=color, label="active modes")
+        top.set_ylabel("active modes", color=color)
         top.set_ylim(0, 1.1 * modes.max(initial=1))
-        top.tick_params(axis="y", colors=GREY)
+        top.tick_params(axis="y", colors=color)
         top.yaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(top, columns=3, handles=lines)
     return ax

@@ -118,7 +118,7 @@ def plot_potential(
         if points is not None:
             scatter(ax, points, s=12, lw=0, c=GREY, label="data")
         where = minima.points
-    scatter(ax, where, s=50, c="white", edgecolor="k", zorder=3, label="minima of $E$")
+    scatter(ax, where, s=50, c="white", edgecolor=FIT, lw=1.5, zorder=3, label="minima of $E$")
     legend_below(ax)
     return ax
 
@@ -180,15 +180,16 @@ def plot_surface(
     levels = _levels(low, high)
     lines: dict[str, Any] = {"cmap": HEIGHTS, "linewidths": 0.8, "zorder": 1}
     ax.contour(x1, x2, height, levels=levels, zdir="z", offset=floor, **lines)
+    ax.plot([], [], [], color=HEIGHTS(0.5), lw=0.8, label="contour lines of $E$")
     ax.computed_zorder = False  # so that zorder puts the marks before the surface
-    marks: dict[str, Any] = {"s": 40, "c": "white", "edgecolor": "k", "zorder": 3}
+    marks: dict[str, Any] = {"s": 40, "c": "white", "edgecolor": FIT, "lw": 1.5, "zorder": 3}
     where = (*as_numpy(minima.points).T, as_numpy(minima.energies))
     ax.scatter(*where, depthshade=False, label="minima of $E$", **marks)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", zlabel="potential $E(x)$", zlim=(floor, high))
     ax.set_zticks([tick for tick in ax.get_zticks() if low <= tick <= high])
     ax.set_box_aspect((1, 1, 0.8), zoom=0.85)
     ax.view_init(elev=32, azim=-60)
-    ax.legend(fontsize="small", frameon=False)
+    ax.legend(loc="upper right", fontsize="small", frameon=False)
     return ax
 
 
