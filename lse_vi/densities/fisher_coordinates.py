@@ -9,14 +9,15 @@ import torch
 from torch import Size, Tensor
 from torch.func import grad, vmap
 
-from lse_vi.densities.weight_prior import prior_moments
+from lse_vi.densities.weight_prior import prior_weights
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.images import held
 from lse_vi.network.potential import LSEICNN
 from lse_vi.network.substitution import put
 from lse_vi.random.draws import generator
 
-INFORMATION_DRAWS = 1024  # draws of q behind the information: several times a mode's parameters
+# Points behind the information: all nodes of a rule with fewer, else draws of q among the nodes.
+INFORMATION_POINTS = 1024  # several times a mode's parameters
 # Parameters of a mode in one block of the information, whose factor takes 32 MB in double
 # precision. A mode with more parameters has several blocks, treated as independent.
 WIDEST = 2000
@@ -29,15 +30,17 @@ class FisherCoordinates:
         \theta_k = \theta_k^0 + C_k^{-T} \phi_k, \qquad
         C_k C_k^T = n \operatorname{Cov}_q(\partial E / \partial \theta_k) + P_k
 
-    for every mode, with P_k the precision of its prior. Once q is close to the law of the n points,
-    minus the log posterior has about the curvature C_k C_k^T (Amari 1998), so in phi it has about
-    the curvature of the identity. L-BFGS needs this where a mode ends in a steep wall: shifting the
-    wall changes the loss faster than making it steeper, by the square of its slope.
+    for every mode, with P_k the weights of its prior (:func:`prior_weights`). Once q is close to
+    the law of the n points, minus the log posterior has about the curvature C_k C_k^T (Amari 1998),
+    so in phi it has about the curvature of the identity. L-BFGS needs this where a mode ends in a
+    steep wall: shifting the wall changes the loss faster than making it steeper, by the square of
+    its slope.
 
     Args:
         pot: the potential at phi = 0.
         rule: weighted points for exp(-E).
         n: number of points of the fit; (*batch), or what broadcasts to it.
+        half_open: whether a side of the support is open, as for the prior.
 
     Attributes:
         phi: tensors that require gradients, (*batch, modes, size) and, if rho is trained,
@@ -51,11 +54,13 @@ class FisherCoordinates:
         ([torch.Size([2, 15]), torch.Size([1])], 2)
     """
 
-    def __init__(self, pot: LSEICNN, rule: Rule, n: Tensor | float) -> None:
+    def __init__(
+        self, pot: LSEICNN, rule: Rule, n: Tensor | float, *, half_open: bool = False
+    ) -> None:
         self.pot = pot
         own = {name: p.detach() for name, p in pot.named_parameters() if p.requires_grad}
         scores = _scores(pot, own, rule)
-        precisions = {name: 1 / sd.square() for name, (_, sd) in prior_moments(pot).items()}
+        weights = prior_weights(pot, half_open=half_open)
         depth = len(pot.batch_shape)
         shapes = {name: p.shape for name, p in own.items()}
         shared = {name: shapes.pop(name) for name in ("log_rho",) if name in shapes}
@@ -69,7 +74,7 @@ class FisherCoordinates:
                 _factor(*parts, n)
                 for parts in zip(
                     group.join(scores).split(WIDEST, -1),
-                    group.join(precisions).split(WIDEST, -1),
+                    group.join(weights).split(WIDEST, -1),
                     strict=True,
                 )
             ]
@@ -117,30 +122,39 @@ class _Group:
 
 
 def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Tensor]:
-    """dE/dtheta at draws from q: (draws, *batch, ...) of each parameter."""
-    batch = pot.batch_shape
+    """dE/dtheta less its mean, times the root of the weight of each point: (points, *batch, ...).
+
+    Their products, summed over the points, are the covariances under q.
+    """
     weights = rule.probabilities(pot)
-    flat = weights.reshape(len(weights), -1).mT
-    picks = torch.multinomial(flat, INFORMATION_DRAWS, True, generator=generator(flat.device))
-    points = rule.points.expand(len(weights), *batch, pot.dim)
-    draws = torch.take_along_dim(points, picks.mT.reshape(INFORMATION_DRAWS, *batch, 1), dim=0)
+    points = rule.points.expand(*weights.shape, pot.dim)
+    if len(weights) > INFORMATION_POINTS:
+        flat = weights.reshape(len(weights), -1).mT
+        picks = torch.multinomial(flat, INFORMATION_POINTS, True, generator=generator(flat.device))
+        picks = picks.mT.reshape(INFORMATION_POINTS, *pot.batch_shape)
+        points = torch.take_along_dim(points, picks.unsqueeze(-1), dim=0)
+        weights = torch.full_like(picks, 1 / INFORMATION_POINTS, dtype=weights.dtype)
 
     def energy(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return pot.with_parameters(tensors)(x).sum()
 
-    scores: dict[str, Tensor] = vmap(grad(energy), (None, 0))(own, draws)
-    return scores
+    def centred(score: Tensor) -> Tensor:
+        share = weights.reshape(*weights.shape, *(1,) * (score.dim() - weights.dim()))
+        return share.sqrt() * (score - (share * score).sum(0))
+
+    scores: dict[str, Tensor] = vmap(grad(energy), (None, 0))(own, points)
+    return {name: centred(score) for name, score in scores.items()}
 
 
 def _factor(scores: Tensor, precision: Tensor, n: Tensor) -> Tensor:
-    """The Cholesky factor C of n Cov(scores) + diag(precision), (..., size, size).
+    """The Cholesky factor C of n scores^T scores + diag(precision), (..., size, size).
 
     Args:
-        scores: (draws, ..., size).
-        precision: of the prior, (..., size).
+        scores: (points, ..., size), centred and weighted.
+        precision: weights of the prior, (..., size).
         n: number of points of the fit, (*batch).
     """
-    centred = (scores - scores.mean(0)).movedim(0, -2)
-    many = n.reshape(*n.shape, *(1,) * (centred.dim() - n.dim())) / len(scores)
-    information = many * (centred.mT @ centred) + torch.diag_embed(precision)
+    rows = scores.movedim(0, -2)
+    many = n.reshape(*n.shape, *(1,) * (rows.dim() - n.dim()))
+    information = many * (rows.mT @ rows) + torch.diag_embed(precision)
     return torch.linalg.cholesky(information)

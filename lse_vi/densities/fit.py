@@ -122,18 +122,18 @@ def fit_density(
         mode_penalty: lambda, in nats per mode; by default log(n)/2 for each of the
             1 + 2 dim + dim (dim + 1)/2 parameters of a mode (BIC): mass, mean, covariance, and a
             shape parameter per axis.
-        held_out: share of the data that decides when Adam stops early, and whether the end of the
-            polish is kept: not if these points are explained worse by more than a standard error.
-            0 to fit all data.
+        held_out: share of the data that decides whether the end of the fit is kept: its start is,
+            if these points are explained worse by more than a standard error. It also decides when
+            Adam stops early. 0 to fit all data.
         restarts: random starts for each K. Each is a Gaussian mixture fitted by EM, and the modes
             start on the best of these mixtures; plain modes are fitted from all, in one batch.
-        steps: Adam steps for each K, under a one-cycle schedule. By default 50 from a Gaussian
+        steps: Adam steps for each K, under a one-cycle schedule. By default none from a Gaussian
             mixture (500 if no L-BFGS follows), and 600 from other starts.
         learning_rate: the peak of the schedule. By default 0.1 from a Gaussian mixture, and 0.03
             from other starts.
         batch_size: points of a step, drawn at random. By default all points if n <= 65,536, and
             16,384 if n is larger, so that memory does not grow with n.
-        polish: at most so many L-BFGS steps after Adam for the best restart, if a step takes all
+        polish: at most so many L-BFGS steps from there for the best restart, if a step takes all
             points; 0 for none. Every K that may still win takes the first 100, as does K - 1 after
             a merger of two modes of K that may win; the winner takes the rest, and so do fits that
             may still win; of what is left then, the winner takes up to 100 to converge. The steps
@@ -142,8 +142,9 @@ def fit_density(
         method: how log Z is found during the fit, as in :class:`LSEDensity`.
         seed: for the starts and the held-out share; the global random state is left alone.
         progress: show a bar with the loss.
-        checkpoint: a file to write every 50 steps; an interrupted fit called again with the same
-            arguments goes on from it and ends where an uninterrupted one does.
+        checkpoint: a file to write after each K and every 50 steps of Adam; an interrupted fit
+            called again with the same arguments goes on from it and ends where an uninterrupted one
+            does.
 
     Raises:
         TypeError: for a network or a method of another type, and counts that are no integers.

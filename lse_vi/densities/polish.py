@@ -1,4 +1,4 @@
-"""L-BFGS on all points after Adam, in the coordinates of :class:`FisherCoordinates`."""
+"""L-BFGS on all points, in the coordinates of :class:`FisherCoordinates`."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _descend(
     Returns:
         The state, and the number of steps, fewer than ``steps`` where they gain nothing.
     """
-    coordinates = FisherCoordinates(pot, rule, data.size)
+    coordinates = FisherCoordinates(pot, rule, data.size, half_open=data.half_open)
     stretch, too_little = min(STRETCH, steps), STRETCH_SHARE * least * pot.batch_shape.numel()
     optimiser = torch.optim.LBFGS(
         coordinates.phi,

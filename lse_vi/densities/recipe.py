@@ -43,10 +43,10 @@ JUDGE = Quadrature(tolerance=1e-3, panels=2)
 # Up to the first number of points a step takes all of them, and L-BFGS can follow; of more points a
 # step takes the second number, which bounds its memory.
 WHOLE_POINTS, BATCH_POINTS = 2**16, 2**14
-# Adam steps from a random start, from a Gaussian mixture if L-BFGS follows, and if it does not: a
-# mixture starts near the end, and L-BFGS makes the rest of the way faster.
-STEPS_RANDOM, STEPS_MIXTURE, STEPS_MIXTURE_ALONE = 600, 50, 500
-# Peak learning rates of Adam: the few steps from a Gaussian mixture need larger ones.
+# Adam steps from a random start, and from a Gaussian mixture. If L-BFGS follows, a mixture needs
+# none: it starts near the end, and L-BFGS makes the rest of the way faster.
+STEPS_RANDOM, STEPS_MIXTURE = 600, 500
+# Peak learning rates of Adam from the same starts.
 RATE_RANDOM, RATE_MIXTURE = 0.03, 0.1
 START_RHO = 0.3  # per nat, of a trained rho: soft, so that several modes learn from each point
 
@@ -119,6 +119,8 @@ class DensityRecipe(Recipe):
         learn_rho: whether rho is trained; else it is 1.
         mixture: whether the modes start on a Gaussian mixture, the best of ``restarts``.
     """
+
+    least_steps = 0  # the start may be all, or L-BFGS may follow at once
 
     method: Method
     box: Box | None
@@ -214,7 +216,7 @@ def density_recipe(
         )
     polish = check_count("polish", polish, minimum=0) if batch_size >= seen else 0
     if steps is None:
-        mixture_steps = STEPS_MIXTURE if polish else STEPS_MIXTURE_ALONE
+        mixture_steps = 0 if polish else STEPS_MIXTURE
         steps = mixture_steps if mixture else STEPS_RANDOM
     if learning_rate is None:
         learning_rate = RATE_MIXTURE if mixture else RATE_RANDOM

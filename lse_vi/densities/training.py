@@ -40,22 +40,26 @@ def train(pot: LSEICNN, data: FitData, recipe: DensityRecipe, search: ModeSearch
         NonFiniteLossError: when the loss stops being finite, with the best state so far.
     """
     steps, n = recipe.steps, data.size.to(pot.alpha)
+    cycle = max(steps, 1)
     optimiser = torch.optim.Adam([p for p in pot.parameters() if p.requires_grad])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up(WARM_UP_SHARE, steps)
+        optimiser, recipe.learning_rate, total_steps=cycle, pct_start=warm_up(WARM_UP_SHARE, cycle)
     )
     parts: dict[str, Any] = {"pot": pot, "optimiser": optimiser, "schedule": schedule}
     if search.run is None:
         rule = recipe.rule_of(pot)
         objective, losses = judge(pot, data, rule)
+        if not bool(objective.isfinite().all()):
+            raise NonFiniteLossError(0, pot)
         best, history = BestDensity.of(pot, objective, losses), History()
+        look(history, pot, 0, objective / n, losses)
         run: dict[str, Any] = {"step": 0, "history": history}
     else:
         run, best, history = search.run, BestDensity(**search.run["best"]), search.run["history"]
         for name, part in parts.items():
             part.load_state_dict(run[name])
         search.restore_random_state()
-    first, silent = run["step"], not recipe.progress
+    first, silent = run["step"], not (recipe.progress and steps)
     bar = Bar(range(first, steps), title(pot), initial=first, total=steps, disable=silent)
     for step in bar:
         if step and step % recipe.rule_every == 0:

@@ -55,6 +55,35 @@ def prior_moments(pot: LSEICNN) -> dict[str, tuple[Tensor, Tensor]]:
     return moments
 
 
+def prior_weights(pot: LSEICNN, *, half_open: bool = False) -> dict[str, Tensor]:
+    r"""How strongly :func:`log_prior` pulls each trained parameter to its mean, by name.
+
+    .. math:: -\partial \log p / \partial \theta = w (\theta - \mu)
+
+    with w = 1 / sd^2 of a normal law and w = (nu + 1) / (nu s^2 + (theta - mu)^2) of a Student's t:
+    the curvature of the parabola that touches minus the log prior from above, positive everywhere
+    (the weights of iteratively reweighted least squares; Lange, Little & Taylor 1989).
+
+    Args:
+        pot: of the density.
+        half_open: as for :func:`log_prior`.
+
+    Example:
+        >>> prior_weights(LSEICNN(1, 2))["alpha"]
+        tensor([1., 1.])
+    """
+    weights = {}
+    for name, p in pot.named_parameters():
+        if p.requires_grad:
+            mean, sd = _law(name, pot, half_open)
+            if _kind(name, pot) in _HEAVY:
+                square = (p.detach() - mean).square() + _WIDER**2 * _FREEDOM * sd**2
+                weights[name] = (_FREEDOM + 1) / square
+            else:
+                weights[name] = torch.full_like(p, sd**-2)
+    return weights
+
+
 def log_prior(pot: LSEICNN, *, half_open: bool = False) -> Tensor:
     """Log density of the prior of the trained parameters, up to a constant: (*batch,).
 
@@ -77,9 +106,7 @@ def log_prior(pot: LSEICNN, *, half_open: bool = False) -> Tensor:
         if isinstance(p, nn.Parameter) and not p.requires_grad:
             continue
         heavy = _kind(name, pot) in _HEAVY
-        law = _moments(name, pot)
-        if half_open and name.endswith("log_diagonal"):
-            law = _OPEN_WIDTH
+        law = _law(name, pot, half_open)
         parts[heavy].append((p.reshape(*pot.batch_shape, -1), *law))
     total = torch.zeros_like(pot.log_rho)
     # All parameters of a law at once: every step of a fit comes here, and small tensors cost most.
@@ -115,6 +142,13 @@ def _moments(name: str, pot: LSEICNN) -> tuple[float, float]:
     """Mean and standard deviation of the parameter ``name``."""
     mean, sd = _SCALES[_kind(name, pot)]
     return mean, _PLAIN_SLOPE if name in ("network.weight", "network.bias") else sd
+
+
+def _law(name: str, pot: LSEICNN, half_open: bool) -> tuple[float, float]:
+    """As :func:`_moments`, where modes may be wider if a side of the support is open."""
+    if half_open and name.endswith("log_diagonal"):
+        return _OPEN_WIDTH
+    return _moments(name, pot)
 
 
 def _kind(name: str, pot: LSEICNN) -> str:

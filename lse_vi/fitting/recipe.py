@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lse_vi.checks import check_count, check_positive
 
@@ -23,12 +23,14 @@ class Recipe:
 
     Raises:
         TypeError: for steps or a seed that are no integers, or a rate that is no number.
-        ValueError: for steps below 1, a negative seed, or a rate that is not positive.
+        ValueError: for too few steps, a negative seed, or a rate that is not positive.
 
     Example:
         >>> Recipe(steps=100, learning_rate=0.03, progress=False).decisive()
         (100, 0.03, 0)
     """
+
+    least_steps: ClassVar[int] = 1
 
     steps: int
     learning_rate: float
@@ -37,7 +39,7 @@ class Recipe:
     checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
-        check_count("steps", self.steps)
+        check_count("steps", self.steps, minimum=self.least_steps)
         check_positive("learning_rate", self.learning_rate)
         check_count("seed", self.seed, minimum=0)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lse_vi import ICNN, LSEICNN, WhitenedICNN
-from lse_vi.densities.weight_prior import log_prior, prior_moments
+from lse_vi.densities.weight_prior import log_prior, prior_moments, prior_weights
 
 LAWS = {  # of a potential of standardised data; hidden=(4, 3)
     "network.icnn.weight": lambda: dist.StudentT(2.0, 0.0, 10.0),
@@ -83,7 +83,24 @@ def test_normal_draws_of_it_are_potentials_of_standardised_data():
     assert float(narrow) == pytest.approx(0.5, abs=4.5 * (0.25 / 1000) ** 0.5)
 
 
+@pytest.mark.parametrize("half_open", [False, True])
+@pytest.mark.parametrize("network", [WhitenedICNN, ICNN])
+def test_parabolas_touch_the_prior_from_below(network, half_open):
+    """Of height log p and of its slope where they are made, and nowhere above log p."""
+    pot, other = wide_potential(network).double(), wide_potential(network).double()
+    weights = prior_weights(pot, half_open=half_open)
+    log_prior(pot, half_open=half_open).sum().backward()
+    below = torch.zeros(5).double()
+    for name, p in pot.named_parameters():
+        step = (other.get_parameter(name) - p).detach()
+        slope = p.grad * step - 0.5 * weights[name] * step.square()
+        below += slope.reshape(5, -1).sum(-1)
+    gained = log_prior(other, half_open=half_open) - log_prior(pot, half_open=half_open)
+    assert bool((gained >= below - 1e-9 * below.abs()).all())
+
+
 def test_what_is_not_trained_counts_nothing():
     pot = LSEICNN(1, 2, batch_shape=(3,))
     pot.requires_grad_(False)
     assert torch.equal(log_prior(pot), torch.zeros(3))
+    assert prior_weights(pot) == {}
