@@ -43,7 +43,7 @@ from lse_vi.tables.table import Table
 TRIAL_STEPS = 100
 # Steps in which the winner nearly always converges. The few that do not are in a long valley, such
 # as that of a wall that grows steeper, where thousands of steps gain what no data can show.
-LAST_STEPS = 100
+LAST_STEPS = 200
 TIE = 2 * ROUND_GAIN  # nats: what the two idle rounds that end a polish may have left
 NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 
@@ -136,7 +136,7 @@ def fit_density(
         polish: at most so many L-BFGS steps from there for the best restart, if a step takes all
             points; 0 for none. Every K that may still win takes the first 100, as does K - 1 after
             a merger of two modes of K that may win; the winner takes the rest, and so do fits that
-            may still win; of what is left then, the winner takes up to 100 to converge. The steps
+            may still win; of what is left then, the winner takes up to 200 to converge. The steps
             are taken in coordinates scaled by the curvature, and so find steep walls that cost Adam
             thousands of steps.
         method: how log Z is found during the fit, as in :class:`LSEDensity`.

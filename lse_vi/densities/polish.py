@@ -61,10 +61,14 @@ def polish(
         goal: the objective, (*batch,), that must stay within twice the gain that is expected of
             the steps that are left, or the polish ends; None to take all steps.
         converge: until a round gains less than a millionth of a nat, or than the error of log Z,
-            in place of half a nat.
+            in place of half a nat; in a plane, with the rule by which states are compared.
     """
     pot.load_state_dict(lift(candidate.state))
-    rules, n, history = recipe.rules_of(pot), data.size.to(pot.alpha), candidate.history
+    rules, n, history = (
+        recipe.rules_of(pot, last=converge),
+        data.size.to(pot.alpha),
+        candidate.history,
+    )
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, rules.judge)
     noise = float((n * rules.steps.error).amax())
@@ -82,7 +86,7 @@ def polish(
         # gained on new nodes.
         good = (_nodes_in_use(pot, rules.steps) > IN_USE * spread) & (after is not None)
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
-        rules = recipe.rules_of(pot)
+        rules = recipe.rules_of(pot, last=converge)
         gained, losses, error = _gains(pot, before, data, rules.judge)
         good &= gained > -error
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
@@ -94,7 +98,7 @@ def polish(
             length //= 2
             if length < SHORTEST:
                 break
-            rules = recipe.rules_of(pot)
+            rules = recipe.rules_of(pot, last=converge)
             losses = judge(pot, data, rules.judge)[1]
         look(history, pot, done + step, objective / n, losses)
         bar.update(taken)

@@ -149,11 +149,16 @@ class DensityRecipe(Recipe):
         """The rule for log Z of a potential, in standardised units."""
         return rule_of(self.method, pot, self.box and self.box.to(pot.alpha.dtype))
 
-    def rules_of(self, pot: LSEICNN) -> Rules:
-        """The rules of the steps, and that by which states and numbers of modes are compared."""
-        steps = self.rule_of(pot)
+    def rules_of(self, pot: LSEICNN, *, last: bool = False) -> Rules:
+        """The rules of the steps, and that by which states and numbers of modes are compared.
+
+        With ``last`` the steps take the latter too: a fit can converge on an exact rule only.
+        """
         plane = self.box is None and pot.dim == 2 and not isinstance(self.method, Quadrature)
-        return Rules(steps, rule_of(JUDGE, pot, None) if plane else steps)
+        if not plane:
+            return Rules(*[self.rule_of(pot)] * 2)
+        judge = rule_of(JUDGE, pot, None)
+        return Rules(judge if last else self.rule_of(pot), judge)
 
 
 def density_recipe(

@@ -79,8 +79,8 @@ def test_the_history_goes_on():
     x = np.random.default_rng(0).exponential(size=200)
     fit = fit_density(x, modes=1, steps=100, polish=70, progress=False)
     steps, loss = fit.history["step"], fit.history["loss"]
-    assert steps[:2] == [50, 100]
-    assert steps[2:] == [150, 170]
+    assert steps[:3] == [0, 50, 100]
+    assert steps[3:] == [150, 170]
     assert loss[-1] <= loss[1]
 
 

@@ -65,4 +65,4 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state():
 @pytest.mark.parametrize("steps", [9, 10, 11])
 def test_a_rise_of_one_step_is_none(steps):
     fit = fit_density(torch.randn(50), modes=1, steps=steps, polish=0, progress=False)
-    assert fit.history["step"] == [steps]
+    assert fit.history["step"] == [0, steps]
