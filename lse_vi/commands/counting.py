@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
@@ -36,11 +36,12 @@ class Group(NamedTuple):
     heights: np.ndarray
 
 
-def ticks_of(values: np.ndarray) -> np.ndarray:
-    """Where the densities of all groups are shown."""
+def ticks_of(values: np.ndarray, bounds: Sequence[float] | None = None) -> np.ndarray:
+    """Where the densities of all groups are shown: about the data, within the bounds."""
     low, high = values.min(), values.max()
     margin = MARGIN * (high - low)
-    return np.linspace(low - margin, high + margin, HEIGHTS)
+    least, most = bounds or (-np.inf, np.inf)
+    return np.linspace(max(low - margin, least), min(high + margin, most), HEIGHTS)
 
 
 def look(label: str, count: ModeCount, ticks: np.ndarray) -> Group:

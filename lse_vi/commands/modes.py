@@ -39,6 +39,7 @@ def add(commands: Any) -> None:
     )
     add_rows(parser)
     parser.add_argument("--modes", type=int, default=5, help="most modes, up to 6; default 5")
+    parser.add_argument("--bounds", type=float, nargs=2, metavar=("LOW", "HIGH"), help="e.g. 0 inf")
     parser.set_defaults(run=run)
 
 
@@ -47,11 +48,12 @@ def run(options: argparse.Namespace) -> list[Group]:
     rows = read_rows(options)
     out = Outputs(options.out)
     values = rows.table[rows.value].to_numpy(float)
-    ticks = ticks_of(values)
+    ticks = ticks_of(values, options.bounds)
+    settings = {"modes": options.modes, "bounds": options.bounds}
     name = f"modes.{options.format}"
     with plt.rc_context(STYLE):
         if rows.by is None:
-            count = count_modes(values, modes=options.modes, progress=not options.quiet)
+            count = count_modes(values, progress=not options.quiet, **settings)
             found = [look("", count, ticks)]
             figure, axes = plt.subplots(1, 2, figsize=(10, 4))
             plot_posterior(count, ax=axes[0]).set(xlabel=rows.value, title=_title(found[0], rows))
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> list[Group]:
                 str(label): own.to_numpy(float)
                 for label, own in rows.table.groupby(rows.by, sort=True)[rows.value]
             }
-            counted = count_groups(groups, ticks, {"modes": options.modes})
+            counted = count_groups(groups, ticks, settings)
             bar = tqdm(counted, total=len(groups), desc=rows.by, disable=options.quiet)
             found = list(bar)
             figure = _over_groups(found, rows, ticks)

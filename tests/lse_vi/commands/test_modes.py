@@ -67,6 +67,17 @@ def test_modes_of_a_column(file, fast, tmp_path, capsys):
     assert (tmp_path / "modes.png").stat().st_size > 10_000
 
 
+def test_modes_of_waiting_times(fast, tmp_path):
+    """No mode is beyond a wall, and rows beyond it are refused."""
+    waits = np.random.default_rng(1).exponential(size=300)
+    path = tmp_path / "waits.csv"
+    pd.DataFrame({"wait_s": waits}).to_csv(path, index=False)
+    arguments = ["--value", "wait_s", "--modes", "1", "--out", str(tmp_path / "out"), "--quiet"]
+    assert main(["modes", str(path), *arguments, "--bounds", "0", "inf"]) == 0
+    assert (pd.read_csv(tmp_path / "out" / "modes.csv").wait_s >= 0).all()
+    assert main(["modes", str(path), *arguments, "--bounds", "0.5", "inf"]) == 2
+
+
 @pytest.mark.parametrize("by", [["--by", "time_h"], []])
 def test_a_density_and_its_modes(file, tmp_path, capsys, by):
     arguments = ["--value", "gfp", *by, "--modes", "2", "--out", str(tmp_path), "--quiet"]
