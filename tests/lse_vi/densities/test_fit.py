@@ -50,20 +50,20 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone():
 def test_modes_are_found_in_more_dimensions(dim):
     """Weights and places of two separate normals, as of all points and not of the nine tenths.
 
-    The share of a third in 270 of 300 points has a standard error of 0.009. The places are those
-    of all points to less than one standard error of the mean of a hundred, root mean square.
+    The share of a third in 270 of 300 points has a standard error of 0.009, and the place of a
+    hundred points one of 0.1.
     """
     n = 300
     x = torch.randn(n, dim)
     x[: n // 3] += 6.0
-    res = fit_density(x, modes=3, **QUICK)
+    res = fit_density(x, modes=3, hidden=(4,), progress=False)
     assert int(res.active_modes) == 2
     order = res.mode_weights.argsort(descending=True)[:2]
     torch.testing.assert_close(
         res.mode_weights[order], torch.tensor([2 / 3, 1 / 3]), atol=0.02, rtol=0
     )
     truth = torch.stack([x[n // 3 :].mean(0), x[: n // 3].mean(0)])
-    assert float((res.mode_locations[order] - truth).square().mean().sqrt()) < 0.1
+    torch.testing.assert_close(res.mode_locations[order], truth, atol=0.15, rtol=0)
 
 
 def test_data_type_is_kept():
