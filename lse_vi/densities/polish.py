@@ -64,11 +64,8 @@ def polish(
             in place of half a nat; in a plane, with the rule by which states are compared.
     """
     pot.load_state_dict(lift(candidate.state))
-    rules, n, history = (
-        recipe.rules_of(pot, last=converge),
-        data.size.to(pot.alpha),
-        candidate.history,
-    )
+    rules = recipe.rules_of(pot, last=converge)
+    n, history = data.size.to(pot.alpha), candidate.history
     done = int(history["step"][-1])
     objective, losses = judge(pot, data, rules.judge)
     noise = float((n * rules.steps.error).amax())

@@ -83,20 +83,22 @@ def test_the_number_of_modes_of_counts_that_are_moved_a_little():
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_histogram_with_counts_has_its_two_humps_and_repeated_points_give_the_same(seed):
+    """Without points held out, which would choose between two states for each fit anew."""
+    quick = {**QUICK, "held_out": 0.0}
     centre, count, x = histogram(seed)
-    res = fit_density(centre, weights=count, **QUICK)
+    res = fit_density(centre, weights=count, **quick)
     assert int(res.active_modes) == int(res.peaks) == 2
     assert res.cells == (1.0,)
     assert "values that many points share are cells, 1 wide" in str(res)
     assert sorted(res.mode_locations.squeeze(-1).tolist()) == pytest.approx([5, 14], abs=0.5)
-    again = fit_density(np.repeat(centre, count), **QUICK)
+    again = fit_density(np.repeat(centre, count), **quick)
     grid = torch.linspace(0, 20, 200).unsqueeze(-1)
     torch.testing.assert_close(
         again.density.log_prob(grid), res.density.log_prob(grid), rtol=1e-8, atol=1e-8
     )
-    points = fit_density(x, **QUICK)
+    points = fit_density(x, **quick)
     apart = (res.density.log_prob(grid).exp() - points.density.log_prob(grid).exp()).abs()
-    assert float(apart.mean()) * 20 / 2 < 0.05  # cells of two thirds of a deviation widen a group
+    assert float(apart.mean()) * 20 / 2 < 0.04  # cells of two thirds of a deviation widen a group
 
 
 def test_small_counts_of_each_group_of_a_table():
