@@ -102,19 +102,23 @@ def run(cases: Sequence[str] = tuple(CASES), moves: int = 10, threads: int = 1) 
                 "largest_change": max(abs(value - log_likelihood) for _, value in ends),
             }
         rows.append(row)
+        bar.write(line(row))  # a run takes half an hour: what is measured is shown at once
     return {"benchmark": "steadiness", "moves": moves, "threads": threads, "rows": rows}
+
+
+def line(row: Record) -> str:
+    """One case, as the terminal shows it."""
+    ends = [row[f"{size:g}"] for size in SIZES]
+    return f"{row['case']:<20}{row['modes']:>6}" + "".join(
+        f"{e['flips']:>11} flips {e['largest_change']:6.4f}" for e in ends
+    )
 
 
 def table(result: Record) -> str:
     """The result as the terminal shows it."""
     heads = [f"{f'moves of {size:g}':>24}" for size in SIZES]
     lines = [f"{'case':<20}{'modes':>6}" + "".join(heads)]
-    for row in result["rows"]:
-        ends = [row[f"{size:g}"] for size in SIZES]
-        lines.append(
-            f"{row['case']:<20}{row['modes']:>6}"
-            + "".join(f"{e['flips']:>11} flips {e['largest_change']:6.4f}" for e in ends)
-        )
+    lines += [line(row) for row in result["rows"]]
     for size in SIZES:
         same = sum(result["moves"] - row[f"{size:g}"]["flips"] for row in result["rows"])
         lines.append(f"moves of {size:g}: {same} of {result['moves'] * len(result['rows'])} alike")
