@@ -171,12 +171,15 @@ def fit_density(
     recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
     if box is not None:
         box.check_holds(given.parts())
-    template = settings.template(like, recipe)
+    # L-BFGS needs double precision, and a start in single would be that of another fit.
+    inner = torch.float64 if recipe.polish else like.dtype
+    template = settings.template(like.to(inner), recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
     with seeded(seed):
         beside = Background.of(points, recipe.box) if background else None
-        data = FitData.split(points, recipe.n_test, recipe.batch_size, beside, recipe.half_open)
+        parts: dict[str, Any] = {"background": beside, "half_open": recipe.half_open}
+        data = FitData.split(points, recipe.n_test, recipe.batch_size, inner, **parts)
         search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)
         while len(search.done) < modes and not search.stalled:
             pot = template.resized(len(search.done) + 1, (recipe.starts, *batch))
@@ -184,20 +187,20 @@ def fit_density(
             try:
                 candidate = train(pot, data, recipe, search)
             except NonFiniteLossError as error:
-                _in_units_(error.potential, points)
+                _in_units_(error.potential.to(like.dtype), points)
                 raise
             search.add(candidate)
-        precise, trial = data.double(), min(recipe.polish, TRIAL_STEPS)
+        trial = min(recipe.polish, TRIAL_STEPS)
 
         def go_on(rough: Candidate, steps: int, **until: Any) -> Candidate:
-            pot = template.resized(rough.modes, (1, *batch)).double()
-            return polish_candidate(pot, rough, precise, recipe, steps, **until)
+            pot = template.resized(rough.modes, (1, *batch))
+            return polish_candidate(pot, rough, data, recipe, steps, **until)
 
         while recipe.polish:
             if rough := search.promising():
                 search.replace(go_on(rough, trial))
             elif rough := search.mergeable():
-                state = _merged(template.resized(rough.modes, batch), rough.state, precise)
+                state = _merged(template.resized(rough.modes, batch), rough.state, data)
                 fewer = search.merge(rough, state, recipe.polish)
                 fewer = go_on(fewer, trial, goal=search.goal(fewer))
                 if search.undecided(fewer):
@@ -214,6 +217,7 @@ def fit_density(
         pot = pot if beside is None else beside.joined(pot)
         if recipe.mixture and not recipe.learn_rho:
             _balance_(pot, data, recipe.rule_of(pot))
+    pot = pot.to(like.dtype)
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
     return result_of(density, points, given, peaks, search.done, table, background=background)
@@ -255,8 +259,7 @@ def _in_units_(pot: LSEICNN, points: Points) -> None:
 
 
 def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
-    """The ``state`` of ``pot`` with two modes in one, in double precision."""
-    pot = pot.double()
+    """The ``state`` of ``pot`` with two modes in one."""
     pot.load_state_dict(state)
     return snapshot(merge_closest(pot, data.sample, data.modes_share(pot), data.sample_weights))
 

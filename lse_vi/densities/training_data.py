@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -35,7 +35,7 @@ class FitData:
         test: the held-out points of weight one, standardised.
         there: False for an entry that fills up the held-out points of a data set, as those of
             another are more: (m, *batch) or (m, *1s).
-        dtype: of all points that the methods return; that of ``points`` by default.
+        dtype: of all points that the methods return.
         background: the part of the density beside the modes; None without one.
         half_open: whether the support has a wall on one side only.
     """
@@ -47,7 +47,7 @@ class FitData:
     batch_size: int
     test: Tensor
     there: Tensor
-    dtype: torch.dtype | None = None
+    dtype: torch.dtype
     background: Background | None = None
     half_open: bool = False
 
@@ -57,12 +57,11 @@ class FitData:
         points: Points,
         n_test: int,
         batch_size: int,
-        background: Background | None = None,
-        half_open: bool = False,
+        dtype: torch.dtype,
+        **beside: Any,
     ) -> FitData:
         """Hold out ``n_test`` random points; a fit in batches is judged by at most 16,384."""
         order = randperm(len(points))
-        dtype = points.like.dtype
         if points.weights is None:
             whole = batch_size >= len(points) - n_test
             judged = order[: n_test if whole else min(n_test, ENOUGH_POINTS)]
@@ -84,8 +83,7 @@ class FitData:
         like = points.like.device
         weights, size = weights.to(like), weights.sum(0).to(like)
         relative = weights if points.weights is None else weights * (len(rows) / size)
-        beside: dict[str, Any] = {"background": background, "half_open": half_open}
-        return cls(points, rows, relative, size, batch_size, test, there, **beside)
+        return cls(points, rows, relative, size, batch_size, test, there, dtype, **beside)
 
     @cached_property
     def whole(self) -> Tensor | None:
@@ -112,10 +110,6 @@ class FitData:
         some = randint(len(self.rows), self.batch_size)
         return self._standardised(self.rows[some]), self.weights[some.to(self.weights.device)]
 
-    def double(self) -> FitData:
-        """The same points in double precision."""
-        return replace(self, test=self.test.double(), dtype=torch.float64)
-
     def mean(self, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The mean over all training points of ``function``: (n, *batch, dim) -> (n, ...).
 
@@ -125,7 +119,7 @@ class FitData:
         The points are shared among the processes of a distributed fit.
         """
         rows = own_share(self.rows).split(ENOUGH_POINTS)
-        weights = own_share(self.weights.to(self.dtype or self.points.like.dtype))
+        weights = own_share(self.weights.to(self.dtype))
         parts = zip(rows, weights.split(ENOUGH_POINTS), strict=True)
         sums = [function(self._standardised(own), part).sum(0) for own, part in parts]
         mean = torch.stack(sums).sum(0) * (processes() / len(self.rows))
@@ -153,7 +147,7 @@ class FitData:
         return losses.masked_fill(~self.there.unsqueeze(1), torch.nan)
 
     def _standardised(self, rows: Tensor) -> Tensor:
-        return self.points.standardised(rows).to(self.dtype or self.points.like.dtype)
+        return self.points.standardised(rows).to(self.dtype)
 
 
 def _draws_of(points: Points, worth: Tensor) -> tuple[Tensor, Tensor]:

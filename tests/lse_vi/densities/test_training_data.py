@@ -20,7 +20,7 @@ def two_modes(n, dim, rng):
 
 def test_held_out_points_are_not_trained_on():
     x = torch.arange(1000.0).unsqueeze(-1)
-    data = FitData.split(Points.of("x", x), n_test=100, batch_size=64)
+    data = FitData.split(Points.of("x", x), n_test=100, batch_size=64, dtype=torch.float32)
     seen = {round(float(v), 6) for _ in range(200) for v in data.draw()[0]}
     assert seen.isdisjoint({round(float(v), 6) for v in data.test})
     assert len(seen) == 900

@@ -35,7 +35,7 @@ def twice():
 
 def of(x, weights):
     points = Points.of("x", x, weights)
-    return FitData.split(points, 0, len(points))
+    return FitData.split(points, 0, len(points), torch.float64)
 
 
 def test_every_sum_of_a_fit_takes_counts_as_repeated_points(twice):
