@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,10 @@ from lse_vi.network.substitution import put
 from lse_vi.random.draws import generator
 
 # Points behind the information: all nodes of a rule with fewer, else draws of q among the nodes.
-INFORMATION_POINTS = 1024  # several times a mode's parameters
+# Draws jump where rounding changes a weight, and L-BFGS makes large what was small: so it is better
+# to take all nodes, which for a fit in a plane are so many.
+INFORMATION_POINTS = 4096
+PART = 1024  # points at once, which bounds the memory
 # Parameters of a mode in one block of the information, whose factor takes 32 MB in double
 # precision. A mode with more parameters has several blocks, treated as independent.
 WIDEST = 2000
@@ -59,7 +62,6 @@ class FisherCoordinates:
     ) -> None:
         self.pot = pot
         own = {name: p.detach() for name, p in pot.named_parameters() if p.requires_grad}
-        scores = _scores(pot, own, rule)
         weights = prior_weights(pot, half_open=half_open)
         depth = len(pot.batch_shape)
         shapes = {name: p.shape for name, p in own.items()}
@@ -69,16 +71,21 @@ class FisherCoordinates:
         if shared:
             self.groups.append(_Group(shared, depth))
         self.start = [group.join(own) for group in self.groups]
+        products = [
+            [part.new_zeros(*part.shape, part.shape[-1]) for part in start.split(WIDEST, -1)]
+            for start in self.start
+        ]
+        for scores in _scores(pot, own, rule):
+            for group, totals in zip(self.groups, products, strict=True):
+                for total, part in zip(totals, group.join(scores).split(WIDEST, -1), strict=True):
+                    rows = part.movedim(0, -2)
+                    total += rows.mT @ rows
         self.factors = [
             [
                 _factor(*parts, n)
-                for parts in zip(
-                    group.join(scores).split(WIDEST, -1),
-                    group.join(weights).split(WIDEST, -1),
-                    strict=True,
-                )
+                for parts in zip(totals, group.join(weights).split(WIDEST, -1), strict=True)
             ]
-            for group in self.groups
+            for group, totals in zip(self.groups, products, strict=True)
         ]
         self.phi = [torch.zeros_like(start).requires_grad_() for start in self.start]
 
@@ -121,10 +128,10 @@ class _Group:
         }
 
 
-def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Tensor]:
+def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> Iterator[dict[str, Tensor]]:
     """dE/dtheta less its mean, times the root of the weight of each point: (points, *batch, ...).
 
-    Their products, summed over the points, are the covariances under q.
+    Their products, summed over the points of all parts, are the covariances under q.
     """
     weights = rule.probabilities(pot)
     points = rule.points.expand(*weights.shape, pot.dim)
@@ -138,23 +145,26 @@ def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: Rule) -> dict[str, Te
     def energy(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return pot.with_parameters(tensors)(x).sum()
 
-    def centred(score: Tensor) -> Tensor:
-        share = weights.reshape(*weights.shape, *(1,) * (score.dim() - weights.dim()))
-        return share.sqrt() * (score - (share * score).sum(0))
+    def mean_energy(tensors: Mapping[str, Tensor]) -> Tensor:
+        return (weights * pot.with_parameters(tensors)(points)).sum()
 
-    scores: dict[str, Tensor] = vmap(grad(energy), (None, 0))(own, points)
-    return {name: centred(score) for name, score in scores.items()}
+    mean = grad(mean_energy)(own)
+    for x, share in zip(points.split(PART), weights.split(PART), strict=True):
+        scores: dict[str, Tensor] = vmap(grad(energy), (None, 0))(own, x)
+        roots = {
+            name: share.sqrt().reshape(*share.shape, *(1,) * (score.dim() - share.dim()))
+            for name, score in scores.items()
+        }
+        yield {name: roots[name] * (score - mean[name]) for name, score in scores.items()}
 
 
-def _factor(scores: Tensor, precision: Tensor, n: Tensor) -> Tensor:
-    """The Cholesky factor C of n scores^T scores + diag(precision), (..., size, size).
+def _factor(covariance: Tensor, precision: Tensor, n: Tensor) -> Tensor:
+    """The Cholesky factor C of n covariance + diag(precision), (..., size, size).
 
     Args:
-        scores: (points, ..., size), centred and weighted.
+        covariance: of the scores, (..., size, size).
         precision: weights of the prior, (..., size).
         n: number of points of the fit, (*batch).
     """
-    rows = scores.movedim(0, -2)
-    many = n.reshape(*n.shape, *(1,) * (rows.dim() - n.dim()))
-    information = many * (rows.mT @ rows) + torch.diag_embed(precision)
-    return torch.linalg.cholesky(information)
+    many = n.reshape(*n.shape, *(1,) * (covariance.dim() - n.dim()))
+    return torch.linalg.cholesky(many * covariance + torch.diag_embed(precision))

@@ -13,13 +13,16 @@ from lse_vi.distribution.box import Box
 from lse_vi.fitting.starts import columns_of
 from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
-from lse_vi.numerics.clusters import LEAST_VARIANCE, gaussian_mixture
+from lse_vi.numerics.clusters import EM_GAIN, LEAST_VARIANCE, gaussian_mixture
 from lse_vi.numerics.linear_algebra import log_det
 from lse_vi.random.draws import generator, randn_like
 
 # Standard deviation of the slopes of the softplus units at the start, in the frame of the mode:
 # with gentler ones Adam finds fewer walls.
 START_SLOPE = 3.0
+# Mixtures that differ by less, in nats per point, are one as far as EM has gone, and the first is
+# taken: else rounding would choose between the same components in another order.
+TIE = 10 * EM_GAIN
 # Widths of its frame by which an exponential start is away from the minimum of the mode: over its
 # own mean, the density bends by a hundredth of its slope.
 TAIL = 10.0
@@ -58,7 +61,8 @@ def start_on_mixture(
         runs = [
             gaussian_mixture(points[:, b], pot.modes, rng, other, worth[b]) for _ in range(restarts)
         ]
-        best.append(max(runs, key=lambda run: run[0])[1:])
+        level = max(run[0] for run in runs) - TIE
+        best.append(next(run[1:] for run in runs if run[0] >= level))
     weights, means, factors = (
         torch.as_tensor(np.stack(parts)).to(pot.alpha) for parts in zip(*best, strict=True)
     )
