@@ -133,7 +133,13 @@ def _over_groups(found: Sequence[Group], rows: Rows, ticks: np.ndarray) -> Figur
             below.bar(times, height, width, bottom=floor, color=COLORS[m - 1], label=name)
         floor += height
     below.set(xlabel=rows.by, ylabel="probability", ylim=(0, 1))
-    below.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend().remove()  # between the panels it would be taken for that of the lower one
+    named = {
+        name: mark
+        for axes in (ax, below)
+        for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named, loc="outside lower center", ncols=4)
     return figure
 
 
