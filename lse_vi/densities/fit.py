@@ -171,15 +171,11 @@ def fit_density(
     recipe = density_recipe(points, box, settings, **model, **use, **pace, **common)
     if box is not None:
         box.check_holds(given.parts())
-    # L-BFGS needs double precision, and a start in single would be that of another fit.
-    inner = torch.float64 if recipe.polish else like.dtype
-    template = settings.template(like.to(inner), recipe)
+    template = settings.template(like, recipe)
     LSEDensity(template, bounds, method=method)  # raises early if q has no finite Z
     file = Checkpoint(checkpoint, lambda: fingerprint(points, box, settings, recipe))
     with seeded(seed):
-        beside = Background.of(points, recipe.box) if background else None
-        parts: dict[str, Any] = {"background": beside, "half_open": recipe.half_open}
-        data = FitData.split(points, recipe.n_test, recipe.batch_size, inner, **parts)
+        data = _split(points, recipe, template.alpha.dtype, background)
         search = ModeSearch(file, recipe.penalty, like.device, tie=TIE)
         while len(search.done) < modes and not search.stalled:
             pot = template.resized(len(search.done) + 1, (recipe.starts, *batch))
@@ -187,7 +183,7 @@ def fit_density(
             try:
                 candidate = train(pot, data, recipe, search)
             except NonFiniteLossError as error:
-                _in_units_(error.potential.to(like.dtype), points)
+                _in_units_(error.potential, points)
                 raise
             search.add(candidate)
         trial = min(recipe.polish, TRIAL_STEPS)
@@ -214,13 +210,18 @@ def fit_density(
                 break
         pot = search.assemble(template)
         peaks = _count_peaks(pot, recipe)
-        pot = pot if beside is None else beside.joined(pot)
+        pot = pot if data.background is None else data.background.joined(pot)
         if recipe.mixture and not recipe.learn_rho:
             _balance_(pot, data, recipe.rule_of(pot))
-    pot = pot.to(like.dtype)
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
     return result_of(density, points, given, peaks, search.done, table, background=background)
+
+
+def _split(points: Points, recipe: DensityRecipe, dtype: torch.dtype, background: bool) -> FitData:
+    """The points to train on and those held out, and the part beside the modes."""
+    beside = Background.of(points, recipe.box) if background else None
+    return FitData.split(points, recipe.n_test, recipe.batch_size, dtype, beside, recipe.half_open)
 
 
 def _last_steps(winner: Candidate, recipe: DensityRecipe) -> int:
@@ -252,7 +253,11 @@ def _match(pot: LSEICNN, data: FitData, recipe: DensityRecipe) -> None:
 
 
 def _in_units_(pot: LSEICNN, points: Points) -> None:
-    """A potential of standardised data as one of the data, which share the moments."""
+    """A potential of standardised data as one of the data, in their precision and units.
+
+    All data sets share the moments.
+    """
+    pot.to(points.like.dtype)
     pot.network.compose_affine_(*(m.expand(*pot.batch_shape, pot.dim) for m in points.moments))
     if points.period is not None:
         pot.units.set_(period=points.period)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from lse_vi.checks import (
@@ -75,9 +76,14 @@ class Settings(NamedTuple):
             )
 
     def template(self, like: Tensor, recipe: DensityRecipe) -> LSEICNN:
-        """A potential with the largest number of modes, to be resized; ``like`` is (dim,)."""
+        """A potential with the largest number of modes, to be resized; ``like`` is (dim,).
+
+        It is in double precision where L-BFGS needs that: also the start, as one in single would be
+        that of another fit.
+        """
         rho = START_RHO if recipe.learn_rho else 1.0
-        kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+        dtype = torch.float64 if recipe.polish else like.dtype
+        kind: dict[str, Any] = {"dtype": dtype, "device": like.device}
         with seeded(recipe.seed):
             pot = LSEICNN(
                 len(like), self.modes, hidden=self.hidden, network=self.network, rho=rho, **kind

@@ -58,7 +58,8 @@ class FitData:
         n_test: int,
         batch_size: int,
         dtype: torch.dtype,
-        **beside: Any,
+        background: Background | None = None,
+        half_open: bool = False,
     ) -> FitData:
         """Hold out ``n_test`` random points; a fit in batches is judged by at most 16,384."""
         order = randperm(len(points))
@@ -83,6 +84,7 @@ class FitData:
         like = points.like.device
         weights, size = weights.to(like), weights.sum(0).to(like)
         relative = weights if points.weights is None else weights * (len(rows) / size)
+        beside: dict[str, Any] = {"background": background, "half_open": half_open}
         return cls(points, rows, relative, size, batch_size, test, there, dtype, **beside)
 
     @cached_property

@@ -37,8 +37,8 @@ def test_the_state_that_is_kept_is_the_best_on_points_held_out(monkeypatch, seed
         judged.append(pot.select(0))
         return judge(pot, data, rule)
 
-    def watched_split(*arguments, **beside):
-        split.append(FitData.split(*arguments, **beside))
+    def watched_split(*arguments):
+        split.append(FitData.split(*arguments))
         return split[0]
 
     monkeypatch.setattr(training, "judge", watched_judge)
