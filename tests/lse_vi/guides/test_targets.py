@@ -110,10 +110,15 @@ def test_errors_of_the_evidence_mean_what_they_say():
     assert abs(float(scores.mean())) < 3 / math.sqrt(50)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_funnel_in_single_precision(seed):
-    """The centred eight schools: densities without bound in the neck, Hessians of any condition."""
-    torch.set_default_dtype(torch.float32)  # a fixture sets it back
+def test_a_funnel_in_both_precisions(seed, dtype):
+    """The centred eight schools: densities without bound in the neck, Hessians of any condition.
+
+    log Z is -31.31. A few draws deep in the neck, where the density falls by thousands of nats,
+    cost up to two nats when training saw too little of what they cost.
+    """
+    torch.set_default_dtype(dtype)  # a fixture sets it back
     res = fitted(eight_schools(centred=True), seed, steps=600)
-    assert -32.5 < res.elbo < -31.3  # log Z is -31.3
+    assert -31.6 < res.elbo < -31.3
     assert any("no maximum in some direction" in text for text in res.warnings)
