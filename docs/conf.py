@@ -48,6 +48,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {"ArrayLike": "ArrayLike"}  # by its name: what it stands for fills lines
+default_role = "code"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_use_param = False

@@ -165,7 +165,7 @@ class LSEDensity(TorchDistribution):
 
     @property
     def log_normalizer_error(self) -> Tensor:
-        """Error of log Z, (*batch,): a bound for quadrature, one standard deviation for samples."""
+        """Error of log Z, (*batch,): a quadrature's last change, the deviation of samples."""
         return self.rule.error.expand(self.batch_shape)
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib  # by its whole name: the site would take Path for that of a simulation
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar
 
 from lse_vi.checks import check_count, check_positive
@@ -36,7 +36,7 @@ class Recipe:
     learning_rate: float
     seed: int = 0
     progress: bool = True
-    checkpoint: str | Path | None = None
+    checkpoint: str | pathlib.Path | None = None
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps, minimum=self.least_steps)

@@ -50,7 +50,7 @@ class AutoLSEICNN(LatentSites):
     densities that is normalised and sampled exactly. :func:`~lse_vi.fit_guide` finds the modes and
     trains the guide. The guide can also be trained by ``SVI``, with :class:`~lse_vi.EnergyELBO` or
     with ``Trace_ELBO`` (by the score function, as q has no ``rsample``). Before ``SVI``, call
-    :meth:`find_modes`: otherwise all modes start near one point.
+    :meth:`find_modes`: otherwise the first step does, and its search cannot be looked at first.
 
     Args:
         model: a Pyro model. Its continuous latents are the guide's; discrete ones with finitely

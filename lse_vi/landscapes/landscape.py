@@ -16,8 +16,9 @@ from lse_vi.network.potential import LSEICNN
 class Landscape(Protocol):
     """E with two derivatives: a :class:`lse_vi.LSEICNN`, a :class:`Blend` at one time, or yours.
 
-    Give a class of your own these four members to use it with the functions of this package. Where
-    its x is periodic, give it ``period`` too: a number or one per coordinate, None where not.
+    Give a class of your own these members, and make it callable with points, to use it with the
+    functions of this package. Where its x is periodic, give it ``period`` too: a number or one per
+    coordinate, None where not.
     """
 
     @property

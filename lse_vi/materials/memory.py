@@ -137,9 +137,12 @@ class Memory(Elastic):
 
         Each step has two parts. First the strain moves at fixed states, and all of its work is
         stored in Psi. Then the states move at fixed strain, and what Psi loses is dissipated
-        exactly: Psi(E_{n+1}, h_n) - Psi(E_{n+1}, h_{n+1}). This model does not keep that from being
-        negative, and stresses alone do not determine Psi as a function of h. A model that obeys the
-        second law is :class:`~lse_vi.Play`.
+        exactly:
+
+        .. math:: \Psi(E_{n+1}, h_n) - \Psi(E_{n+1}, h_{n+1})
+
+        This model does not keep that from being negative, and stresses alone do not determine Psi
+        as a function of h. A model that obeys the second law is :class:`~lse_vi.Play`.
         """
         prepared = self.prepare(strain, times)
         states = self._unroll(prepared)
