@@ -42,6 +42,7 @@ from lse_vi.plots.style import (
 from lse_vi.signatures.checked import checked
 
 FEW = 200  # up to so many data points get a tick each, besides the histogram; more would merge
+DASHES = (0, (4, 2))  # of modes, between which the density shows
 LEAST_HEIGHT = 1e-3  # share of the highest mode below which a mode's curve is not drawn
 WINDOW_QUANTILES = (0.0005, 0.9995)  # of each marginal, which the window holds: all but 0.1 %
 # Where that is this many times wider than what holds the middle 95 % of the mass, the window is the
@@ -118,8 +119,8 @@ def plot_density(
             label = f"mode {k}, weight {weights[k]:.2f}" if k in named else None
             high = heights[:, k] > LEAST_HEIGHT * heights.max()
             ax.fill_between(ticks, heights[:, k], where=high, color=color, alpha=INSIDE, lw=0)
-            ax.plot(ticks[high], heights[high, k], color=color, label=label)
-        # Below the modes and wider, so that it shows where one mode has all of it.
+            ax.plot(ticks[high], heights[high, k], color=color, ls=DASHES, label=label)
+        # Below the modes and wider, so that it shows between their dashes where one has all of it.
         ax.plot(ticks, as_numpy(q), color=FIT, lw=3, zorder=1.9, label="density $q$")
         ax.set(xlabel=names[0], ylabel="density $q(x)$", ylim=(0, None))
     else:

@@ -81,7 +81,7 @@ def plot_pairs(
             ax.hist([columns[i][part] for part in own], bins=30, stacked=True, color=colors)
             ax.yaxis.tick_right()
             ax.yaxis.set_label_position("right")
-            ax.set_ylabel("draws")
+            ax.set_ylabel("draws, stacked")
             ax.spines["right"].set_visible(True)
             ax.spines["left"].set_visible(False)
         else:  # in the order of the draws: no mode is on top
