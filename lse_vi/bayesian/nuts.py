@@ -55,7 +55,7 @@ def sample_posterior(
     enough, and only the step size is adapted. Each chain starts from a draw of the fit.
 
     Args:
-        fit: the fit whose draws are gone on from, of :func:`~lse_vi.fit_posterior`.
+        fit: from :func:`~lse_vi.fit_posterior`; the chains start from its draws.
         chains: number of chains.
         draws: number of draws of each chain, after its warm-up.
         warmup: number of draws in which the step size is adapted; they are dropped.

@@ -35,8 +35,8 @@ PHASES = (1.0, 0.3)
 STEP_POINTS = 1024
 SETTLING = 4  # times ``samples``, to compare the states in which phases ended: half the noise
 # Below the median of l + E, where it is cut off. A guide that fits has few draws there, but they
-# must cost enough to be unlearned: with a cut at 30 nats one draw in a thousand in the neck of a
-# funnel, at a thousand nats, seemed to cost 0.03.
+# must cost enough to be unlearned: with a cut at 30 nats one draw in a thousand would never seem to
+# cost more than 0.03, however deep in the neck of a funnel.
 TAIL_NATS = 200.0
 # Power of the largest float that bounds a score: squares of it, and sums of these, stay finite. In
 # single precision an early guide has scores that would overflow.

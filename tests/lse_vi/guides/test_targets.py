@@ -115,8 +115,8 @@ def test_errors_of_the_evidence_mean_what_they_say():
 def test_a_funnel_in_both_precisions(seed, dtype):
     """The centred eight schools: densities without bound in the neck, Hessians of any condition.
 
-    log Z is -31.31. A few draws deep in the neck, where the density falls by thousands of nats,
-    cost up to two nats when training saw too little of what they cost.
+    log Z is -31.31. A few draws deep in the neck cost one of these fits two nats when
+    training saw too little of what they cost.
     """
     torch.set_default_dtype(dtype)  # a fixture sets it back
     res = fitted(eight_schools(centred=True), seed, steps=600)
