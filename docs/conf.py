@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it with warnings as errors."""
 
+import inspect
 import re
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -70,6 +71,8 @@ _FITTED = re.compile(r"(?<![\w`.])[a-z]\w{3,}_(?![\w`])")  # such as n_component
 
 _ENTRY = re.compile(r" +[\w, ]+: ")  # of a list of arguments or attributes
 
+_CONSTANT = re.compile(r"(?<== )[A-Z_]{3,}\b")  # a default that has a name in the code
+
 _as_written: dict[str, list[str]] = {}
 
 
@@ -98,6 +101,14 @@ def _without_type(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     """Napoleon takes what stands before a colon in an attribute's docstring for its type."""
     if what in ("attribute", "data", "property"):
         lines[:] = _as_written[name]
+
+
+def _by_value(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str]:
+    """A default that is a constant with a name, as ``STEPS``, is shown as its number."""
+    names = vars(inspect.getmodule(obj)) if inspect.getmodule(obj) else {}
+    return _CONSTANT.sub(lambda m: f"{names.get(m[0], m[0])}", signature or ""), returns
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -172,5 +183,6 @@ def setup(app: Any) -> None:
     app.add_post_transform(BreakNames)
     app.connect("autodoc-process-docstring", _as_code, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", _without_type, priority=600)
+    app.connect("autodoc-process-signature", _by_value)
     app.connect("autodoc-skip-member", _skip)
     app.connect("missing-reference", _short_name)

@@ -89,15 +89,16 @@ def fits(results: Results, seed: int, path: Path) -> None:
                 above.plot(x, energy, color=FIT, lw=3.5, label=f"fit, seed {seed}")
         above.plot(x, exact, color=BLACK, lw=1.2, ls=(0, (4, 3)), label="exact")
         above.plot(*first.minima, "o", color="white", mec=FIT, mew=1.5, label="minima of the fit")
+        above.plot([], [], color=FIT, lw=0.6, label=f"each of {len(found)} seeds (below)")
         spread = np.ptp(exact)
         above.set(ylim=(exact.min() - 0.08 * spread, exact.max() + 0.05 * spread))
         above.set_title(NAMES[truth.name])
         below.set_xlabel("$x$")
         below.ticklabel_format(axis="y", scilimits=(-2, 2))
     axes[0, 0].set_ylabel("potential $E(x)$")
-    axes[1, 0].set_ylabel(f"fit - exact,\n{len(found)} seeds")
+    axes[1, 0].set_ylabel("fit - exact")
     most = max(axes[0], key=lambda ax: len(ax.get_legend_handles_labels()[0]))  # modes of all
-    figure.legend(*most.get_legend_handles_labels(), loc="outside lower center", ncols=7)
+    figure.legend(*most.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     save(figure, path)
 
 

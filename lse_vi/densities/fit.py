@@ -215,7 +215,7 @@ def fit_density(
             _balance_(pot, data, recipe.rule_of(pot))
     _in_units_(pot, points)
     density = LSEDensity(pot, bounds, method=method)
-    return result_of(density, points, given, peaks, search.done, table, background=background)
+    return result_of(density, points, given, peaks, search.history, table, background=background)
 
 
 def _split(points: Points, recipe: DensityRecipe, dtype: torch.dtype, background: bool) -> FitData:

@@ -12,8 +12,7 @@ from torch import Tensor
 from lse_vi.densities.data_source import Points
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.wrapping import lowest, mode_moments
-from lse_vi.fitting.history import History, join
-from lse_vi.fitting.mode_search import Candidate
+from lse_vi.fitting.history import History
 from lse_vi.fitting.report import counted, curve, page, place
 from lse_vi.network.circle import wrapped
 from lse_vi.network.potential import ACTIVE
@@ -66,8 +65,9 @@ class FitResult:
         mode_locations: mean of each mode under q, (*batch, modes, dim); NaN for a mode without
             mass.
         log_likelihood: mean log density of the data, (*batch,), in nats per point.
-        history: lists ``step``, ``loss``, ``held_out``, ``active_modes``, for
-            :func:`lse_vi.plots.plot_history`.
+        history: lists ``step``, ``loss`` (with the prior, without the penalty), ``held_out`` (both
+            in nats per point) and ``active_modes``, of all numbers of modes that were tried, those
+            kept last; for :func:`lse_vi.plots.plot_history`.
         peaks: number of peaks of the density that hold at least 1% of the mass, (*batch,): modes
             can share one.
         warnings: what speaks against trusting the result, in words; empty if nothing does.
@@ -220,7 +220,7 @@ def result_of(
     points: Points,
     given: Points,
     peaks: Tensor,
-    done: list[Candidate],
+    history: History,
     table: Table,
     *,
     background: bool,
@@ -232,7 +232,7 @@ def result_of(
         points: all data, as fitted.
         given: as the user gave them.
         peaks: the number of peaks of each density, (*batch,).
-        done: the candidates with each number of modes, for the history.
+        history: of the fit to standardised data.
         table: the names and labels that the data came with.
         background: whether the last mode is none, but the part beside them.
     """
@@ -260,7 +260,7 @@ def result_of(
         mode_weights=weights,
         mode_locations=locations.masked_fill(spare, torch.nan),
         log_likelihood=log_likelihood,
-        history=join([fit.history for fit in done]),
+        history=_in_units(history, points),
         peaks=peaks,
         warnings=tuple(doubts),
         spread=points.moments.deviation,
@@ -272,6 +272,12 @@ def result_of(
         weights_read=_reading(given) if table.weighted else "",
         cells=points.steps,
     )
+
+
+def _in_units(history: History, points: Points) -> History:
+    """Losses of standardised data as those of the data: a density changes by the scales."""
+    shift = float(points.moments.deviation.log().sum())
+    return history | {name: [y + shift for y in history[name]] for name in ("loss", "held_out")}
 
 
 def _reading(points: Points) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lse_vi.fitting.best_state import State, replace_where, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
-from lse_vi.fitting.history import History
+from lse_vi.fitting.history import History, join
 from lse_vi.fitting.random_state import random_state, set_random_state
 from lse_vi.network.gates import CLOSED
 from lse_vi.network.potential import LSEICNN
@@ -302,6 +302,12 @@ class ModeSearch:
                 own[mine] = p[mine].to(own)
         pot.load_state_dict(state)
         return pot
+
+    @property
+    def history(self) -> History:
+        """Of all candidates; those kept come last, so that it ends where the fit did."""
+        kept = {k + 1 for k in self.best().flatten().tolist()}
+        return join([c.history for c in sorted(self.done, key=lambda c: c.modes in kept)])
 
     def _worth(self) -> Tensor:
         """Penalised objectives, (candidates, *batch)."""

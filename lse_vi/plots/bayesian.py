@@ -217,7 +217,9 @@ def _draw_curve(
     for i, peak in enumerate(peaks):
         place = float(peak.location)
         reach = _reach(peak.location, peak.location_low, peak.location_high)
-        ax.errorbar(place, top, xerr=reach, fmt="v", **_peak_style(i, "peaks: mass, interval"))
+        ax.errorbar(
+            place, top, xerr=reach, fmt="|", ms=9, **_peak_style(i, "peaks: mass, interval")
+        )
         ax.annotate(f"{peak.mass:.0%}", (place, top), (0, 5), **text)
     ax.set(xlabel="$x$", ylabel="density $q(x)$", ylim=(0, 1.15 * top))
 
@@ -235,13 +237,13 @@ def _draw_plane(
         across, along = [_reach(*end) for end in ends]
         first, second = peak.location.tolist()
         marks = {"fmt": "X", "markeredgecolor": "white", **_peak_style(i, "peaks, with intervals")}
-        ax.errorbar(first, second, xerr=across, yerr=along, **marks)
+        ax.errorbar(first, second, xerr=across, yerr=along, capsize=3, **marks)
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
 
 
 def _peak_style(i: int, label: str) -> dict[str, Any]:
     """The look of peak ``i`` and its intervals; only the first is named in the legend."""
-    return {"color": VIOLET, "capsize": 3, "label": label if i == 0 else None}
+    return {"color": VIOLET, "label": label if i == 0 else None}
 
 
 def _ecdf(rows: Tensor, ticks: Tensor) -> Tensor:
