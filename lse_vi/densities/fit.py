@@ -13,6 +13,7 @@ from lse_vi.checks import check_counts
 from lse_vi.densities.background import Background
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
+from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.objective import judge
 from lse_vi.densities.polish import ROUND_GAIN
 from lse_vi.densities.polish import polish as polish_candidate
@@ -24,7 +25,7 @@ from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.peaks import climb_to_peaks
-from lse_vi.distribution.rule import Method, Rule
+from lse_vi.distribution.rule import Method
 from lse_vi.distribution.wrapping import mode_moments
 from lse_vi.fitting.best_state import State, replace_where, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
@@ -44,6 +45,9 @@ TRIAL_STEPS = 100
 # Steps in which the winner nearly always converges. The few that do not are in a long valley, such
 # as that of a wall that grows steeper, where thousands of steps gain what no data can show.
 LAST_STEPS = 200
+# Dimensions in which a rule is exact enough to converge on: in more, what the last steps gain are
+# the errors of its draws.
+EXACT_DIM = 2
 TIE = 2 * ROUND_GAIN  # nats: what the two idle rounds that end a polish may have left
 NARROWEST = 1e-3  # width of a mode in standardised units, as a mode on equal points has none
 
@@ -204,7 +208,7 @@ def fit_density(
                 search.improve(fewer)
             elif rough := search.unfinished():
                 search.replace(go_on(rough, rough.finish.left, goal=search.goal(rough)))
-            elif rough := search.winner():
+            elif dim <= EXACT_DIM and (rough := search.winner()):
                 search.replace(go_on(rough, _last_steps(rough, recipe), converge=True))
             else:
                 break
@@ -270,7 +274,7 @@ def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
 
 
 @torch.no_grad()
-def _balance_(pot: LSEICNN, data: FitData, rule: Rule) -> None:
+def _balance_(pot: LSEICNN, data: FitData, rule: FitRule) -> None:
     """Set the mass of each mode of a mixture to its share of the data, by one EM step."""
     shares = data.mean(lambda x, w: pot.responsibilities(x) * w.unsqueeze(-1))
     ratio = shares / rule.mode_weights(pot)

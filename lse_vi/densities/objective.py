@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.training_data import FitData
 from lse_vi.densities.weight_prior import log_prior
-from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import Best, snapshot
 from lse_vi.fitting.processes import own_share, processes
 from lse_vi.network.potential import LSEICNN
@@ -17,7 +17,7 @@ from lse_vi.numerics.weighted import mean_and_error
 
 
 @torch.no_grad()
-def judge(pot: LSEICNN, data: FitData, rule: Rule) -> tuple[Tensor, Tensor]:
+def judge(pot: LSEICNN, data: FitData, rule: FitRule) -> tuple[Tensor, Tensor]:
     """The objective, (restarts, *batch), and held-out losses, (n, restarts, *batch)."""
     log_z = data.log_normalizer(rule.log_normalizer(pot))
     mean = data.mean(lambda x, w: data.energy(pot, x.unsqueeze(1)) * w.unsqueeze(1))
@@ -25,7 +25,7 @@ def judge(pot: LSEICNN, data: FitData, rule: Rule) -> tuple[Tensor, Tensor]:
     return log_prior(pot, half_open=data.half_open) - data.size.to(mean) * (mean + log_z), losses
 
 
-def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
+def log_posterior(pot: LSEICNN, data: FitData, rule: FitRule) -> Tensor:
     """Log prior plus log-likelihood of a step's points, (restarts, *batch).
 
     Under several processes, the mean over the processes is the value for all points of the step.
@@ -33,10 +33,8 @@ def log_posterior(pot: LSEICNN, data: FitData, rule: Rule) -> Tensor:
     (drawn, weights), lead = data.draw(), pot.batch_shape
     x = own_share(drawn).unsqueeze(1).expand(-1, *lead, -1)
     w = own_share(weights).unsqueeze(1).to(x)
-    energies, nodes = pot(torch.cat([x, rule.points.expand(-1, *lead, -1)])).split(
-        [len(x), len(rule.points)]
-    )  # one pass through the network for both costs less than two
-    log_z = data.log_normalizer(torch.logsumexp(rule.log_weights - nodes, dim=0))
+    energies, log_z = rule.energies(pot, x)
+    log_z = data.log_normalizer(log_z)
     total = (data.beside(energies, x) * w).sum(0)
     mean = total * (processes() / len(drawn))  # averages to the mean over all points
     return log_prior(pot, half_open=data.half_open) - data.size.to(mean) * (mean + log_z)

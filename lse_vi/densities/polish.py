@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from lse_vi.densities.fisher_coordinates import FisherCoordinates
+from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.objective import judge, log_posterior
 from lse_vi.densities.recipe import DensityRecipe
 from lse_vi.densities.training import look, title
 from lse_vi.densities.training_data import FitData
-from lse_vi.distribution.rule import Rule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
@@ -89,8 +89,11 @@ def polish(
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
         gained = torch.where(good, gained, 0.0)
         objective = objective + gained
-        idle = 0 if bool((gained > error.clamp_min(least)).any()) else idle + 1
-        ahead = COMING * gained.clamp_min(0.0)
+        if bool((gained > error.clamp_min(least)).any()):
+            idle = 0
+        elif bool(good.all()):  # a round that failed says nothing of what is left
+            idle += 1
+        ahead = torch.where(good, COMING * gained.clamp_min(0.0), ahead)
         if not bool(good.all()):
             length //= 2
             if length < SHORTEST:
@@ -126,7 +129,7 @@ def polish(
 
 
 def _descend(
-    pot: LSEICNN, data: FitData, rule: Rule, steps: int, least: float
+    pot: LSEICNN, data: FitData, rule: FitRule, steps: int, least: float
 ) -> tuple[State | None, int]:
     """The state after some steps of L-BFGS on one rule, in coordinates made at the start.
 
@@ -168,7 +171,9 @@ def _descend(
 
 
 @torch.no_grad()
-def _gains(pot: LSEICNN, before: State, data: FitData, rule: Rule) -> tuple[Tensor, Tensor, Tensor]:
+def _gains(
+    pot: LSEICNN, before: State, data: FitData, rule: FitRule
+) -> tuple[Tensor, Tensor, Tensor]:
     """What ``pot`` has gained since the state ``before``, judged by nodes of its own.
 
     The same nodes judge both, as log Z by one set of draws and by another differ by more than a
@@ -190,6 +195,6 @@ def _gains(pot: LSEICNN, before: State, data: FitData, rule: Rule) -> tuple[Tens
 
 
 @torch.no_grad()
-def _nodes_in_use(pot: LSEICNN, rule: Rule) -> Tensor:
+def _nodes_in_use(pot: LSEICNN, rule: FitRule) -> Tensor:
     """The effective number of nodes that carry the mass of q, (1, *batch)."""
     return 1 / rule.probabilities(pot).square().sum(0)

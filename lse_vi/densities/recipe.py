@@ -18,11 +18,12 @@ from lse_vi.checks import (
     check_parameters,
 )
 from lse_vi.densities.data_source import Points
+from lse_vi.densities.mode_rules import FitRule, mode_rule
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import METHODS
 from lse_vi.distribution.importance import MomentMixture
 from lse_vi.distribution.quadrature import Quadrature
-from lse_vi.distribution.rule import Method, Rule
+from lse_vi.distribution.rule import Method
 from lse_vi.distribution.wrapping import rule_of
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
@@ -103,8 +104,8 @@ class Rules(NamedTuple):
     several nats of the objective, and it costs a few steps only. Elsewhere they are one.
     """
 
-    steps: Rule
-    judge: Rule
+    steps: FitRule
+    judge: FitRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,7 @@ class DensityRecipe(Recipe):
         restarts: starts for each number of modes.
         polish: steps of L-BFGS that may follow Adam.
         learn_rho: whether rho is trained; else it is 1.
+        by_mode: whether each mode is integrated by itself, as the density is their mixture on R^d.
         mixture: whether the modes start on a Gaussian mixture, the best of ``restarts``.
     """
 
@@ -139,6 +141,7 @@ class DensityRecipe(Recipe):
     restarts: int
     polish: int
     learn_rho: bool
+    by_mode: bool
     mixture: bool
 
     @property
@@ -151,8 +154,10 @@ class DensityRecipe(Recipe):
         """Fits of a number of modes in one batch: one on a mixture, else one for each restart."""
         return 1 if self.mixture else self.restarts
 
-    def rule_of(self, pot: LSEICNN) -> Rule:
+    def rule_of(self, pot: LSEICNN) -> FitRule:
         """The rule for log Z of a potential, in standardised units."""
+        if self.by_mode and isinstance(self.method, Quadrature):
+            return mode_rule(self.method, pot)
         return rule_of(self.method, pot, self.box and self.box.to(pot.alpha.dtype))
 
     def rules_of(self, pot: LSEICNN, *, last: bool = False) -> Rules:
@@ -160,10 +165,9 @@ class DensityRecipe(Recipe):
 
         With ``last`` the steps take the latter too: a fit can converge on an exact rule only.
         """
-        plane = self.box is None and pot.dim == 2 and not isinstance(self.method, Quadrature)
-        if not plane:
+        if pot.dim > 2 or self.box is not None or isinstance(self.method, Quadrature):
             return Rules(*[self.rule_of(pot)] * 2)
-        judge = rule_of(JUDGE, pot, None)
+        judge = mode_rule(JUDGE, pot) if self.by_mode else rule_of(JUDGE, pot, None)
         return Rules(judge if last else self.rule_of(pot), judge)
 
 
@@ -250,6 +254,7 @@ def density_recipe(
         restarts=restarts,
         polish=polish,
         learn_rho=learn_rho,
+        by_mode=settings.method is None and box is None and points.period is None and not learn_rho,
         mixture=mixture,
         **common,
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lse_vi.densities.background import Background
 from lse_vi.distribution.box import Box
+from lse_vi.distribution.modes import SingleModes
 from lse_vi.fitting.starts import columns_of
 from lse_vi.network.icnn import WhitenedICNN, whitened
 from lse_vi.network.potential import LSEICNN
@@ -26,6 +27,7 @@ TIE = 10 * EM_GAIN
 # Widths of its frame by which an exponential start is away from the minimum of the mode: over its
 # own mean, the density bends by a hundredth of its slope.
 TAIL = 10.0
+MOMENT_DRAWS = 4096  # for the moments of a mode; its units are small, and so is the error
 
 
 @torch.no_grad()
@@ -70,8 +72,37 @@ def start_on_mixture(
     loc, factor = means.reshape(*lead, dim), factors.reshape(*lead, dim, dim)
     network.reset_parameters(loc, factor)
     prepare_walls(network)
-    heights = weights.log() + log_det(factors)
-    network.add_offset_(-(heights - heights.mean(-1, keepdim=True)).reshape(lead))
+    heights = weights.log().reshape(lead) + log_det(factor) - _match_moments(network)
+    network.add_offset_(heights.mean(-1, keepdim=True) - heights)
+
+
+@torch.no_grad()
+def _match_moments(network: WhitenedICNN) -> Tensor:
+    """Give each mode the mean and the covariance that its frame alone would have.
+
+    Its units bend it a little. In five dimensions that costs 0.01 nats per point, in ten 0.02,
+    which is more than the parameters of a Gaussian mixture cost a fit to some thousand points.
+
+    Returns:
+        log of the factor by which the integral of exp(-f_k) changes, (*batch, modes).
+    """
+    loc, factor = network.loc.clone(), network.precision_factor()
+    dim = loc.shape[-1]
+    u = torch.quasirandom.SobolEngine(dim, scramble=True, seed=0).draw(MOMENT_DRAWS)
+    z = torch.special.ndtri(u.double().clamp(2.0**-31, 1 - 2.0**-31)).to(loc)  # 0 has no quantile
+    z = z.reshape(-1, *(1,) * (loc.dim() - 1), dim)
+    g = SingleModes(network.frame_stack()).value(z.expand(-1, *loc.shape)) - z.square().sum(-1) / 2
+    # Less the moments of the draws themselves, which are known to be those of a normal law.
+    excess = torch.softmax(-g, 0) - 1 / len(z)
+    mean = (excess.unsqueeze(-1) * z).sum(0)
+    second = torch.einsum("n...,nj,nk->...jk", excess, *[z.reshape(-1, dim)] * 2)
+    covariance = torch.eye(dim).to(loc) + second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+    own = torch.linalg.cholesky(covariance) @ factor  # u = own (x - loc) + mean
+    step = torch.linalg.solve_triangular(own, mean.unsqueeze(-1), upper=False).squeeze(-1)
+    network.loc.copy_(loc - step)
+    network.log_diagonal.copy_(own.diagonal(dim1=-2, dim2=-1).log())
+    network.off_diagonal.copy_(own.tril(-1))
+    return log_det(factor) - log_det(own) + torch.logsumexp(-g, 0) - math.log(len(z))
 
 
 @torch.no_grad()

@@ -44,6 +44,11 @@ class SingleModes:
     def __init__(self, stack: ConvexStack) -> None:
         self.stack = stack.unstack()
 
+    def value(self, x: Tensor) -> Tensor:
+        """f_k at ``x`` (*sample, *batch, modes, dim)."""
+        stack, layout = self.stack.place(x)
+        return layout.restore(stack.forward(layout.x)[0]).squeeze(-1)
+
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f_k and grad f_k at ``x`` (*sample, *batch, modes, dim)."""
         stack, layout = self.stack.place(x)
@@ -75,7 +80,7 @@ def mode_minima(pot: LSEICNN) -> ModeMinima:
     network = whitened(pot.network)
     modes = SingleModes(network.frame_stack())
     end = descend(
-        lambda u: modes.value_and_gradient(u)[0],
+        modes.value,
         lambda u: modes.value_and_gradient(u)[1],
         modes.hessian,
         torch.zeros_like(network.loc),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from lse_vi.distribution.bounds import TangentBound
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.cells import CellIntegrals, Cells
 from lse_vi.distribution.half_open import closed
-from lse_vi.distribution.modes import log_factor, log_weights, mode_minima
+from lse_vi.distribution.modes import SingleModes, log_factor, log_weights, mode_minima
 from lse_vi.distribution.rule import Rule
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
@@ -90,14 +91,42 @@ class Quadrature:
         tolerance = max(self.tolerance, ROUNDINGS * torch.finfo(pot.alpha.dtype).eps)
         if box is not None:
             return _box_rule(pot, closed(box, pot), self, tolerance)
-        grid, panels, previous = _ModeGrid(pot, tolerance), self.panels, None
+        grid = _ModeGrid(pot, tolerance)
+        return Rule(
+            *self._refined(grid.nodes, lambda x, w: torch.logsumexp(w - pot(x), dim=0), tolerance)
+        )
+
+    @torch.no_grad()
+    def mode_nodes(self, pot: LSEICNN) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`rule` on R^d for rho = 1, with each mode integrated by itself.
+
+        Returns:
+            Points (n, *batch, modes, dim) and log weights (n, *batch, modes) of each mode, and the
+            error of log Z, (*batch,).
+        """
+        grid, modes = _ModeGrid(pot, self.tolerance), SingleModes(pot.network.stack())
+        log_w = log_weights(pot)
+        return self._refined(
+            grid.own_nodes,
+            lambda x, w: torch.logsumexp(w + log_w - modes.value(x), dim=(0, -1)),
+            self.tolerance,
+        )
+
+    def _refined(
+        self,
+        nodes: Callable[[int], tuple[Tensor, Tensor]],
+        log_z: Callable[[Tensor, Tensor], Tensor],
+        tolerance: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Nodes and log weights with so many panels that log Z has stopped changing; the change."""
+        panels, previous = self.panels, None
         while True:
-            points, weights = grid.nodes(panels)
-            value = torch.logsumexp(weights - pot(points), dim=0)
+            points, weights = nodes(panels)
+            value = log_z(points, weights)
             if previous is not None:
-                error = (value - previous).abs()
-                if error.max() <= tolerance or 2**pot.dim * len(points) > self.max_nodes:
-                    return Rule(points, weights, error)
+                error, dim = (value - previous).abs(), points.shape[-1]
+                if error.max() <= tolerance or 2**dim * points[..., 0].numel() > self.max_nodes:
+                    return points, weights, error
             panels, previous = 2 * panels, value
 
 
@@ -166,17 +195,22 @@ class _ModeGrid:
             c = torch.asinh(density * c)
         self.stretch = c.clamp_min(LEAST_STRETCH)
 
-    def nodes(self, panels: int) -> tuple[Tensor, Tensor]:
-        """Points (n, *batch, dim) and log weights (n, *batch)."""
-        pot, count = self.pot, TRAPEZOIDS * panels
+    def own_nodes(self, panels: int) -> tuple[Tensor, Tensor]:
+        """Points (n, *batch, modes, dim) and log weights (n, *batch, modes) of each mode."""
+        count, dim = TRAPEZOIDS * panels, self.pot.dim
         ticks = (2 * torch.arange(count).to(self.log_det) + 1) / count - 1
-        t = torch.cartesian_prod(*[ticks] * pot.dim)
-        t = t.reshape(-1, *(1,) * self.log_det.dim(), pot.dim)
+        t = torch.cartesian_prod(*[ticks] * dim)
+        t = t.reshape(-1, *(1,) * self.log_det.dim(), dim)
         per_unit = self.radius / self.stretch.sinh()
         u = per_unit * (self.stretch * t).sinh()
         log_w = (2 / count * per_unit * self.stretch * (self.stretch * t).cosh()).log().sum(-1)
-        x = self.minima.x + (self.to_x @ u.unsqueeze(-1)).squeeze(-1)  # (n, *batch, modes, dim)
-        x, log_w = x.movedim(-2, 1), (log_w + self.log_det).movedim(-1, 1)
+        x = self.minima.x + (self.to_x @ u.unsqueeze(-1)).squeeze(-1)
+        return x, log_w + self.log_det
+
+    def nodes(self, panels: int) -> tuple[Tensor, Tensor]:
+        """Points (n, *batch, dim) and log weights (n, *batch)."""
+        pot, (x, log_w) = self.pot, self.own_nodes(panels)
+        x, log_w = x.movedim(-2, 1), log_w.movedim(-1, 1)
         own = torch.eye(pot.modes, dtype=torch.bool, device=x.device)
         own = own.reshape(pot.modes, *(1,) * len(pot.batch_shape), pot.modes)
         share = torch.log_softmax(log_weights(pot) - pot.mode_potentials(x), dim=-1)

