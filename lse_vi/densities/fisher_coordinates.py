@@ -9,8 +9,8 @@ import torch
 from torch import Size, Tensor
 from torch.func import grad, vmap
 
-from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.weight_prior import prior_weights
+from lse_vi.distribution.rule import AnyRule
 from lse_vi.network.images import held
 from lse_vi.network.potential import LSEICNN
 from lse_vi.network.substitution import put
@@ -58,7 +58,7 @@ class FisherCoordinates:
     """
 
     def __init__(
-        self, pot: LSEICNN, rule: FitRule, n: Tensor | float, *, half_open: bool = False
+        self, pot: LSEICNN, rule: AnyRule, n: Tensor | float, *, half_open: bool = False
     ) -> None:
         self.pot = pot
         own = {name: p.detach() for name, p in pot.named_parameters() if p.requires_grad}
@@ -128,7 +128,7 @@ class _Group:
         }
 
 
-def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: FitRule) -> Iterator[dict[str, Tensor]]:
+def _scores(pot: LSEICNN, own: Mapping[str, Tensor], rule: AnyRule) -> Iterator[dict[str, Tensor]]:
     """dE/dtheta less its mean, times the root of the weight of each point: (points, *batch, ...).
 
     Their products, summed over the points of all parts, are the covariances under q.

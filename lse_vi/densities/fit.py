@@ -13,7 +13,6 @@ from lse_vi.checks import check_counts
 from lse_vi.densities.background import Background
 from lse_vi.densities.data_source import Points
 from lse_vi.densities.merging import merge_closest
-from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.objective import judge
 from lse_vi.densities.polish import ROUND_GAIN
 from lse_vi.densities.polish import polish as polish_candidate
@@ -25,7 +24,7 @@ from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import LSEDensity
 from lse_vi.distribution.peaks import climb_to_peaks
-from lse_vi.distribution.rule import Method
+from lse_vi.distribution.rule import AnyRule, Method
 from lse_vi.distribution.wrapping import mode_moments
 from lse_vi.fitting.best_state import State, replace_where, snapshot
 from lse_vi.fitting.checkpoint import Checkpoint
@@ -274,7 +273,7 @@ def _merged(pot: LSEICNN, state: State, data: FitData) -> State:
 
 
 @torch.no_grad()
-def _balance_(pot: LSEICNN, data: FitData, rule: FitRule) -> None:
+def _balance_(pot: LSEICNN, data: FitData, rule: AnyRule) -> None:
     """Set the mass of each mode of a mixture to its share of the data, by one EM step."""
     shares = data.mean(lambda x, w: pot.responsibilities(x) * w.unsqueeze(-1))
     ratio = shares / rule.mode_weights(pot)

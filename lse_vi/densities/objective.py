@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.training_data import FitData
 from lse_vi.densities.weight_prior import log_prior
+from lse_vi.distribution.rule import AnyRule
 from lse_vi.fitting.best_state import Best, snapshot
 from lse_vi.fitting.processes import own_share, processes
 from lse_vi.network.potential import LSEICNN
@@ -17,7 +17,7 @@ from lse_vi.numerics.weighted import mean_and_error
 
 
 @torch.no_grad()
-def judge(pot: LSEICNN, data: FitData, rule: FitRule) -> tuple[Tensor, Tensor]:
+def judge(pot: LSEICNN, data: FitData, rule: AnyRule) -> tuple[Tensor, Tensor]:
     """The objective, (restarts, *batch), and held-out losses, (n, restarts, *batch)."""
     log_z = data.log_normalizer(rule.log_normalizer(pot))
     mean = data.mean(lambda x, w: data.energy(pot, x.unsqueeze(1)) * w.unsqueeze(1))
@@ -25,7 +25,7 @@ def judge(pot: LSEICNN, data: FitData, rule: FitRule) -> tuple[Tensor, Tensor]:
     return log_prior(pot, half_open=data.half_open) - data.size.to(mean) * (mean + log_z), losses
 
 
-def log_posterior(pot: LSEICNN, data: FitData, rule: FitRule) -> Tensor:
+def log_posterior(pot: LSEICNN, data: FitData, rule: AnyRule) -> Tensor:
     """Log prior plus log-likelihood of a step's points, (restarts, *batch).
 
     Under several processes, the mean over the processes is the value for all points of the step.

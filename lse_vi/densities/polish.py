@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from lse_vi.densities.fisher_coordinates import FisherCoordinates
-from lse_vi.densities.mode_rules import FitRule
 from lse_vi.densities.objective import judge, log_posterior
 from lse_vi.densities.recipe import DensityRecipe
 from lse_vi.densities.training import look, title
 from lse_vi.densities.training_data import FitData
+from lse_vi.distribution.rule import AnyRule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
 from lse_vi.fitting.mode_search import Candidate
 from lse_vi.fitting.processes import average_
@@ -27,7 +27,9 @@ ROUND_GAIN = 0.5  # nats, all points together: a round that gains less is idle; 
 # The same for the winner. Until a fit has converged, L-BFGS makes of a difference in rounding one
 # ten million times as large.
 LAST_GAIN = 1e-6
-IDLE_ROUNDS = 2  # idle rounds in a row that end the polish: one may be idle by an unlucky rule
+# Idle rounds in a row that end the polish: one may be idle by an unlucky rule. One that failed
+# says nothing of what is left to gain, and does not count.
+IDLE_ROUNDS = 2
 STRETCH, STRETCH_SHARE = 10, 0.1  # steps of a round that go on while they gain a share of its gain
 COMING = 0.5  # expected gain of all later rounds, as a share of the last: gains shrink fast
 SHORTEST = 3  # steps: a round that fails is repeated at half the length; shorter ones learn nothing
@@ -89,10 +91,7 @@ def polish(
         pot.load_state_dict(replace_where(good, snapshot(pot), before))
         gained = torch.where(good, gained, 0.0)
         objective = objective + gained
-        if bool((gained > error.clamp_min(least)).any()):
-            idle = 0
-        elif bool(good.all()):  # a round that failed says nothing of what is left
-            idle += 1
+        idle = 0 if bool((gained > error.clamp_min(least)).any()) else idle + int(good.all())
         ahead = torch.where(good, COMING * gained.clamp_min(0.0), ahead)
         if not bool(good.all()):
             length //= 2
@@ -129,7 +128,7 @@ def polish(
 
 
 def _descend(
-    pot: LSEICNN, data: FitData, rule: FitRule, steps: int, least: float
+    pot: LSEICNN, data: FitData, rule: AnyRule, steps: int, least: float
 ) -> tuple[State | None, int]:
     """The state after some steps of L-BFGS on one rule, in coordinates made at the start.
 
@@ -172,7 +171,7 @@ def _descend(
 
 @torch.no_grad()
 def _gains(
-    pot: LSEICNN, before: State, data: FitData, rule: FitRule
+    pot: LSEICNN, before: State, data: FitData, rule: AnyRule
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What ``pot`` has gained since the state ``before``, judged by nodes of its own.
 
@@ -195,6 +194,6 @@ def _gains(
 
 
 @torch.no_grad()
-def _nodes_in_use(pot: LSEICNN, rule: FitRule) -> Tensor:
+def _nodes_in_use(pot: LSEICNN, rule: AnyRule) -> Tensor:
     """The effective number of nodes that carry the mass of q, (1, *batch)."""
     return 1 / rule.probabilities(pot).square().sum(0)

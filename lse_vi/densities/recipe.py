@@ -18,12 +18,11 @@ from lse_vi.checks import (
     check_parameters,
 )
 from lse_vi.densities.data_source import Points
-from lse_vi.densities.mode_rules import FitRule, mode_rule
 from lse_vi.distribution.box import Box
 from lse_vi.distribution.density import METHODS
 from lse_vi.distribution.importance import MomentMixture
-from lse_vi.distribution.quadrature import Quadrature
-from lse_vi.distribution.rule import Method
+from lse_vi.distribution.quadrature import Quadrature, mode_rule
+from lse_vi.distribution.rule import AnyRule, Method
 from lse_vi.distribution.wrapping import rule_of
 from lse_vi.fitting.fingerprint import digest
 from lse_vi.fitting.random_state import seeded
@@ -104,8 +103,8 @@ class Rules(NamedTuple):
     several nats of the objective, and it costs a few steps only. Elsewhere they are one.
     """
 
-    steps: FitRule
-    judge: FitRule
+    steps: AnyRule
+    judge: AnyRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +123,6 @@ class DensityRecipe(Recipe):
         restarts: starts for each number of modes.
         polish: steps of L-BFGS that may follow Adam.
         learn_rho: whether rho is trained; else it is 1.
-        by_mode: whether each mode is integrated by itself, as the density is their mixture on R^d.
         mixture: whether the modes start on a Gaussian mixture, the best of ``restarts``.
     """
 
@@ -141,7 +139,6 @@ class DensityRecipe(Recipe):
     restarts: int
     polish: int
     learn_rho: bool
-    by_mode: bool
     mixture: bool
 
     @property
@@ -150,11 +147,16 @@ class DensityRecipe(Recipe):
         return self.box is not None and not self.box.finite
 
     @property
+    def by_mode(self) -> bool:
+        """Whether a quadrature takes each mode by itself: the density is their mixture on R^d."""
+        return self.box is None and self.period is None and not self.learn_rho
+
+    @property
     def starts(self) -> int:
         """Fits of a number of modes in one batch: one on a mixture, else one for each restart."""
         return 1 if self.mixture else self.restarts
 
-    def rule_of(self, pot: LSEICNN) -> FitRule:
+    def rule_of(self, pot: LSEICNN) -> AnyRule:
         """The rule for log Z of a potential, in standardised units."""
         if self.by_mode and isinstance(self.method, Quadrature):
             return mode_rule(self.method, pot)
@@ -254,7 +256,6 @@ def density_recipe(
         restarts=restarts,
         polish=polish,
         learn_rho=learn_rho,
-        by_mode=settings.method is None and box is None and points.period is None and not learn_rho,
         mixture=mixture,
         **common,
     )

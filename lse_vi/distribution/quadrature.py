@@ -15,7 +15,7 @@ from lse_vi.distribution.box import Box
 from lse_vi.distribution.cells import CellIntegrals, Cells
 from lse_vi.distribution.half_open import closed
 from lse_vi.distribution.modes import SingleModes, log_factor, log_weights, mode_minima
-from lse_vi.distribution.rule import Rule
+from lse_vi.distribution.rule import ModeRule, Rule
 from lse_vi.network.icnn import whitened
 from lse_vi.network.potential import LSEICNN
 from lse_vi.numerics.linear_algebra import log_det
@@ -96,22 +96,6 @@ class Quadrature:
             *self._refined(grid.nodes, lambda x, w: torch.logsumexp(w - pot(x), dim=0), tolerance)
         )
 
-    @torch.no_grad()
-    def mode_nodes(self, pot: LSEICNN) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`rule` on R^d for rho = 1, with each mode integrated by itself.
-
-        Returns:
-            Points (n, *batch, modes, dim) and log weights (n, *batch, modes) of each mode, and the
-            error of log Z, (*batch,).
-        """
-        grid, modes = _ModeGrid(pot, self.tolerance), SingleModes(pot.network.stack())
-        log_w = log_weights(pot)
-        return self._refined(
-            grid.own_nodes,
-            lambda x, w: torch.logsumexp(w + log_w - modes.value(x), dim=(0, -1)),
-            self.tolerance,
-        )
-
     def _refined(
         self,
         nodes: Callable[[int], tuple[Tensor, Tensor]],
@@ -125,9 +109,27 @@ class Quadrature:
             value = log_z(points, weights)
             if previous is not None:
                 error, dim = (value - previous).abs(), points.shape[-1]
-                if error.max() <= tolerance or 2**dim * points[..., 0].numel() > self.max_nodes:
+                each = points[..., 0].numel() // max(1, value.numel())  # of the batch
+                if error.max() <= tolerance or 2**dim * each > self.max_nodes:
                     return points, weights, error
             panels, previous = 2 * panels, value
+
+
+@torch.no_grad()
+def mode_rule(how: Quadrature, pot: LSEICNN) -> ModeRule:
+    """The nodes of ``how`` that carry mass on R^d, for rho = 1: each mode is integrated by itself.
+
+    Args:
+        how: the tolerance and the largest number of nodes.
+        pot: with strongly convex modes.
+    """
+    grid, modes = _ModeGrid(pot, how.tolerance), SingleModes(pot.network.stack())
+    log_w = log_weights(pot)
+
+    def log_z(x: Tensor, w: Tensor) -> Tensor:
+        return torch.logsumexp(w + log_w - modes.value(x), dim=(0, -1))
+
+    return ModeRule(*how._refined(grid.own_nodes, log_z, how.tolerance)).carrying(pot)
 
 
 def _box_rule(pot: LSEICNN, box: Box, how: Quadrature, tolerance: float) -> Rule:

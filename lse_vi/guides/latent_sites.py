@@ -246,8 +246,8 @@ class LatentSites(AutoContinuous):
     @taking_turns()
     def log_joint(self, *args: Any, **kwargs: Any) -> LogJoint:
         """The model's log joint over the unconstrained latent vector, given its arguments."""
-        if self.prototype_trace is None:
-            self(*args, **kwargs)
+        if self.prototype_trace is None:  # without a draw, which needs a guide that is in place
+            self._setup_prototype(*args, **kwargs)
         model = self._prior[0] if self.master is None else self._whole_model(args, kwargs)
         self._last = LogJoint(model, self._unpack_latent, args, kwargs)
         return self._last

@@ -179,6 +179,9 @@ def _on_all_peaks(density: LSEDensity, peaks: Peaks, prior: Prior) -> Proposal:
     if not len(more):
         return law
     share = (more.log_mass - total).exp()
+    # A guide that covers no peak keeps a little: what rounding leaves of one may be negative.
+    own = (1 - share.sum()).clamp_min(LIGHT)
+    share = share / (own + share.sum())
     return replace(
         law,
         loc=torch.cat([law.loc[:-1], more.x, law.loc[-1:]]),
