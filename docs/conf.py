@@ -104,11 +104,13 @@ def _without_type(app: Any, what: str, name: str, obj: Any, options: Any, lines:
 
 
 def _by_value(
-    app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
-) -> tuple[str, str]:
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str
+) -> tuple[str, str] | None:
     """A default that is a constant with a name, as ``STEPS``, is shown as its number."""
-    names = vars(inspect.getmodule(obj)) if inspect.getmodule(obj) else {}
-    return _CONSTANT.sub(lambda m: f"{names.get(m[0], m[0])}", signature or ""), returns
+    module = inspect.getmodule(obj)
+    if signature is None or module is None:
+        return None
+    return _CONSTANT.sub(lambda m: f"{vars(module).get(m[0], m[0])}", signature), returns
 
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
