@@ -281,3 +281,27 @@ def test_wrong_arguments(square, nine):
         SMCSettings(draws=10)
     with pytest.raises(TypeError, match="settings must be of type SMCSettings"):
         sample_smc(square, guide, nine, settings={"draws": 100})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_guide_that_covers_no_peak(seed):
+    """What is left for it of the mass is a rounding, which may be negative: the draws are right."""
+    torch.manual_seed(seed)
+    share = torch.rand(7) + 0.2
+    share = (share / share.sum()).float()
+    places = torch.arange(-3.0, 4.0, dtype=torch.float32) * 4
+
+    def model():
+        x = pyro.sample("x", dist.Normal(torch.zeros(()), 10.0))
+        each = dist.Normal(places, 0.3).log_prob(x) + share.log()
+        pyro.factor("peaks", each.logsumexp(-1))
+
+    guide = AutoLSEICNN(model)
+    fit_guide(model, guide, steps=1, progress=False)
+    with torch.no_grad():
+        guide.potential.network.loc.add_(1000.0)
+    draws = sample_smc(model, guide, draws=2000, progress=False)
+    width = math.hypot(10.0, 0.3)
+    exact = (share * dist.Normal(0.0, width).log_prob(places).exp()).sum().log()
+    assert draws.log_evidence == pytest.approx(float(exact), abs=4 * draws.log_evidence_error)
+    assert len(draws.mode_weights) == 7
