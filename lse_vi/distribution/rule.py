@@ -23,6 +23,8 @@ from lse_vi.network.potential import LSEICNN
 # Share of the mass that a point holds at least, where others are left out: all others together
 # hold less than a rounding, and a fit would have to rise by thirty nats there to make up a mass.
 CARRYING = 1e-20
+# Points that are evaluated together with the nodes: more are in pieces that stay in the cache.
+ONE_PASS = 2**13
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ class ModeRule:
         return ModeRule(points, torch.take_along_dim(self.own_log_weights, order, 0), self.error)
 
     def energies(self, pot: LSEICNN, x: Tensor) -> tuple[Tensor, Tensor]:
-        """E at ``x`` (n, *batch, dim), and log Z, by one pass: two passes cost more."""
+        """E at ``x`` (n, *batch, dim), and log Z, by one pass where two cost more."""
+        if len(x) > ONE_PASS:
+            return pot(x), self.log_normalizer(pot)
         shared = x.unsqueeze(-2).expand(*x.shape[:-1], pot.modes, pot.dim)
         f = SingleModes(pot.network.stack()).value(torch.cat([shared, self.own_points]))
         logits = log_weights(pot) - f
@@ -151,19 +155,6 @@ class ModeRule:
 
 AnyRule = Rule | ModeRule
 """What log Z may be found by."""
-
-
-class Nodes(Protocol):
-    """Points with weights under q, as of a :class:`Rule`."""
-
-    @property
-    def points(self) -> Tensor:
-        """(n, *batch or 1s, dim)."""
-        ...
-
-    def probabilities(self, pot: LSEICNN) -> Tensor:
-        """The weight of each point under q, (n, *batch), which sum to one over the points."""
-        ...
 
 
 class Method(Protocol):

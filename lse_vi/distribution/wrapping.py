@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.distribution.box import Box
-from lse_vi.distribution.rule import Method, Nodes, Rule
+from lse_vi.distribution.rule import AnyRule, Method, Rule
 from lse_vi.network.circle import apart, mean_around, wrapped
 from lse_vi.network.potential import LSEICNN
 
@@ -63,7 +63,7 @@ def check_wrapped(pot: LSEICNN, bounds: Any) -> None:
 
 
 @torch.no_grad()
-def mode_moments(pot: LSEICNN, rule: Nodes) -> tuple[Tensor, Tensor, Tensor]:
+def mode_moments(pot: LSEICNN, rule: AnyRule) -> tuple[Tensor, Tensor, Tensor]:
     """Mass (*batch, modes), mean and deviation (*batch, modes, dim) of each mode under q.
 
     Means of angles are circular, deviations are of the distance by the shorter way around. Both

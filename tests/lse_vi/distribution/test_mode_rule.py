@@ -5,7 +5,7 @@ import torch
 
 from lse_vi import LSEICNN, Quadrature, WhitenedICNN
 from lse_vi.distribution.quadrature import _ModeGrid, mode_rule
-from lse_vi.distribution.rule import CARRYING, ModeRule
+from lse_vi.distribution.rule import CARRYING, ONE_PASS, ModeRule
 
 METHOD = Quadrature(tolerance=1e-8)
 
@@ -36,6 +36,15 @@ def test_it_is_the_rule_of_the_density(dim, batch):
     mean = (own.probabilities(pot).unsqueeze(-1) * own.points).sum(0)
     exact = (whole.probabilities(pot).unsqueeze(-1) * whole.points).sum(0)
     torch.testing.assert_close(mean, exact, rtol=0, atol=1e-10)
+
+
+def test_many_points_have_the_energies_of_few():
+    pot = mixture(1, (1,), seed=4).requires_grad_(False)
+    rule, x = mode_rule(METHOD, pot), torch.linspace(-5, 5, ONE_PASS + 1, dtype=torch.float64)
+    many, log_z = rule.energies(pot, x[:, None, None])
+    few, same = rule.energies(pot, x[:100, None, None])
+    torch.testing.assert_close(many[:100], few, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(log_z, same, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dim", [1, 2])
