@@ -265,10 +265,15 @@ class ModeSearch:
         return next((self.done[k] for k in best if not self.done[k].finish.converged), None)
 
     def goal(self, candidate: Candidate) -> Tensor:
-        """The objective that would make ``candidate`` as good as the best of the others."""
-        others = self._worth()
-        others[candidate.modes - 1] = -torch.inf
-        return others.amax(0) + self.penalty * candidate.modes - self.tie
+        """The objective that would make ``candidate`` as good as the best of the others.
+
+        One that points held out prefer already is asked for nothing more than it has.
+        """
+        others, rank = self._worth(), candidate.modes - 1
+        others[rank] = -torch.inf
+        goal = others.amax(0) + self.penalty * candidate.modes - self.tie
+        preferred = (self.best() == rank) & (self.done[rank] is candidate)
+        return torch.where(preferred, torch.minimum(goal, candidate.objective), goal)
 
     @property
     def stalled(self) -> bool:

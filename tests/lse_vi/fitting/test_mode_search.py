@@ -77,6 +77,19 @@ def test_the_goal_is_to_be_as_good_as_the_best_of_the_others():
     assert search.goal(search.done[2]).tolist() == [103.0, 59.0]  # 89 + 15 - 1 and 45 + 15 - 1
 
 
+def test_a_fit_that_points_held_out_prefer_has_reached_its_goal():
+    """It would end after each round for what it lacks, and be taken up again as the best."""
+    losses = torch.linspace(-1.0, 1.0, 100)
+    search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"))
+    for modes, lower, left in ((1, 0.0, 0), (2, 1.0, 400)):
+        begun = Finish(gain=torch.tensor(9.0), left=left)
+        search.add(Candidate(modes, {}, torch.tensor(50.0), {}, losses - lower, begun))
+    assert search.best() == 1  # though behind by the penalty
+    assert search.unfinished() is search.done[1]
+    assert search.goal(search.done[1]) == 50.0
+    assert search.goal(replace(search.done[1])) == 55.0  # a merger, which must win
+
+
 def test_a_merger_that_wins_everywhere_takes_the_steps_that_it_has_left():
     """Not those of the fit that it replaces: they would come on top of its own."""
     for better, left in (((95.0, 95.0), 0), ((95.0, 85.0), 500)):
