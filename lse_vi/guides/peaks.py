@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lse_vi.joint.log_joint import LogJoint
-from lse_vi.numerics.linear_algebra import laplace_mass, scale_tril
+from lse_vi.numerics.linear_algebra import is_told, laplace_mass, scale_tril
 
 # Log share beside a point on a path to infinity; its mass by Laplace may be far off, not so far.
 MADE_BY_ROUNDING = -48.0
@@ -51,14 +51,18 @@ class Peaks:
 
     @property
     def sound(self) -> Peaks:
-        """All but maxima that weigh nothing beside a point on a path to infinity.
+        """All but maxima that rounding may have made, beside a point on a path to infinity.
 
-        Rounding makes such maxima far down in the neck of a funnel, where the scale is near zero.
+        There are such maxima far down in the neck of a funnel, where the scale is near zero. They
+        weigh nothing, or their curvature along some axis is not told from zero, so that they may as
+        well be points of the path, and they weigh less than the heaviest of those.
         """
         strays = self.log_mass[~self.proper]
         if not len(strays):
             return self
-        return self.select(~self.proper | (self.log_mass > strays.amax() + MADE_BY_ROUNDING))
+        above = self.log_mass - strays.amax()
+        told = is_told(self.precision)
+        return self.select(~self.proper | (above > 0) | ((above > MADE_BY_ROUNDING) & told))
 
     @property
     def scale_tril(self) -> Tensor:

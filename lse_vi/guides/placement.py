@@ -32,7 +32,7 @@ from lse_vi.guides.proposal import (
     fitted_shares,
 )
 from lse_vi.joint.log_joint import LogJoint
-from lse_vi.numerics.linear_algebra import log_det, moduli, scale_tril
+from lse_vi.numerics.linear_algebra import log_det, moduli, precision_root, scale_tril
 from lse_vi.random.draws import generator
 
 COVERED = 0.999  # of the mass, by Laplace's approximation: the peaks that hold it get a Gaussian
@@ -87,14 +87,14 @@ class Placement:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density of each Gaussian at ``x`` (n, dim), (n, modes)."""
-        root = torch.linalg.cholesky(self.precision)  # R R^T
+        root = precision_root(self.precision)
         white = (x - self.loc.unsqueeze(1)) @ root  # (modes, n, dim)
         constant = 0.5 * x.shape[1] * math.log(2 * math.pi)
         return (log_det(root).unsqueeze(-1) - 0.5 * white.square().sum(-1) - constant).mT
 
     def log_prob_at(self, radius: float) -> Tensor:
         """Log density of each Gaussian so many deviations from its mean, (modes,)."""
-        root = torch.linalg.cholesky(self.precision)
+        root = precision_root(self.precision)
         dim = self.loc.shape[1]
         return log_det(root) - 0.5 * radius**2 - 0.5 * dim * math.log(2 * math.pi)
 
@@ -268,10 +268,10 @@ def _moved(placed: Placement, pool: _Pool) -> Placement:
             off = x - loc[k]
             told = count[k] / (count[k] + KNOWN_BEFORE * dim)
             seen = (own[:, k, None] * off).mT @ off / near[k]
-            before = torch.cholesky_inverse(torch.linalg.cholesky(precision[k]))
-            blend, failed = torch.linalg.cholesky_ex(told * seen + (1 - told) * before)
+            before = scale_tril(precision[k])
+            blend, failed = torch.linalg.cholesky_ex(told * seen + (1 - told) * before @ before.mT)
             new = torch.cholesky_inverse(blend)
-            if not (failed or torch.linalg.cholesky_ex(new).info):  # else rounding undoes it
+            if not (failed or torch.linalg.cholesky_ex(new.flip(0, 1)).info):  # rounding undoes it
                 precision[k] = new
         placed = Placement(loc, precision, torch.log_softmax((mass + LEAST_SHARE).log(), 0))
     return placed

@@ -30,9 +30,27 @@ def laplace_mass(log_joint: Tensor, precision: Tensor) -> Tensor:
     return log_joint - 0.5 * log_det + 0.5 * precision.shape[-1] * math.log(2 * math.pi)
 
 
+def precision_root(precision: Tensor) -> Tensor:
+    """U, upper triangular, with U U^T the precision of a Gaussian: (*batch, dim, dim).
+
+    Its inverse is the root of the covariance, see :func:`scale_tril`.
+    """
+    return torch.linalg.cholesky(precision.flip(-2, -1)).flip(-2, -1)
+
+
 def scale_tril(precision: Tensor) -> Tensor:
-    """The ``scale_tril`` T of a Gaussian, T T^T = precision^-1: (*batch, dim, dim)."""
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(precision)))
+    """The ``scale_tril`` T of a Gaussian, T T^T = precision^-1: (*batch, dim, dim).
+
+    The covariance itself is not formed: of a badly scaled precision it may have no root, by
+    rounding.
+
+    Example:
+        >>> scale_tril(torch.diag(torch.tensor([4.0, 1e12]))).diagonal()
+        tensor([5.0000e-01, 1.0000e-06])
+    """
+    root = precision_root(precision)
+    one = torch.eye(root.shape[-1], dtype=root.dtype, device=root.device)
+    return torch.linalg.solve_triangular(root.mT, one, upper=False)
 
 
 def moduli(hessian: Tensor) -> Tensor:
@@ -46,9 +64,24 @@ def moduli(hessian: Tensor) -> Tensor:
     """
     values, axes = torch.linalg.eigh(hessian)
     values = values.abs()
-    smallest = max(SMALLEST, ROUNDINGS * torch.finfo(hessian.dtype).eps)
-    values = values.clamp_min(smallest * values.amax(-1, keepdim=True).clamp_min(SMALLEST))
+    values = values.clamp_min(_smallest(values) * values.amax(-1, keepdim=True).clamp_min(SMALLEST))
     return (axes * values.unsqueeze(-2)) @ axes.mT
+
+
+def is_told(precision: Tensor) -> Tensor:
+    """Whether the curvature along every axis of a :func:`moduli` is more than rounding, (*batch,).
+
+    Example:
+        >>> is_told(moduli(torch.eye(2))), is_told(moduli(torch.ones(2, 2)))
+        (tensor(True), tensor(False))
+    """
+    values = torch.linalg.eigvalsh(precision)
+    return values[..., 0] > 2 * _smallest(values) * values[..., -1]
+
+
+def _smallest(values: Tensor) -> float:
+    """The least eigenvalue that is told from zero, relative to the largest."""
+    return max(SMALLEST, ROUNDINGS * torch.finfo(values.dtype).eps)
 
 
 def log_det(root: Tensor) -> Tensor:

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from lse_vi.numerics.linear_algebra import jacobian, laplace_mass, log_det, moduli, scale_tril
+from lse_vi.numerics.linear_algebra import (
+    is_told,
+    jacobian,
+    laplace_mass,
+    log_det,
+    moduli,
+    scale_tril,
+)
 
 
 def precisions(*batch, dim):
@@ -27,6 +34,14 @@ def test_a_scale_is_a_triangular_root_of_the_covariance():
     scale = scale_tril(precision)
     assert torch.equal(scale, scale.tril())
     torch.testing.assert_close(scale @ scale.mT @ precision, torch.eye(4).expand(2, 3, 4, 4))
+
+
+def test_what_is_told_from_zero_has_no_units():
+    turned = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))[0]
+    for size in (1e-6, 1.0, 1e6):
+        for least, told in ((1e-3, True), (1e-16, False), (-1e-16, False), (-1e-3, True)):
+            values = torch.tensor([1.0, 0.5, 0.1, least], dtype=torch.float64)
+            assert bool(is_told(moduli(size * (turned * values) @ turned.mT))) == told
 
 
 def test_moduli_keep_the_axes_and_what_is_positive():
