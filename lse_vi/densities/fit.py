@@ -206,7 +206,8 @@ def fit_density(
                     fewer = go_on(fewer, fewer.finish.left)
                 search.improve(fewer)
             elif rough := search.unfinished():
-                search.replace(go_on(rough, rough.finish.left, goal=search.goal(rough)))
+                until = {"goal": search.goal(rough), "settled": search.settled(rough)}
+                search.replace(go_on(rough, rough.finish.left, **until))
             elif dim <= EXACT_DIM and (rough := search.winner()):
                 search.replace(go_on(rough, _last_steps(rough, recipe), converge=True))
             else:

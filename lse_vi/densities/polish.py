@@ -14,7 +14,7 @@ from lse_vi.densities.training import look, title
 from lse_vi.densities.training_data import FitData
 from lse_vi.distribution.rule import AnyRule
 from lse_vi.fitting.best_state import State, lift, replace_where, snapshot
-from lse_vi.fitting.mode_search import Candidate
+from lse_vi.fitting.mode_search import Candidate, is_clear
 from lse_vi.fitting.processes import average_
 from lse_vi.network.images import TooManyImagesError
 from lse_vi.network.potential import LSEICNN
@@ -46,6 +46,7 @@ def polish(
     recipe: DensityRecipe,
     steps: int,
     goal: Tensor | None = None,
+    settled: bool = False,
     converge: bool = False,
 ) -> Candidate:
     """Improve a candidate by L-BFGS on all points (Nocedal & Wright 2006, ch. 7).
@@ -62,6 +63,9 @@ def polish(
         steps: at most so many.
         goal: the objective, (*batch,), that must stay within twice the gain that is expected of
             the steps that are left, or the polish ends; None to take all steps.
+        settled: whether no other number of modes may win. Then the polish ends once points held
+            out clearly speak for the start: with steps that only fit their noise, numbers are
+            compared, but nothing is kept of them.
         converge: until a round gains less than a millionth of a nat, or than the error of log Z,
             in place of half a nat; in a plane, with the rule by which states are compared.
     """
@@ -102,7 +106,7 @@ def polish(
         look(history, pot, done + step, objective / n, losses)
         bar.update(taken)
         bar.set_postfix(loss=f"{history['loss'][-1]:.4f}", refresh=False)
-        if idle >= IDLE_ROUNDS:
+        if idle >= IDLE_ROUNDS or (settled and _overfits(losses, candidate)):
             break
         if goal is not None and bool((good & (objective + 2 * ahead < goal)).all()):
             left = max(candidate.finish.left - step, 0)  # which would lead nowhere
@@ -167,6 +171,13 @@ def _descend(
     except TooManyImagesError:
         return None, steps
     return snapshot(coordinates.potential()), min(len(losses) * stretch, steps)
+
+
+def _overfits(losses: Tensor, candidate: Candidate) -> bool:
+    """Whether points held out, (n, 1, *batch), clearly speak for the state before all L-BFGS."""
+    if candidate.early is None or not len(losses):
+        return False
+    return bool(is_clear(losses.squeeze(1) - candidate.early[1]).all())
 
 
 @torch.no_grad()

@@ -250,14 +250,24 @@ class ModeSearch:
         A choice between fits that are finished to different depths would be made by chance. So all
         go on that would be level if they gained twice what is expected.
         """
-        worth, best = self._worth(), self.best()
-        leading = worth.amax(0)
+        best = self.best()
         for k, candidate in enumerate(self.done):
             finish = candidate.finish
-            level = worth[k] + finish.ahead + self.tie >= leading
-            if finish.left and finish.gain is not None and bool((level | (best == k)).any()):
+            mine = self._level(candidate) | (best == k)
+            if finish.left and finish.gain is not None and bool(mine.any()):
                 return candidate
         return None
+
+    def settled(self, candidate: Candidate) -> bool:
+        """Whether ``candidate`` is the best for all data sets, and no other may draw level."""
+        others = [other for other in self.done if other is not candidate]
+        alone = self.best() == candidate.modes - 1
+        return bool(alone.all()) and not any(bool(self._level(other).any()) for other in others)
+
+    def _level(self, candidate: Candidate) -> Tensor:
+        """Whether it would be level with the leader if it gained twice what is expected."""
+        worth = self._worth()
+        return worth[candidate.modes - 1] + candidate.finish.ahead + self.tie >= worth.amax(0)
 
     def winner(self) -> Candidate | None:
         """A candidate that is the best for a data set and has not converged, or None."""
@@ -324,9 +334,13 @@ class ModeSearch:
         if losses is None or not len(losses):
             return torch.zeros_like(best, dtype=torch.bool)
         others = torch.stack([c.losses for c in self.done if c.losses is not None])
-        gain = torch.take_along_dim(others, best[None, None], 0).squeeze(0) - losses
-        mean, error = mean_and_error(gain, correction=1)
-        return (mean > CLEAR * error) & ((~gain.isnan()).sum(0) >= ENOUGH)
+        return is_clear(torch.take_along_dim(others, best[None, None], 0).squeeze(0) - losses)
+
+
+def is_clear(gain: Tensor) -> Tensor:
+    """Whether the gains of enough points held out, (n, *batch), speak for one, (*batch,)."""
+    mean, error = mean_and_error(gain, correction=1)
+    return (mean > CLEAR * error) & ((~gain.isnan()).sum(0) >= ENOUGH)
 
 
 def _where(mask: Tensor, new: Tensor | None, old: Tensor | None) -> Tensor | None:

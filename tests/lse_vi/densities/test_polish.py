@@ -1,6 +1,7 @@
 """What L-BFGS adds to Adam in the fit of a density, and what it must not do."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,25 @@ def test_a_fit_that_cannot_reach_its_goal_is_given_up(monkeypatch):
     monkeypatch.setattr(fit_module, "polish_candidate", polished)
     fit_density(x, modes=1, steps=50, polish=100, held_out=0, progress=False)
     assert left == [50, 0]
+
+
+@pytest.mark.parametrize(("points", "steps"), [(1000, [100, 50]), (400, [100, 100])])
+def test_a_fit_ends_where_points_held_out_speak_for_its_start(monkeypatch, points, steps):
+    """The start will be chosen in the end, if it is better by a nat; 40 points cannot tell."""
+    taken, x = [], np.random.default_rng(0).exponential(size=points)
+
+    def polished(pot, candidate, data, recipe, steps, **until):
+        (state, losses), history = candidate.early, candidate.history
+        for lower in (0.0, 1.0):
+            start, done = replace(candidate, early=(state, losses - lower)), history["step"][-1]
+            end = polish(pot, start, data, recipe, 100, settled=True)
+            taken.append(end.history["step"][-1] - done)
+            assert end.finish.left == 0
+        return polish(pot, candidate, data, recipe, steps, **until)
+
+    monkeypatch.setattr(fit_module, "polish_candidate", polished)
+    fit_density(x, modes=1, polish=100, progress=False)
+    assert taken[:2] == steps
 
 
 def test_l_bfgs_computes_in_double_precision_whatever_the_data(monkeypatch):

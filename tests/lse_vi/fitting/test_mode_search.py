@@ -69,6 +69,17 @@ def test_all_that_may_still_lead_are_finished():
     assert search.unfinished() is search.done[2]
 
 
+def test_a_winner_is_settled_once_no_other_may_draw_level():
+    """The rival is expected to end 10 behind, and is level if it gains 10 more than that."""
+    for ahead, tie, settled in ((9.0, 0.0, True), (9.0, 1.5, False), (11.0, 0.0, False)):
+        search = ModeSearch(Checkpoint(None, dict), 5.0, torch.device("cpu"), tie=tie)
+        for modes, objective, more in ((1, 85.0 - ahead, ahead), (2, 100.0, 0.0)):
+            begun = Finish(gain=torch.tensor(1.0), left=200, ahead=torch.tensor(more))
+            search.add(Candidate(modes, {}, torch.tensor(objective), {}, finish=begun))
+        assert search.settled(search.done[1]) == settled
+        assert not search.settled(search.done[0])
+
+
 def test_the_goal_is_to_be_as_good_as_the_best_of_the_others():
     search = ModeSearch(Checkpoint(None, dict), penalty=5.0, device=torch.device("cpu"), tie=1.0)
     for modes, objectives in enumerate(((90.0, 50.0), (99.0, 52.0), (92.0, 70.0)), start=1):
