@@ -1,6 +1,7 @@
 """The README's examples run as they stand and print what it shows, but for chance."""
 
 import importlib.util
+import math
 import os
 import re
 import subprocess
@@ -27,13 +28,13 @@ def step(shown):
 def bound(text, number):
     """By how much a number in ``text`` may differ on another processor: by chance, no more.
 
-    Four of its own errors, if it is printed with one; half of an error itself; 0.4 of a k-hat,
-    four times what chance makes of the difference of two from tails of 300 weights; 20 % of a
-    count, else 5 %, and one in the last digit at least.
+    Four times what chance makes of the difference of two, as another processor may draw others:
+    4 sqrt(2) of its own errors, if it is printed with one; 0.4 of a k-hat, from a tail of 300
+    weights. Half of an error itself; 20 % of a count, else 5 %, and one in the last digit at least.
     """
     value, before = abs(float(number[0])), text[: number.start()]
     if error := ERROR.match(text, number.end()):
-        return 4 * float(error[1])
+        return 4 * math.sqrt(2) * float(error[1])
     if before.endswith("+- "):
         return 0.5 * value + step(number[0])
     if step(number[0]) == 1.0:
