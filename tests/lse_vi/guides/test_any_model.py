@@ -88,6 +88,8 @@ class TestBySVI:
         assert bool(((one - two).abs() < 4.5 * (error**2 + other**2).sqrt()).all())
 
     @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+    # From torch 2.14 on, of Pyro's own call.
+    @pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:FutureWarning")
     def test_a_compiled_elbo_is_refused(self):
         guide = AutoLSEICNN(square)
         guide.find_modes(FOUR)
